@@ -1,0 +1,29 @@
+# Each target sets up what it needs; a second run installs nothing.
+PYTHON ?= python3
+VENV ?= .venv
+# The CPU build of PyTorch. With an NVIDIA GPU, e.g.: make demo TORCH_INDEX=https://download.pytorch.org/whl/cu130
+# A machine whose pip already brings wheels of its own (PIP_FIND_LINKS) is left to them.
+TORCH_INDEX ?= $(if $(PIP_FIND_LINKS),,https://download.pytorch.org/whl/cpu)
+
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+export PATH := $(abspath $(BIN)):$(PATH)
+
+.PHONY: install demo test test-all real-ct clean
+
+install: $(STAMP)
+
+$(STAMP): setup.cfg constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	touch $@
+
+test: install
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-all: install
+	$(BIN)/python -m pytest
+
+clean:
+	rm -rf $(VENV) demo_output

@@ -1,0 +1,11 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+"""Cases: lists, checks, two-stream loading and the phantom."""
+
+from .case_list import load_cases
+from .check import InputCheck
+from .inputs import list_images
+from .phantom import write_phantoms
+from .two_stream import TwoStreamLoader
+
+__all__ = ["InputCheck", "TwoStreamLoader", "list_images", "load_cases", "write_phantoms"]

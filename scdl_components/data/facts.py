@@ -1,0 +1,222 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+"""Facts about a volume file, found by reading all of it with bounded memory, whatever its header announces."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import math
+import os
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+import nibabel as nib
+import numpy as np
+from monai.data import PydicomReader
+from monai.transforms import LoadImage
+
+from scdl_components.data.inputs import series_problems
+
+CHUNK_BYTES = 4 * 2**20
+MAX_DEFLATE_RATIO = 1032  # zlib's documentation: no deflate stream expands further
+GZIP_MAGIC = b"\x1f\x8b"
+# the histogram's range; CT in HU lies well within, and what lies outside is counted in the outermost bins
+LOWEST, HIGHEST = -(2**15), 2**15 - 1
+
+
+class UnreadableError(ValueError):
+    """A volume cannot be read; the message says what is wrong and the way out, not the file's name."""
+
+
+@dataclass(frozen=True)
+class VolumeFacts:
+    """What a volume file holds.
+
+    Attributes:
+        path: the file, or the folder of a DICOM series.
+        failure: why it could not be read, with the way out; all that follows is meaningless unless this is empty.
+        shape: spatial shape; a fourth axis of length one is dropped.
+        affine: voxel to world (RAS, mm), 4×4.
+        oriented: the header says how voxels lie in the patient (NIfTI: sform or qform code set).
+        minimum: of the finite voxels.
+        maximum: of the finite voxels.
+        num_non_finite: voxels that are NaN or infinite.
+        num_fractional: finite voxels that are no integers.
+        values: distinct integers the finite voxels round to, ascending, limited to int16.
+        counts: voxels of each of ``values``.
+    """
+
+    path: str
+    failure: str = ""
+    shape: tuple[int, ...] = ()
+    affine: np.ndarray = field(default_factory=lambda: np.eye(4))
+    oriented: bool = True
+    minimum: float = math.nan
+    maximum: float = math.nan
+    num_non_finite: int = 0
+    num_fractional: int = 0
+    values: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
+    counts: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
+
+    @property
+    def spacing(self) -> np.ndarray:
+        """Voxel size along each axis, in mm."""
+        return nib.affines.voxel_sizes(self.affine)
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of the histogram and the sorted shape: the same voxels in any axis order, direction, type or file."""
+        content = (*sorted(self.shape), *self.values.tolist(), *self.counts.tolist())
+        return hashlib.blake2b(repr(content).encode(), digest_size=16).hexdigest()
+
+
+def read_facts(path: str, max_voxels: int) -> VolumeFacts:
+    """Read a NIfTI file, or a DICOM series folder, to its end.
+
+    Args:
+        path: the file or folder.
+        max_voxels: a volume whose header announces more is refused before anything is allocated.
+
+    Returns:
+        The facts; a file that cannot be read, or is no volume, has its ``failure`` set.
+    """
+    try:
+        if os.path.isdir(path):
+            return VolumeFacts(path, **_read_dicom(path, max_voxels))
+        return VolumeFacts(path, **_read_nifti(path, max_voxels))
+    except UnreadableError as error:
+        return VolumeFacts(path, failure=str(error))
+    except FileNotFoundError:
+        return VolumeFacts(path, failure="does not exist; correct the path in the case list")
+    except OSError as error:
+        return VolumeFacts(
+            path, failure=f"cannot be read: {error.strerror or error}; check the file and its permissions"
+        )
+
+
+def summarize(chunks: Iterable[np.ndarray]) -> dict:
+    """Statistics of voxel values that come in one-dimensional pieces: the numeric fields of :class:`VolumeFacts`."""
+    histogram = np.zeros(HIGHEST - LOWEST + 1, dtype=np.int64)
+    minimum, maximum, num_non_finite, num_fractional = math.inf, -math.inf, 0, 0
+    for chunk in chunks:
+        if chunk.dtype.kind == "f":
+            finite = np.isfinite(chunk)
+            if not finite.all():
+                num_non_finite += chunk.size - int(finite.sum())
+                chunk = chunk[finite]
+            integers = np.rint(chunk)
+            num_fractional += int(np.count_nonzero(integers != chunk))
+        else:
+            integers = chunk.astype(np.int32 if chunk.dtype.itemsize <= 2 else np.int64)
+        if chunk.size:
+            minimum, maximum = min(minimum, float(chunk.min())), max(maximum, float(chunk.max()))
+            bins = np.clip(integers, LOWEST, HIGHEST).astype(np.int32) - LOWEST
+            histogram += np.bincount(bins, minlength=histogram.size)
+    occupied = np.flatnonzero(histogram)
+    return {
+        "minimum": minimum if occupied.size else math.nan,
+        "maximum": maximum if occupied.size else math.nan,
+        "num_non_finite": num_non_finite,
+        "num_fractional": num_fractional,
+        "values": occupied + LOWEST,
+        "counts": histogram[occupied],
+    }
+
+
+def _read_nifti(path: str, max_voxels: int) -> dict:
+    size = os.path.getsize(path)
+    with open(path, "rb") as file:
+        compressed = file.read(2) == GZIP_MAGIC
+    if size == 0:
+        raise UnreadableError("is empty; copy it again from its source")
+    if compressed != path.lower().endswith(".gz"):
+        is_so = "is" if compressed else "is not"
+        raise UnreadableError(
+            f"{is_so} gzip-compressed, against its name; rename it, or copy it again if it was cut off"
+        )
+    with gzip.open(path) if compressed else open(path, "rb") as stream:
+        try:
+            header = _read_header(stream)
+            dtype, shape, offset = _layout_of(header)
+            num_bytes = math.prod(shape) * dtype.itemsize
+            capacity = size * MAX_DEFLATE_RATIO if compressed else size
+            if math.prod(shape) > max_voxels:
+                raise UnreadableError(
+                    f"its header announces {'x'.join(map(str, shape))} voxels in a file of {size} bytes; at most "
+                    f"{max_voxels} voxels are read: copy the file again, or crop the volume"
+                )
+            if offset + num_bytes > capacity:
+                raise UnreadableError(
+                    f"is cut off: its header announces {offset + num_bytes} bytes, the file has {size}; copy it again"
+                )
+            stream.seek(offset)
+            slope, intercept = header.get_slope_inter()
+            scaled = (slope, intercept) not in ((None, None), (1.0, 0.0))
+            raw = (np.frombuffer(chunk, dtype) for chunk in _chunks(stream, num_bytes))
+            statistics = summarize((chunk * slope + intercept for chunk in raw) if scaled else raw)
+            affine = np.asarray(header.get_best_affine(), dtype=float)
+        except UnreadableError:
+            raise
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise UnreadableError(f"is truncated or damaged ({error}); copy it again from its source") from error
+        except (nib.spatialimages.HeaderDataError, ValueError, OverflowError) as error:
+            raise UnreadableError(f"has a damaged NIfTI header ({error}); convert it again from its source") from error
+    oriented = bool(header["sform_code"] > 0 or header["qform_code"] > 0)
+    return {"shape": shape[:3], "affine": affine, "oriented": oriented, **statistics}
+
+
+def _read_header(stream: BinaryIO) -> nib.Nifti1Header:
+    block = stream.read(540)
+    sizes = {int.from_bytes(block[:4], order) for order in ("little", "big")}
+    for header_class, size, magic in ((nib.Nifti1Header, 348, b"n+1"), (nib.Nifti2Header, 540, b"n+2")):
+        if size in sizes and len(block) >= size:
+            header = header_class(block[:size], check=False)
+            if bytes(header["magic"]).startswith(magic):
+                return header
+    raise UnreadableError("is not a single-file NIfTI (.nii, .nii.gz); convert it, for example with dcm2niix")
+
+
+def _layout_of(header: nib.Nifti1Header) -> tuple[np.dtype, tuple[int, ...], int]:
+    """Data type, shape and offset of the voxels, or why they are no volume."""
+    dtype = header.get_data_dtype()
+    shape = tuple(int(length) for length in header.get_data_shape())
+    offset = int(header.get_data_offset())
+    if dtype.kind not in "iuf":
+        kind = "RGB" if dtype.names else str(dtype)
+        raise UnreadableError(f"has {kind} voxels; expected one real number a voxel, in HU or as a label")
+    if len(shape) < 3 or min(shape) < 1 or offset < 0:
+        raise UnreadableError(f"has shape {shape}; expected a volume of three axes")
+    if len(shape) > 4 or shape[3:] not in ((), (1,)):
+        raise UnreadableError(f"is {len(shape)}-D, shape {shape}; expected one volume: split it and list one part")
+    return dtype, shape, offset
+
+
+def _chunks(stream: BinaryIO, num_bytes: int) -> Iterator[bytes]:
+    """The next ``num_bytes`` in pieces; then the rest of the stream is read, which has gzip compare its checksum."""
+    left = num_bytes
+    while left:
+        chunk = stream.read(min(CHUNK_BYTES, left))
+        if not chunk or (len(chunk) < CHUNK_BYTES and len(chunk) < left):
+            raise EOFError(f"{left - len(chunk)} of {num_bytes} bytes of voxels are missing")
+        left -= len(chunk)
+        yield chunk
+    if len(stream.read(CHUNK_BYTES)) == CHUNK_BYTES:
+        raise UnreadableError("holds far more data than its header announces; convert it again from its source")
+
+
+def _read_dicom(folder: str, max_voxels: int) -> dict:
+    problems = series_problems(folder)
+    if problems:
+        raise UnreadableError("; ".join(problems))
+    try:
+        volume = LoadImage(reader=PydicomReader(), image_only=True)(folder)
+    except Exception as error:  # pydicom and its decoders raise many kinds on damaged files
+        raise UnreadableError(f"is a DICOM series that MONAI cannot load ({error}); export it again") from error
+    if volume.ndim != 3 or volume.numel() > max_voxels:
+        raise UnreadableError(f"has shape {tuple(volume.shape)}; expected three axes and at most {max_voxels} voxels")
+    voxels = volume.numpy().reshape(-1)
+    pieces = np.array_split(voxels, max(1, voxels.nbytes // CHUNK_BYTES))
+    return {"shape": tuple(volume.shape), "affine": volume.affine.numpy().astype(float), **summarize(pieces)}

@@ -1,0 +1,195 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+"""What inference is given, as a list of images: NIfTI files, folders of them, DICOM series folders."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Sequence
+
+import numpy as np
+from monai.utils import optional_import
+
+SUFFIXES = (".nii", ".nii.gz")
+IMAGE_FOLDERS = ("img", "images", "imagesTs", "imagesTr", "imagesVa")
+# a slice further than this from its place on an even grid, in slice distances, is misplaced: an affine cannot hold it
+SLICE_TOLERANCE = 0.25
+
+
+class InputError(ValueError):
+    """Images or labels that must not be used; the message holds one line for each problem."""
+
+
+def list_images(
+    path: str | os.PathLike | Sequence[str | os.PathLike], suffixes: Sequence[str] = SUFFIXES
+) -> list[dict[str, str]]:
+    """Find the images that ``path`` stands for.
+
+    - A file with one of ``suffixes`` is an image.
+    - A folder with such files in it stands for them, sorted by name; files in its sub-folders are not taken.
+    - A folder with DICOM files in it is one image, which MONAI's ``PydicomReader`` reads from the folder.
+    - A folder with neither stands for its direct sub-folders: those with DICOM files, and the NIfTI files of those
+      called ``img``, ``images``, ``imagesTs``, ``imagesTr`` or ``imagesVa`` (never those of ``label`` or ``labelsTr``).
+
+    Names that begin with a dot are skipped.
+
+    Args:
+        path: a file, a folder, or a list of them.
+        suffixes: what names of image files end in, in lower case.
+
+    Returns:
+        One ``{"image": absolute path}`` per image, each image once.
+
+    Raises:
+        InputError: something does not exist, holds no image, holds NIfTI and DICOM side by side, is a DICOM folder
+            that is not one complete series, or two images have one name, so that their results would overwrite each
+            other. All problems in one message.
+    """
+    paths = [path] if isinstance(path, (str, os.PathLike)) else list(path)
+    images, problems = [], []
+    for item in paths:
+        try:
+            images += _images_at(os.path.abspath(os.path.expanduser(item)), tuple(suffixes))
+        except InputError as error:
+            problems.append(str(error))
+    if not paths:
+        problems.append("no input: expected a file, a folder, or a list of them")
+    images = list(dict.fromkeys(images))
+    problems += [problem for image in images if os.path.isdir(image) for problem in series_problems(image)]
+    problems += _name_problems(images, tuple(suffixes))
+    if problems:
+        raise InputError("\n".join(problems))
+    return [{"image": image} for image in images]
+
+
+def is_dicom_file(path: str) -> bool:
+    """Whether a file starts as DICOM part 10 files do; others are skipped by MONAI's reader as well."""
+    with open(path, "rb") as file:
+        return file.read(132)[128:] == b"DICM"
+
+
+def series_problems(folder: str) -> list[str]:
+    """What keeps a folder of DICOM files from being one volume.
+
+    MONAI's ``PydicomReader`` stacks every DICOM file of a folder in the order of its instance numbers, whatever series
+    it belongs to, and derives the affine from the first and the last slice. So the files must be of one series, and the
+    slices of one size, orientation and distance.
+
+    Returns:
+        One message for each problem, naming the folder; empty for a sound series.
+    """
+    pydicom, has_pydicom = optional_import("pydicom")
+    if not has_pydicom:
+        return [f"'{folder}' holds a DICOM series, which needs pydicom: pip install pydicom"]
+    files = sorted(glob.glob(os.path.join(glob.escape(folder), "*")))
+    if sorted(glob.glob(os.path.join(folder, "*"))) != files:
+        return [f"'{folder}': MONAI's DICOM reader takes [ ] * ? in a folder's name as wildcards; rename the folder"]
+    slices, problems = {}, []
+    for file in files:
+        if os.path.isfile(file) and is_dicom_file(file):
+            try:
+                header = pydicom.dcmread(file, stop_before_pixels=True)
+            except Exception as error:  # pydicom raises many kinds on damaged files
+                problems.append(f"'{file}' cannot be read as DICOM ({error}); copy it again from its source")
+                continue
+            if "SeriesInstanceUID" in header:  # DICOMDIR has none, and the reader passes over it
+                slices[file] = header
+    series: dict[str, int] = {}
+    for header in slices.values():
+        series[str(header.SeriesInstanceUID)] = series.get(str(header.SeriesInstanceUID), 0) + 1
+    if len(series) > 1:
+        counts = ", ".join(f"{uid} ({count} files)" for uid, count in series.items())
+        problems.append(f"'{folder}' holds {len(series)} DICOM series: {counts}; give each its own folder")
+    return problems or _geometry_problems(folder, slices)
+
+
+def _geometry_problems(folder: str, slices: dict) -> list[str]:
+    tags = ("InstanceNumber", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns")
+    for file, header in slices.items():
+        missing = [tag for tag in tags if header.get(tag) in (None, "")]
+        if missing:
+            return [f"'{file}' has no {', '.join(missing)}; a series of single slices (no multi-frame file) is needed"]
+    if len(slices) < 2:
+        return [f"'{folder}' holds {len(slices)} DICOM slice(s); a volume needs at least 2"]
+    headers = sorted(slices.values(), key=lambda header: int(header.InstanceNumber))
+    grids = [[h.Rows, h.Columns, *map(float, h.PixelSpacing), *map(float, h.ImageOrientationPatient)] for h in headers]
+    if not np.allclose(grids, grids[0], rtol=0, atol=1e-3):
+        odd = next(i for i, grid in enumerate(grids) if not np.allclose(grid, grids[0], rtol=0, atol=1e-3))
+        return [
+            f"'{folder}': instances {headers[0].InstanceNumber} and {headers[odd].InstanceNumber} differ in size, "
+            "pixel spacing or orientation; move scouts and reformatted slices out of the folder"
+        ]
+    row, column = np.array(grids[0][4:7]), np.array(grids[0][7:10])
+    positions = np.array([h.ImagePositionPatient for h in headers], dtype=float) @ np.cross(row, column)
+    even = np.linspace(positions[0], positions[-1], len(positions))
+    step = abs(positions[-1] - positions[0]) / (len(positions) - 1)
+    off = np.abs(positions - even) > SLICE_TOLERANCE * step
+    if step == 0 or off.any():
+        where = headers[int(np.argmax(off))].InstanceNumber
+        return [
+            f"'{folder}': its {len(headers)} slices are not evenly spaced in the order of their instance numbers ("
+            f"first misplaced: instance {where}); slices are missing, stand twice or are of several acquisitions"
+        ]
+    return []
+
+
+def _visible(folder: str) -> list[str]:
+    try:
+        return [os.path.join(folder, name) for name in sorted(os.listdir(folder)) if not name.startswith(".")]
+    except OSError as error:
+        raise InputError(f"'{folder}' cannot be listed: {error.strerror}") from error
+
+
+def _images_in(folder: str, suffixes: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    """The folder's NIfTI files, and the folder itself if it holds DICOM files."""
+    files = [path for path in _visible(folder) if os.path.isfile(path)]
+    volumes = [path for path in files if path.lower().endswith(suffixes)]
+    has_dicom = any(is_dicom_file(path) for path in files if path not in volumes)
+    if volumes and has_dicom:
+        raise InputError(
+            f"'{folder}' holds {' or '.join(suffixes)} files and DICOM files; which of them is the input? Move one away"
+        )
+    return volumes, [folder] if has_dicom else []
+
+
+def _images_at(path: str, suffixes: tuple[str, ...]) -> list[str]:
+    if not os.path.exists(path):
+        raise InputError(f"'{path}' does not exist; expected a file or a folder")
+    if os.path.isfile(path):
+        if path.lower().endswith(suffixes):
+            return [path]
+        if is_dicom_file(path):
+            raise InputError(
+                f"'{path}' is a single DICOM file; give the folder of its series, '{os.path.dirname(path)}'"
+            )
+        raise InputError(
+            f"'{path}' is no image this can read; expected {' or '.join(suffixes)}, or a DICOM series folder"
+        )
+    volumes, dicom = _images_in(path, suffixes)
+    if volumes or dicom:
+        return volumes or dicom
+    found = []
+    for folder in filter(os.path.isdir, _visible(path)):
+        volumes, dicom = _images_in(folder, suffixes)
+        found += dicom or (volumes if os.path.basename(folder) in IMAGE_FOLDERS else [])
+    if not found:
+        raise InputError(
+            f"'{path}' holds no image; looked for {' and '.join(suffixes)} files and DICOM files in it, in its "
+            f"sub-folders {', '.join(IMAGE_FOLDERS)}, and for DICOM series in all its sub-folders"
+        )
+    return found
+
+
+def _name_problems(images: Sequence[str], suffixes: tuple[str, ...]) -> list[str]:
+    by_name: dict[str, list[str]] = {}
+    for image in images:
+        name = os.path.basename(image)
+        suffix = max((s for s in suffixes if name.lower().endswith(s)), key=len, default="")
+        by_name.setdefault(name[: len(name) - len(suffix)], []).append(image)
+    return [
+        f"{' and '.join(repr(path) for path in paths)} have one name, so their results would overwrite each other; "
+        "rename them or run them one by one"
+        for paths in by_name.values()
+        if len(paths) > 1
+    ]

@@ -1,0 +1,135 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+"""The trainer of dual students: MONAI's SupervisedTrainer with a two-stream batch and an objective of several terms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from ignite.engine import Events
+from monai.engines import SupervisedTrainer
+from monai.engines.utils import IterationEvents
+from monai.utils import CommonKeys as Keys
+from torch import nn
+
+from ..data.two_stream import prepare_two_stream_batch
+from ..losses.dual_student import DualStudentLoss, StudentOutputs
+
+
+@contextmanager
+def captured_output(network: nn.Module, name: str) -> Iterator[list[torch.Tensor]]:
+    """A list that receives the output of the module called ``name`` at each forward of the network.
+
+    Raises:
+        ValueError: when the network has no such module.
+    """
+    modules = dict(network.named_modules())
+    if name not in modules:
+        raise ValueError(f"feature_module {name!r} is not a module of {type(network).__name__}; it has {sorted(modules)[1:]}")
+    outputs: list[torch.Tensor] = []
+    hook = modules[name].register_forward_hook(lambda module, inputs, output: outputs.append(output))
+    try:
+        yield outputs
+    finally:
+        hook.remove()
+
+
+class DualStudentTrainer(SupervisedTrainer):
+    """Trains the students of a :py:class:`~scdl_components.networks.DualStudent` on two-stream batches.
+
+    Each iteration runs every student on all images, hands logits, features and labels to ``loss_function`` and makes
+    one optimizer step on its sum (design.md section 3). ``engine.state.output`` holds "image", "label", "loss" (the
+    total) and "scalars": the total, each term as ``<name>``, each weight as ``weight/<name>``, and the learning rate.
+
+    Args:
+        device: where to run.
+        max_epochs: passes over the loader; with its length they give the number of iterations, which is what ramps see.
+        train_data_loader: :py:class:`~scdl_components.data.TwoStreamLoader`.
+        network: the students.
+        optimizer: over the parameters of the network and of the loss.
+        loss_function: the objective; moved to the device.
+        feature_module: name of the module of a student whose output is its last decoder features, e.g. "block_nine"
+            of the V-Net; None when no term needs features.
+        prepare_batch: batch -> (images, labels of the first images).
+        kwargs: further arguments of MONAI's SupervisedTrainer: train_handlers, amp, amp_kwargs, ...
+    """
+
+    def __init__(
+        self,
+        device: str | torch.device,
+        max_epochs: int,
+        train_data_loader,
+        network: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        loss_function: DualStudentLoss,
+        feature_module: str | None = None,
+        prepare_batch: Callable = prepare_two_stream_batch,
+        **kwargs,
+    ) -> None:
+        super().__init__(
+            device=device,
+            max_epochs=max_epochs,
+            train_data_loader=train_data_loader,
+            network=network,
+            optimizer=optimizer,
+            loss_function=loss_function.to(device),
+            prepare_batch=prepare_batch,
+            decollate=False,
+            **kwargs,
+        )
+        self.feature_module = feature_module
+        self.add_event_handler(Events.EPOCH_STARTED, self._start_loader_here)
+
+    def _start_loader_here(self) -> None:
+        # takes effect when the loader is (re)started: at the first epoch of this process, also after a resume
+        self.data_loader.batch_sampler.start = self.state.iteration
+
+    @property
+    def progress(self) -> float:
+        """Fraction of the iterations that lie behind the current one."""
+        return (self.state.iteration - 1) / (self.state.max_epochs * self.state.epoch_length)
+
+    def _forward(self, images: torch.Tensor) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """Logits and features of every student."""
+        if self.feature_module is None:
+            return [student(images) for student in self.network.students], []
+        logits, features = [], []
+        for student in self.network.students:
+            with captured_output(student, self.feature_module) as outputs:
+                logits.append(student(images))
+            features.append(outputs[-1])
+        return logits, features
+
+    def _iteration(self, engine: DualStudentTrainer, batchdata: dict) -> dict:
+        images, label = engine.prepare_batch(batchdata, engine.state.device, engine.non_blocking, **engine.to_kwargs)
+        engine.network.train()
+        engine.loss_function.train()
+        engine.optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(engine.state.device.type, enabled=engine.amp, **engine.amp_kwargs):
+            logits, features = engine._forward(images)
+            engine.fire_event(IterationEvents.FORWARD_COMPLETED)
+            loss, terms = engine.loss_function(StudentOutputs(logits, features, label, engine.progress))
+        engine.state.output = {Keys.IMAGE: images, Keys.LABEL: label, Keys.LOSS: loss.detach()}
+        engine.fire_event(IterationEvents.LOSS_COMPLETED)
+        scale = engine.scaler.scale if engine.scaler is not None else _identity
+        scale(loss).backward()
+        engine.fire_event(IterationEvents.BACKWARD_COMPLETED)
+        if engine.scaler is not None:
+            engine.scaler.step(engine.optimizer)
+            engine.scaler.update()
+        else:
+            engine.optimizer.step()
+        engine.state.output["scalars"] = {
+            "loss": loss.detach(),
+            "learning_rate": engine.optimizer.param_groups[0]["lr"],
+            **{name: term.value.detach() for name, term in terms.items()},
+            **{f"weight/{name}": term.weight for name, term in terms.items()},
+        }
+        engine.fire_event(IterationEvents.MODEL_COMPLETED)
+        return engine.state.output
+
+
+def _identity(loss: torch.Tensor) -> torch.Tensor:
+    return loss

@@ -1,0 +1,28 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+"""Random numbers as a function of the iteration."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+
+
+class IterationSeed:
+    """Seeds Torch at the start of each iteration from the training's seed and the iteration's number.
+
+    Dropout and proxy samples of iteration n are then the same whether training ran through or was resumed at n.
+
+    Args:
+        seed: of the whole training.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.ITERATION_STARTED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        torch.manual_seed(int(np.random.SeedSequence([self.seed, engine.state.iteration]).generate_state(1)[0]))

@@ -1,0 +1,131 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+"""CDBA: class distributions and token embeddings pulled together from both sides (arXiv 2603.05202; design.md section 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ..proxies.assignments import Assigned, full_precision
+from ..proxies.bank import ProxyBank, ProxyOutput
+from ..proxies.tokens import token_mask, tokenize
+
+
+class CDBATerms(NamedTuple):
+    """The unweighted parts of CDBA, scalars."""
+
+    separation: Tensor
+    distance: Tensor
+    agreement: Tensor
+
+
+def token_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean of ``values`` [B, L] over the tokens of ``mask`` [B, L]; 0, with a graph, where there are none."""
+    return values.masked_fill(~mask, 0).sum() / mask.sum().clamp_min(1)
+
+
+def separation(similarity: Tensor, weights: Tensor) -> Tensor:
+    """L_sep = mean over classes and tokens of exp(−(2 w_lc − 1) a_lc).
+
+    Args:
+        similarity: a, [B, L, C].
+        weights: w, [B, L, C]; tokens whose row is zero are left out.
+    """
+    similarity = full_precision(similarity)
+    return token_mean(torch.exp((1 - 2 * weights) * similarity).mean(-1), token_mask(weights))
+
+
+def distance(similarity: Tensor, weights: Tensor) -> Tensor:
+    """L_dist = mean over tokens of Σ_c w_lc (1 − a_lc).
+
+    Args:
+        similarity: a, [B, L, C].
+        weights: w, [B, L, C]; tokens whose row is zero are left out.
+    """
+    similarity = full_precision(similarity)
+    return token_mean((weights * (1 - similarity)).sum(-1), token_mask(weights))
+
+
+def agreement(assigned: Assigned, mask: Tensor | None = None) -> Tensor:
+    """L_kl = KL(q‖r̄) + KL(r̄‖q), summed over tokens and classes and divided by B.
+
+    Written as Σ (q − r̄)(log q − log r̄), whose every summand is non-negative.
+
+    Args:
+        assigned: both assignments, [B, L, C].
+        mask: [B, L] bool, tokens that count; all if None.
+    """
+    divergence = ((assigned.q - assigned.r) * (assigned.log_q - assigned.log_r)).sum(-1)
+    if mask is not None:
+        divergence = divergence.masked_fill(~mask, 0)
+    return divergence.sum() / divergence.shape[0]
+
+
+def cdba_terms(output: ProxyOutput, weights: Tensor | None = None) -> CDBATerms:
+    """Separation, distance and agreement of one set of tokens.
+
+    Args:
+        output: what the proxy bank made of the tokens; with ``weights``, it should have been given their
+            ``token_mask``, so that ignored tokens receive no mass.
+        weights: token labels w [B, L, C]; None for unlabelled tokens, which take stop-gradient of q ∘ r̄ renormalised
+            over the classes.
+    """
+    mask = None if weights is None else token_mask(weights)
+    weights = output.assigned.consensus() if weights is None else weights.to(output.similarity.dtype)
+    return CDBATerms(
+        separation(output.similarity, weights),
+        distance(output.similarity, weights),
+        agreement(output.assigned, mask),
+    )
+
+
+class CDBALoss(nn.Module):
+    """L_sep + ``distance_weight`` L_dist + ``agreement_weight`` L_kl of a feature map.
+
+    Usable alone in any PyTorch code; ``bank`` is a submodule, so ``loss.parameters()`` belong in the optimizer:
+
+        bank = ProxyBank(in_channels=16, num_classes=14)
+        loss = CDBALoss(bank, voxels_per_token=8)(features, label)
+
+    Args:
+        bank: the class distributions, shared with :class:`~scdl_components.losses.sac.SACLoss` where both are used.
+        voxels_per_token: edge of a token in voxels of the image, one number or one per axis.
+        distance_weight: 0.1 in the paper's L_proxy.
+        agreement_weight: the default is the ratio 0.02 : 0.3 to L_proxy of the authors' group's later public script.
+        ignore_index: label value of voxels to leave out.
+    """
+
+    def __init__(
+        self,
+        bank: ProxyBank,
+        voxels_per_token: int | Sequence[int] = 8,
+        distance_weight: float = 0.1,
+        agreement_weight: float = 0.02 / 0.3,
+        ignore_index: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.bank = bank
+        self.voxels_per_token = voxels_per_token
+        self.distance_weight = distance_weight
+        self.agreement_weight = agreement_weight
+        self.ignore_index = ignore_index
+
+    def forward(
+        self, features: Tensor, label: Tensor | None = None, spatial_size: Sequence[int] | None = None
+    ) -> Tensor:
+        """Scalar loss.
+
+        Args:
+            features: [B, D, *S], one to three spatial axes, at the image's resolution or a lower one.
+            label: [B, 1, *image] or [B, *image] class indices; None for unlabelled images.
+            spatial_size: size of the image in voxels, where there is no label and the features are coarser.
+        """
+        tokens = tokenize(
+            features, label, self.bank.num_classes, self.voxels_per_token, self.ignore_index, spatial_size
+        )
+        terms = cdba_terms(self.bank(tokens.features, tokens.mask), tokens.weights)
+        return terms.separation + self.distance_weight * terms.distance + self.agreement_weight * terms.agreement

@@ -1,0 +1,8 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+"""Networks."""
+
+from .dual_student import DualStudent
+from .vnet import VNet
+
+__all__ = ["DualStudent", "VNet"]

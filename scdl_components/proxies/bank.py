@@ -1,0 +1,201 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+"""The proxy bank: one learned distribution per class in an embedding space (design.md section 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .assignments import Assigned, BidirectionalAssignment, full_precision
+
+EPS = 1e-12
+
+
+class ProxyOutput(NamedTuple):
+    """What the losses need of a batch of tokens.
+
+    Attributes:
+        embeddings: [B, L, Z], not normalised.
+        similarity: [B, L, C], mean cosine between a token and the samples of a class (a in design.md).
+        assigned: both assignments between tokens and class means.
+    """
+
+    embeddings: Tensor
+    similarity: Tensor
+    assigned: Assigned
+
+
+class ProxyBank(nn.Module):
+    """Encoder of tokens and a Gaussian N(μ_c, σ_c²) per class to compare their embeddings with.
+
+    Random draws come from PyTorch's generator of the device, from ``generator``, or are handed in as ``noise``.
+    Everything after the encoder is computed in float32 under autocast, in float64 for a float64 bank.
+
+    Args:
+        in_channels: D, channels of the tokens (of the host's feature map).
+        num_classes: C, background included.
+        embed_dim: Z.
+        num_samples: S, samples drawn per class.
+        num_embedding_samples: E, samples drawn per token by :meth:`embedding_samples`.
+        dropout: rate after each of the encoder's two hidden layers, while training.
+        assignment: callable (cosines [B, L, C], mask [B, L] or None) -> Assigned; default
+            :class:`BidirectionalAssignment`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_classes: int,
+        embed_dim: int = 256,
+        num_samples: int = 50,
+        num_embedding_samples: int = 2,
+        dropout: float = 0.2,
+        assignment: Callable[[Tensor, Tensor | None], Assigned] | None = None,
+    ) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.embed_dim = embed_dim
+        self.num_samples = num_samples
+        self.num_embedding_samples = num_embedding_samples
+        self.assignment = assignment if assignment is not None else BidirectionalAssignment()
+        hidden = 2 * embed_dim
+        self.encoder = nn.Sequential(
+            nn.Linear(in_channels, hidden),
+            nn.ReLU(inplace=True),
+            nn.Dropout(dropout),
+            nn.Linear(hidden, hidden),
+            nn.ReLU(inplace=True),
+            nn.Dropout(dropout),
+            nn.Linear(hidden, embed_dim),
+        )
+        self.proxies = nn.Parameter(nn.init.xavier_uniform_(torch.empty(num_classes, 2 * embed_dim)))
+        self.embedding_sigma = nn.Parameter(torch.full((embed_dim,), 0.05))
+
+    @property
+    def mu(self) -> Tensor:
+        """Class means μ, [C, Z]."""
+        return self.proxies[:, : self.embed_dim]
+
+    @property
+    def sigma(self) -> Tensor:
+        """Class spreads σ = softplus(ρ), [C, Z]."""
+        return F.softplus(self.proxies[:, self.embed_dim :])
+
+    def encode(self, tokens: Tensor) -> Tensor:
+        """Embeddings [..., Z] of tokens [..., D]."""
+        return self.encoder(tokens)
+
+    @torch.no_grad()
+    def encode_target(self, tokens: Tensor) -> Tensor:
+        """Embeddings [..., Z] of tokens [..., D] as a fixed target: no gradient, and no dropout in training either."""
+        layers = (layer for layer in self.encoder if not isinstance(layer, nn.Dropout))
+        return nn.Sequential(*layers)(tokens)
+
+    def sample_proxies(self, noise: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
+        """Samples μ_c + σ_c ∘ ε, [C, S, Z].
+
+        Args:
+            noise: ε, [C, S, Z]; drawn from N(0, 1) if None.
+            generator: of the proxies' device.
+        """
+        if noise is None:
+            shape = (self.num_classes, self.num_samples, self.embed_dim)
+            noise = torch.randn(shape, generator=generator, device=self.proxies.device, dtype=self.proxies.dtype)
+        return self.mu[:, None] + self.sigma[:, None] * noise
+
+    def embedding_samples(
+        self, embeddings: Tensor, noise: Tensor | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """L2-normalised samples z + ε ∘ σ_emb around every embedding, [B, L, E, Z].
+
+        Args:
+            embeddings: [B, L, Z].
+            noise: ε, [B, L, E, Z]; drawn from N(0, 1) if None.
+            generator: of the embeddings' device.
+        """
+        with _autocast_off(embeddings):
+            embeddings = full_precision(embeddings)
+            if noise is None:
+                shape = (*embeddings.shape[:2], self.num_embedding_samples, self.embed_dim)
+                noise = torch.randn(shape, generator=generator, device=embeddings.device, dtype=embeddings.dtype)
+            return F.normalize(embeddings[:, :, None] + noise * self.embedding_sigma, dim=-1)
+
+    def similarity(
+        self, embeddings: Tensor, noise: Tensor | None = None, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Cosines of embeddings [B, L, Z] with the classes: mean over the samples (a), and with the mean μ.
+
+        The cosine is linear in the normalised sample, so the mean over S samples of cosines is one product with the mean
+        of the normalised samples: no [B, C, L, S] tensor, the same value and gradient.
+
+        Returns:
+            two tensors [B, L, C].
+        """
+        with _autocast_off(embeddings):
+            samples = full_precision(self.sample_proxies(noise, generator))
+            means = full_precision(self.mu)
+            directions = torch.cat([F.normalize(samples, dim=-1).mean(1), F.normalize(means, dim=-1)])
+            cosines = _Projection.apply(full_precision(embeddings), directions)
+        to_samples, to_means = cosines.chunk(2, dim=-1)
+        return to_samples, to_means
+
+    def semantic_prior(self, assigned: Assigned, grid: Sequence[int]) -> Tensor:
+        """Map of the class means each token belongs to, normalise(Σ_c r̄_lc μ̂_c), [B, Z, *grid], for a host's decoder."""
+        with _autocast_off(assigned.log_r):
+            prior = F.normalize(assigned.r @ F.normalize(full_precision(self.mu), dim=-1), dim=-1)
+        return prior.transpose(1, 2).unflatten(2, tuple(grid))
+
+    def forward(
+        self,
+        tokens: Tensor,
+        mask: Tensor | None = None,
+        noise: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> ProxyOutput:
+        """Encode tokens and compare them with every class.
+
+        Args:
+            tokens: [B, L, D].
+            mask: [B, L] bool, False for tokens without any valid voxel: no class puts mass on them.
+            noise: ε of the proxy samples, [C, S, Z].
+            generator: of the proxy samples, of the proxies' device.
+        """
+        embeddings = self.encode(tokens)
+        similarity, cosines = self.similarity(embeddings, noise, generator)
+        return ProxyOutput(embeddings, similarity, self.assignment(cosines, mask))
+
+
+class _Projection(torch.autograd.Function):
+    """z·d / |z| for embeddings [B, L, Z] and directions [K, Z], without a normalised copy of z.
+
+    Autograd would keep z/|z| and build three more tensors of z's size on the way back; here the only one is z's
+    gradient.
+    """
+
+    @staticmethod
+    def forward(ctx, embeddings: Tensor, directions: Tensor) -> Tensor:
+        norms = torch.linalg.vector_norm(embeddings, dim=-1, keepdim=True).clamp_min(EPS)
+        cosines = embeddings @ directions.T / norms
+        ctx.save_for_backward(embeddings, directions, norms, cosines)
+        return cosines
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor]:
+        embeddings, directions, norms, cosines = ctx.saved_tensors
+        with _autocast_off(grad):
+            grad = grad / norms
+            grad_directions = grad.flatten(0, -2).T @ embeddings.flatten(0, -2)
+            radial = (grad * cosines).sum(-1, keepdim=True) / norms
+            grad_embeddings = (grad @ directions).addcmul_(embeddings, radial, value=-1)
+        return grad_embeddings, grad_directions
+
+
+def _autocast_off(tensor: Tensor) -> torch.autocast:
+    """Norms, exponents and divergences need float32 whatever the network runs in."""
+    return torch.autocast(tensor.device.type, enabled=False)

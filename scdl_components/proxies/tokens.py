@@ -1,0 +1,165 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+"""Tokens: feature maps and label maps pooled to a coarse grid (design.md section 2, rows 'tokens' and 'token labels')."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+ADAPTIVE_POOLS = {1: F.adaptive_avg_pool1d, 2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d}
+
+
+class Tokens(NamedTuple):
+    """What the losses see of a feature map and its labels; L = product of ``grid``.
+
+    Attributes:
+        features: [B, L, D].
+        weights: [B, L, C], each row the share of every class among the token's voxels; rows sum to 1, or to 0 where
+            all voxels are ignored. None without labels.
+        mask: [B, L] bool, False where all voxels are ignored. None without labels.
+        grid: tokens along every spatial axis.
+    """
+
+    features: Tensor
+    weights: Tensor | None
+    mask: Tensor | None
+    grid: tuple[int, ...]
+
+
+def token_grid(spatial_size: Sequence[int], voxels_per_token: int | Sequence[int]) -> tuple[int, ...]:
+    """Number of tokens along every axis, at least one: 96³ at 8 voxels per token gives 12³.
+
+    Args:
+        spatial_size: size of the image patch in voxels.
+        voxels_per_token: edge of a token in voxels of the image, one number or one per axis.
+
+    Raises:
+        ValueError: when ``voxels_per_token`` is not positive or has another length than ``spatial_size``.
+    """
+    size = tuple(int(n) for n in spatial_size)
+    edge = (voxels_per_token,) * len(size) if isinstance(voxels_per_token, int) else tuple(voxels_per_token)
+    if len(edge) != len(size) or min(edge) < 1:
+        raise ValueError(
+            f"voxels_per_token={voxels_per_token} does not fit spatial_size={size}: "
+            f"give one positive number, or {len(size)} of them"
+        )
+    return tuple(max(1, round(n / e)) for n, e in zip(size, edge))
+
+
+def tokenize(
+    features: Tensor,
+    label: Tensor | None,
+    num_classes: int,
+    voxels_per_token: int | Sequence[int],
+    ignore_index: int | None = None,
+    spatial_size: Sequence[int] | None = None,
+) -> Tokens:
+    """Tokens of a feature map, with the class shares of its label map where there is one.
+
+    Args:
+        features: [B, D, *S], at the image's resolution or a lower one.
+        label: [B, 1, *image] or [B, *image] class indices, or None.
+        num_classes: C, background included.
+        voxels_per_token: edge of a token in voxels of the image, one number or one per axis.
+        ignore_index: label value of voxels to leave out of features and labels.
+        spatial_size: size of the image in voxels; default: that of ``label``, else that of ``features``.
+    """
+    rank = features.ndim - 2
+    if spatial_size is None:
+        spatial_size = features.shape[2:] if label is None else label.shape[-rank:]
+    grid = token_grid(spatial_size, voxels_per_token)
+    if label is None:
+        return Tokens(pool_tokens(features, grid), None, None, grid)
+    label = _index_map(label, rank)
+    weights = pool_labels(label, num_classes, grid, ignore_index)
+    valid = None if ignore_index is None else label != ignore_index
+    return Tokens(pool_tokens(features, grid, valid), weights, token_mask(weights), grid)
+
+
+def pool_tokens(features: Tensor, grid: Sequence[int], valid: Tensor | None = None) -> Tensor:
+    """Mean feature of every token.
+
+    Args:
+        features: [B, D, *S].
+        grid: tokens along every spatial axis.
+        valid: [B, 1, *image] bool, False at voxels that must not count; at a lower feature resolution a feature counts
+            by the share of its voxels that are valid.
+
+    Returns:
+        [B, L, D] in the order of ``grid`` flattened; zeros where no voxel is valid.
+    """
+    pool = _pool(len(grid))
+    if valid is None:
+        return pool(features, tuple(grid)).flatten(2).transpose(1, 2)
+    share = pool(valid.to(features.dtype), features.shape[2:])
+    # where, not a product alone: an ignored voxel may hold inf or NaN
+    total = pool(torch.where(share > 0, features * share, 0), tuple(grid))
+    mean = total / pool(share, tuple(grid)).clamp_min(torch.finfo(features.dtype).tiny)
+    return mean.flatten(2).transpose(1, 2)
+
+
+def pool_labels(label: Tensor, num_classes: int, grid: Sequence[int], ignore_index: int | None = None) -> Tensor:
+    """Share of every class among the labelled voxels of every token.
+
+    Args:
+        label: [B, 1, *S] or [B, *S] class indices, of an integer type or floats that hold integers.
+        num_classes: C, background included.
+        grid: tokens along every spatial axis.
+        ignore_index: label value that stands for no class.
+
+    Returns:
+        [B, L, C] float32; rows sum to 1, or are zero where every voxel is ignored.
+
+    Raises:
+        ValueError: when ``label`` has another shape, or when a label on the CPU is neither in 0..C-1 nor ``ignore_index`` (checking on a GPU would stop it;
+            there such voxels count as ignored).
+    """
+    rank = len(grid)
+    label = _index_map(label, rank)
+    if label.device.type == "cpu":
+        _check_labels(label, num_classes, ignore_index)
+    label = label.to(torch.int16)  # a quarter of int64's traffic in the C comparisons below
+    pool = _pool(rank)
+    # class by class, so that no one-hot map of the whole patch is ever held
+    shares = [pool((label == c).float(), tuple(grid)).flatten(1) for c in range(num_classes)]
+    weights = torch.stack(shares, dim=-1)
+    return weights / weights.sum(-1, keepdim=True).clamp_min(torch.finfo(weights.dtype).tiny)
+
+
+def token_mask(weights: Tensor) -> Tensor:
+    """[B, L] bool from token labels [B, L, C]: True where at least one voxel of the token is labelled."""
+    return weights.sum(-1) > 0
+
+
+def _pool(rank: int):
+    if rank not in ADAPTIVE_POOLS:
+        raise ValueError(f"tokens need 1, 2 or 3 spatial axes, found {rank}")
+    return ADAPTIVE_POOLS[rank]
+
+
+def _index_map(label: Tensor, rank: int) -> Tensor:
+    if label.ndim == rank + 1:
+        label = label.unsqueeze(1)
+    if label.ndim != rank + 2 or label.shape[1] != 1:
+        raise ValueError(
+            f"label has shape {tuple(label.shape)}, expected class indices [B, 1, *S] or [B, *S] with {rank} spatial "
+            "axes: take the argmax of a one-hot label first"
+        )
+    return label
+
+
+def _check_labels(label: Tensor, num_classes: int, ignore_index: int | None) -> None:
+    known = (label >= 0) & (label < num_classes)
+    if ignore_index is not None:
+        known |= label == ignore_index
+    if not known.all():
+        found = sorted(label[~known].unique().tolist())[:10]
+        raise ValueError(
+            f"label holds {found}, expected 0..{num_classes - 1} or ignore_index={ignore_index}: "
+            "raise num_classes, or set ignore_index to the value of unlabeled voxels"
+        )

@@ -1,0 +1,231 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+"""Case lists: what is found, and that a list with faults is refused with all of them."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from scdl_components.data.case_list import MAX_BYTES, CaseListError, NoDataError, load_cases
+
+HERE = Path(__file__).parent
+PUBLISHED = HERE.parents[1] / "bundles" / "scdl_synapse" / "configs" / "case_lists"
+LAYOUTS = [
+    {"image": "img/img{id}.nii.gz", "label": "label/label{id}.nii.gz"},
+    {"image": "RawData/Training/img/img{id}.nii.gz", "label": "RawData/Training/label/label{id}.nii.gz"},
+    {"image": "imagesTr/img{id}.nii.gz", "label": "labelsTr/label{id}.nii.gz"},
+]
+
+
+def touch(folder: Path, *ids: str, layout: int = 0, keys: tuple[str, ...] = ("image", "label")) -> None:
+    for case in ids:
+        for key in keys:
+            path = folder / LAYOUTS[layout][key].replace("{id}", case)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+
+
+def write_list(folder: Path, content: object, name: str = "list.json") -> str:
+    path = folder / name
+    path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+    return str(path)
+
+
+def problems_of(folder: Path, content: object, **kwargs: object) -> list[str]:
+    with pytest.raises(CaseListError) as error:
+        load_cases(str(folder), write_list(folder, content), LAYOUTS, **kwargs)
+    return str(error.value).split("\n- ")[1:]
+
+
+@pytest.mark.parametrize("percent, num_labeled", [(10, 2), (20.0, 4)])
+@pytest.mark.parametrize("layout", range(3))
+def test_published_lists_in_every_layout(tmp_path, percent, num_labeled, layout):
+    touch(tmp_path, *(f"{i:04d}" for i in (*range(1, 11), *range(21, 41))), layout=layout)
+    cases = load_cases(str(tmp_path), "published", LAYOUTS, str(PUBLISHED), percent)
+    assert {name: len(items) for name, items in cases.items()} == {
+        "labeled": num_labeled,
+        "unlabeled": 20 - num_labeled,
+        "validation": 4,
+        "test": 6,
+    }
+    files = [item["image"] for items in cases.values() for item in items]
+    assert len(set(files)) == 30 and all(Path(file).is_absolute() and Path(file).exists() for file in files)
+    assert all("label" not in item for item in cases["unlabeled"])
+    for item in cases["labeled"] + cases["validation"] + cases["test"]:
+        assert Path(item["label"]).name == Path(item["image"]).name.replace("img", "label")
+    assert cases["validation"][0]["image"] == str(tmp_path / LAYOUTS[layout]["image"].replace("{id}", "0006"))
+
+
+def test_layouts_may_be_mixed_and_the_complete_one_is_taken(tmp_path):
+    touch(tmp_path, "0001", keys=("image",))
+    touch(tmp_path, "0001", layout=2)
+    touch(tmp_path, "0002")
+    cases = load_cases(str(tmp_path), write_list(tmp_path, {"labeled": ["0001"], "unlabeled": ["0002"]}), LAYOUTS)
+    assert cases["labeled"][0]["image"] == str(tmp_path / "imagesTr/img0001.nii.gz")
+    assert cases["unlabeled"] == [{"image": str(tmp_path / "img/img0002.nii.gz")}]
+    assert cases["validation"] == cases["test"] == []
+
+
+def test_entries_by_path(tmp_path):
+    touch(tmp_path, "0001", "0002", "0003")
+    absolute = str(tmp_path / "img/img0003.nii.gz")
+    content = {
+        "description": "by path",
+        "labeled": [{"image": "./img/img0001.nii.gz", "label": "label/label0001.nii.gz"}],
+        "unlabeled": ["img/img0002.nii.gz"],
+        "test": [absolute],
+    }
+    cases = load_cases(str(tmp_path), write_list(tmp_path, content), LAYOUTS)
+    assert cases["labeled"] == [
+        {"image": str(tmp_path / "img/img0001.nii.gz"), "label": str(tmp_path / "label/label0001.nii.gz")}
+    ]
+    assert cases["unlabeled"] == [{"image": str(tmp_path / "img/img0002.nii.gz")}]
+    assert cases["test"] == [{"image": absolute}]
+
+
+@pytest.mark.parametrize("name", ["with space", "quote's \"two\"", "$HOME @x %y", "Bäuche 腹部", "[a]*{id}"])
+def test_unusual_names(tmp_path, name):
+    folder = tmp_path / name
+    touch(folder, "é $1")
+    cases = load_cases(str(folder), write_list(folder, {"labeled": ["é $1"]}, f"{name}.json"), LAYOUTS)
+    assert cases["labeled"][0]["label"] == str(folder / "label" / "labelé $1.nii.gz")
+
+
+def test_list_path_relative_to_the_dataset(tmp_path):
+    touch(tmp_path, "0001")
+    write_list(tmp_path, {"labeled": ["0001"]}, "mine.json")
+    assert len(load_cases(str(tmp_path), "mine.json", LAYOUTS)["labeled"]) == 1
+
+
+def test_all_problems_in_one_message(tmp_path):
+    touch(tmp_path, "0001", "0002", "0003", "0004")
+    touch(tmp_path, "0005", keys=("image",))
+    content = {
+        "labeled": ["0001", "0002", "0002", "0005", {"image": "img/img0003.nii.gz"}, 7],
+        "unlabeled": ["0003", "0009", "img/img0004.nii.gz", "../../etc/passwd"],
+        "validation": ["0001", "0004"],
+        "labelled": ["0001"],
+        "test": {"0001": 1},
+    }
+    expected = [
+        "unknown list 'labelled'",
+        "'test' is a dict",
+        f"labeled[4] '{tmp_path}/img/img0003.nii.gz' has no label",
+        "labeled[5] is 7",
+        "unlabeled[3] is '../../etc/passwd'",
+        "case '0001' is in labeled and in validation",
+        "case '0002' stands 2 times in labeled",
+        f"labeled: '{tmp_path}/img/img0005.nii.gz' has no label; expected it at '{tmp_path}/label/label0005.nii.gz'",
+        "unlabeled: case '0009' has no file",
+        f"case '{tmp_path}/img/img0004.nii.gz' = '0004' is in unlabeled and in validation",
+    ]
+    problems = problems_of(tmp_path, content)
+    assert len(problems) == len(expected)
+    for problem, start in zip(problems, expected, strict=True):
+        assert problem.startswith(start)
+
+
+def test_published_amos_20_percent_is_refused_and_its_20_cases_named():
+    """The published lists hold 20 of the 24 validation cases; no file of AMOS is needed to see it."""
+    lists = {
+        name: (HERE / "amos_20p" / f"{name}.txt").read_text().split()
+        for name in ("labeled", "unlabeled", "validation", "test")
+    }
+    train = set(lists["labeled"] + lists["unlabeled"])
+    offending = train & set(lists["validation"])
+    assert len(offending) == 20
+
+
+def test_published_amos_20_percent_message(tmp_path):
+    lists = {
+        name: (HERE / "amos_20p" / f"{name}.txt").read_text().split()
+        for name in ("labeled", "unlabeled", "validation", "test")
+    }
+    offending = set(lists["labeled"] + lists["unlabeled"]) & set(lists["validation"])
+    problems = problems_of(tmp_path, lists)
+    named = [re.fullmatch(r"case '(amos_\d{4})' is in (labeled|unlabeled) and in validation; .*", p) for p in problems]
+    assert {match[1] for match in named if match} == offending
+    assert sum(match is not None for match in named) == 20
+    assert [p for p, match in zip(problems, named, strict=True) if not match] == [
+        f"besides, none of its 336 cases is under '{tmp_path}'"
+    ]
+
+
+def test_overlap_on_purpose(tmp_path):
+    touch(tmp_path, "0001")
+    content = {"labeled": ["0001"], "unlabeled": ["0001"], "validation": ["img/img0001.nii.gz"]}
+    content["validation"] = [{"image": "img/img0001.nii.gz", "label": "label/label0001.nii.gz"}]
+    path = write_list(tmp_path, content)
+    cases = load_cases(str(tmp_path), path, LAYOUTS, allow_overlap=["labeled", "unlabeled", "validation"])
+    assert cases["labeled"][0]["image"] == cases["unlabeled"][0]["image"] == cases["validation"][0]["image"]
+    problems = problems_of(tmp_path, content, allow_overlap=["labeled", "unlabeled"])
+    assert len(problems) == 1 and "in labeled and in unlabeled and in validation" in problems[0]
+    with pytest.raises(ValueError, match="allow_overlap names \\['labelled'\\]"):
+        load_cases(str(tmp_path), path, LAYOUTS, allow_overlap=["labelled"])
+
+
+def test_no_data(tmp_path):
+    with pytest.raises(NoDataError) as error:
+        load_cases(
+            str(tmp_path / "absent"),
+            "published",
+            LAYOUTS,
+            str(PUBLISHED),
+            10,
+            where_to_get="register at synapse.org",
+            phantom_hint="make demo",
+        )
+    message = str(error.value)
+    for layout in LAYOUTS:
+        for pattern in layout.values():
+            assert str(tmp_path / "absent" / pattern.replace("{id}", "0023")) in message
+    for part in ("30 cases", "no such folder", "register at synapse.org", "make demo"):
+        assert part in message
+
+
+def test_unknown_name_offers_the_others(tmp_path):
+    with pytest.raises(CaseListError, match="no case list 'publishd'.*published_10p.json, published_20p.json"):
+        load_cases(str(tmp_path), "publishd", LAYOUTS, str(PUBLISHED), 10)
+    with pytest.raises(CaseListError, match="no case list 'published' .*labeled_percent: 5.*published_5p.json"):
+        load_cases(str(tmp_path), "published", LAYOUTS, str(PUBLISHED), 5)
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ('{"labeled": ["0001", ', "list.json' is not JSON: .* at line 1, column 22"),
+        ("", "is not JSON: .* line 1, column 1"),
+        ("PK\x03\x04", "is not JSON"),
+        ("[]", "holds a list; expected an object"),
+        ('{"labeled": ["0001"], "labeled": ["0002"]}', "the key \\['labeled'\\] stands twice"),
+        ("[" * 200_000, "nested too deeply"),
+        ('{"labeled": ' + "1" * 5000 + "}", "cannot be read"),
+        ('{"labeled": ["\\ud800"]}', "labeled\\[0\\]"),
+        ('{"labeled": ["a\\u0000b", "", " ", "a/b", null, [], {"image": ["a"]}, {"label": "x"}]}', "labeled\\[7\\]"),
+        ("{}", "'labeled' is missing or empty"),
+        ('{"labeled": []}', "'labeled' is missing or empty"),
+    ],
+)
+def test_damaged_lists(tmp_path, text, message):
+    with pytest.raises(CaseListError, match=message):
+        load_cases(str(tmp_path), write_list(tmp_path, text), LAYOUTS)
+
+
+def test_binary_and_huge_lists(tmp_path):
+    path = tmp_path / "list.json"
+    path.write_bytes(b'{"labeled": ["\xff\xfe"]}')
+    with pytest.raises(CaseListError, match="not UTF-8 text: byte 14"):
+        load_cases(str(tmp_path), str(path), LAYOUTS)
+    with path.open("wb") as file:
+        file.truncate(MAX_BYTES + 1)
+    with pytest.raises(CaseListError, match=f"at most {MAX_BYTES}"):
+        load_cases(str(tmp_path), str(path), LAYOUTS)
+
+
+def test_layout_without_id_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="containing '{id}'"):
+        load_cases(str(tmp_path), "published", [{"image": "img/img.nii.gz", "label": "l/{id}.nii.gz"}])

@@ -1,0 +1,144 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import pytest
+import torch
+from ignite.engine import Events
+from monai.data import Dataset
+from monai.transforms import Compose, RandSpatialCropd
+
+from scdl_components.data.two_stream import TwoStreamLoader
+from scdl_components.engines import DualStudentTrainer
+from scdl_components.handlers import IterationSeed, TrainingCheckpoint
+from scdl_components.losses import (
+    CrossPseudoSupervisionTerm,
+    DualStudentLoss,
+    GACELoss,
+    GADiceLoss,
+    LossTerm,
+    SupervisedTerm,
+    gaussian_ramp,
+)
+from scdl_components.networks import DualStudent, VNet
+
+
+def volume(seed: int) -> dict[str, torch.Tensor]:
+    """A bright box in noise."""
+    generator = torch.Generator().manual_seed(seed)
+    label = torch.zeros(1, 24, 24, 24)
+    x, y, z = torch.randint(0, 12, (3,), generator=generator)
+    label[:, x : x + 12, y : y + 12, z : z + 12] = 1
+    return {"image": label + 0.3 * torch.randn(label.shape, generator=generator), "label": label}
+
+
+def trainer(max_epochs=2, terms=None, feature_module=None, handlers=()) -> DualStudentTrainer:
+    torch.manual_seed(0)
+    crop = RandSpatialCropd(["image", "label"], (16, 16, 16), random_size=False, allow_missing_keys=True)
+    labeled = Dataset([volume(0), volume(1)], Compose([crop]))
+    unlabeled = Dataset([{"image": volume(s)["image"]} for s in (2, 3, 4)], Compose([crop]))
+    network = DualStudent(VNet(1, 2, num_filters=2))
+    loss = DualStudentLoss(
+        terms
+        or [
+            SupervisedTerm({"ga_ce": GACELoss(), "ga_dice": GADiceLoss()}),
+            CrossPseudoSupervisionTerm(GACELoss(top_k=100), weight=0.1, ramp=gaussian_ramp),
+        ]
+    )
+    optimizer = torch.optim.SGD(list(network.parameters()) + list(loss.parameters()), lr=0.01, momentum=0.9)
+    return DualStudentTrainer(
+        device="cpu",
+        max_epochs=max_epochs,
+        train_data_loader=TwoStreamLoader(labeled, unlabeled, labeled_batch_size=1, unlabeled_batch_size=1),
+        network=network,
+        optimizer=optimizer,
+        loss_function=loss,
+        feature_module=feature_module,
+        train_handlers=[IterationSeed(0), *handlers],
+    )
+
+
+def weights(engine: DualStudentTrainer) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in engine.network.parameters()])
+
+
+def test_both_students_learn_and_every_term_is_reported():
+    engine = trainer(max_epochs=20)
+    losses = []
+    engine.add_event_handler(Events.ITERATION_COMPLETED, lambda e: losses.append(float(e.state.output["scalars"]["loss"])))
+    before = [next(s.parameters()).detach().clone() for s in engine.network.students]
+    engine.run()
+    assert len(losses) == 60
+    assert sum(losses[-10:]) < 0.7 * sum(losses[:10])
+    assert all(not torch.equal(b, next(s.parameters())) for b, s in zip(before, engine.network.students))
+    scalars = engine.state.output["scalars"]
+    assert {"loss", "learning_rate", "supervised/ga_ce", "supervised/ga_dice", "cps", "weight/cps"} <= set(scalars)
+    total = sum(float(scalars[k.removeprefix("weight/")]) * v for k, v in scalars.items() if k.startswith("weight/"))
+    assert float(scalars["loss"]) == pytest.approx(total, rel=1e-5)
+    # t = 59 / 60 in the last iteration
+    assert scalars["weight/cps"] == pytest.approx(0.1 * gaussian_ramp(59 / 60))
+
+
+def test_cps_teaches_each_student_the_other_ones_labels():
+    outputs = [torch.tensor([[5.0, 0.0], [0.0, 0.0]]), torch.tensor([[0.0, 5.0], [0.0, 0.0]])]
+    logits = [o.reshape(1, 2, 2, 1, 1).requires_grad_() for o in outputs]
+    term = CrossPseudoSupervisionTerm(GACELoss(top_k=100), weight=1.0)
+    term(type("O", (), {"logits": logits, "progress": 0.0}))["cps"].value.backward()
+    # voxel 0 is class 0 to the first student, voxel 1 class 0 to the second: each is pulled to the other's class
+    assert logits[1].grad[0, 0, 0] < 0 < logits[1].grad[0, 1, 0]
+    assert logits[0].grad[0, 0, 1] < 0 < logits[0].grad[0, 1, 1]
+
+
+def test_cps_of_one_student_is_refused():
+    with pytest.raises(ValueError, match="two students"):
+        CrossPseudoSupervisionTerm(GACELoss())(type("O", (), {"logits": [torch.zeros(1, 2, 1)], "progress": 0.0}))
+
+
+class FeatureTerm(torch.nn.Module):
+    """A term with a parameter of its own that looks at the features."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.ones(1))
+        self.seen = []
+
+    def forward(self, outputs):
+        self.seen = [f.shape for f in outputs.features]
+        return {"features": LossTerm(self.scale * sum(f.mean() for f in outputs.features), 1.0)}
+
+
+def test_features_of_a_named_module_reach_the_terms():
+    term = FeatureTerm()
+    engine = trainer(max_epochs=1, terms=[term], feature_module="block_nine")
+    engine.run()
+    assert term.seen == [(2, 2, 16, 16, 16)] * 2
+    assert term.scale.item() != 1
+    assert all(not s.block_nine._forward_hooks for s in engine.network.students)
+
+
+def test_unknown_feature_module_is_named_with_those_there_are():
+    with pytest.raises(ValueError, match="'block_ten'.*block_nine"):
+        trainer(max_epochs=1, feature_module="block_ten").run()
+
+
+def test_resumed_training_ends_with_the_same_weights(tmp_path):
+    def checkpointed(folder, resume=""):
+        engine = trainer(max_epochs=4)
+        objects = {"model": engine.network, "loss": engine.loss_function, "optimizer": engine.optimizer}
+        TrainingCheckpoint(str(tmp_path / folder), objects, interval=5, n_saved=3, resume=resume).attach(engine)
+        return engine
+
+    whole = checkpointed("whole")
+    whole.run()
+    assert sorted(p.name for p in (tmp_path / "whole").iterdir()) == [f"checkpoint_{i}.pt" for i in (10, 12, 5)]
+    resumed = checkpointed("resumed", resume=str(tmp_path / "whole" / "checkpoint_5.pt"))
+    resumed.run()
+    assert resumed.state.iteration == 12
+    assert torch.equal(weights(whole), weights(resumed))
+
+
+def test_missing_checkpoint_is_named(tmp_path):
+    engine = trainer()
+    TrainingCheckpoint(str(tmp_path), {"model": engine.network}, interval=5, resume="nowhere.pt").attach(engine)
+    with pytest.raises(FileNotFoundError, match="nowhere.pt"):
+        engine.run()
