@@ -16,7 +16,6 @@ from typing import BinaryIO
 import nibabel as nib
 import numpy as np
 from monai.data import PydicomReader
-from monai.transforms import LoadImage
 
 from scdl_components.data.inputs import series_problems
 
@@ -162,7 +161,7 @@ def _read_nifti(path: str, max_voxels: int) -> dict:
             raise
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise UnreadableError(f"is truncated or damaged ({error}); copy it again from its source") from error
-        except (nib.spatialimages.HeaderDataError, ValueError, OverflowError) as error:
+        except (nib.spatialimages.HeaderDataError, ValueError, OverflowError, KeyError) as error:
             raise UnreadableError(f"has a damaged NIfTI header ({error}); convert it again from its source") from error
     oriented = bool(header["sform_code"] > 0 or header["qform_code"] > 0)
     return {"shape": shape[:3], "affine": affine, "oriented": oriented, **statistics}
@@ -212,11 +211,11 @@ def _read_dicom(folder: str, max_voxels: int) -> dict:
     if problems:
         raise UnreadableError("; ".join(problems))
     try:
-        volume = LoadImage(reader=PydicomReader(), image_only=True)(folder)
+        reader = PydicomReader()
+        voxels, meta = reader.get_data(reader.read(folder))
     except Exception as error:  # pydicom and its decoders raise many kinds on damaged files
         raise UnreadableError(f"is a DICOM series that MONAI cannot load ({error}); export it again") from error
-    if volume.ndim != 3 or volume.numel() > max_voxels:
-        raise UnreadableError(f"has shape {tuple(volume.shape)}; expected three axes and at most {max_voxels} voxels")
-    voxels = volume.numpy().reshape(-1)
-    pieces = np.array_split(voxels, max(1, voxels.nbytes // CHUNK_BYTES))
-    return {"shape": tuple(volume.shape), "affine": volume.affine.numpy().astype(float), **summarize(pieces)}
+    if voxels.ndim != 3 or voxels.size > max_voxels:
+        raise UnreadableError(f"has shape {voxels.shape}; expected three axes and at most {max_voxels} voxels")
+    pieces = np.array_split(voxels.reshape(-1), max(1, voxels.nbytes // CHUNK_BYTES))
+    return {"shape": voxels.shape, "affine": np.asarray(meta["affine"], dtype=float), **summarize(pieces)}

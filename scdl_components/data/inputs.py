@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from monai.utils import optional_import
 
+pydicom, has_pydicom = optional_import("pydicom")
+
 SUFFIXES = (".nii", ".nii.gz")
 IMAGE_FOLDERS = ("img", "images", "imagesTs", "imagesTr", "imagesVa")
 # a slice further than this from its place on an even grid, in slice distances, is misplaced: an affine cannot hold it
@@ -79,7 +81,6 @@ def series_problems(folder: str) -> list[str]:
     Returns:
         One message for each problem, naming the folder; empty for a sound series.
     """
-    pydicom, has_pydicom = optional_import("pydicom")
     if not has_pydicom:
         return [f"'{folder}' holds a DICOM series, which needs pydicom: pip install pydicom"]
     files = sorted(glob.glob(os.path.join(glob.escape(folder), "*")))
@@ -119,6 +120,13 @@ def _geometry_problems(folder: str, slices: dict) -> list[str]:
         return [
             f"'{folder}': instances {headers[0].InstanceNumber} and {headers[odd].InstanceNumber} differ in size, "
             "pixel spacing or orientation; move scouts and reformatted slices out of the folder"
+        ]
+    # the reader decodes this tag strictly, and takes the identity where that fails; other tags it reads leniently
+    first = pydicom.dcmread(headers[0].filename, stop_before_pixels=True, specific_tags=["ImageOrientationPatient"])
+    if "00200037" not in first.to_json_dict(suppress_invalid_tags=True):
+        return [
+            f"'{folder}': MONAI's DICOM reader would ignore ImageOrientationPatient, whose numbers are longer than "
+            "DICOM allows (16 characters); convert the series with dcm2niix"
         ]
     row, column = np.array(grids[0][4:7]), np.array(grids[0][7:10])
     positions = np.array([h.ImagePositionPatient for h in headers], dtype=float) @ np.cross(row, column)

@@ -149,7 +149,8 @@ def _is_complete(output: Path, parameters: dict) -> bool:
             found = None
     if not isinstance(found, dict):
         raise FileExistsError(
-            f"write_phantoms: '{output}' is not empty, and holds no {_CASE_LIST} of a phantom; it is left alone. {way_out}"
+            f"write_phantoms: '{output}' is not empty and holds no {_CASE_LIST} of a phantom; it is left alone. "
+            + way_out
         )
     if found == parameters:
         return True

@@ -1,0 +1,38 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+"""Errors that the user can mend, shown without the runner's traceback."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from types import TracebackType
+
+
+class UserError(Exception):
+    """Something outside of the program is wrong; the message names it and the way out."""
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An exception and those that it was raised from."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def show_user_errors() -> None:
+    """Makes an uncaught :py:class:`UserError` end the process with its message alone.
+
+    MONAI wraps what a config raises in errors of its own, one for each reference, and the message drowns in their
+    tracebacks. Everything else is shown as before.
+    """
+    previous = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+        user_error = next((cause for cause in causes(error) if isinstance(cause, UserError)), None)
+        if user_error is None:
+            previous(kind, error, traceback)
+        else:
+            print(f"\n{type(user_error).__name__}: {user_error}", file=sys.stderr)
+
+    sys.excepthook = hook

@@ -1,0 +1,56 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+from conftest import REAL_CT, copy_bundle, options, run_monai
+from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
+
+from scdl_components.data import write_phantoms
+
+CT = REAL_CT / "ct.nii.gz"
+
+
+def infer(bundle, images, output, *args):
+    keep = {"pixdim", "roi_size", "num_filters", "num_workers"}
+    words = options()
+    scale = [w for key, value in zip(words[::2], words[1::2]) if key[2:] in keep for w in (key, value)]
+    return run_monai(
+        *("run", "--config_file", bundle / "configs" / "inference.yaml", "--dataset_dir", images),
+        *("--output_dir", output, *scale, *args),
+        cwd=output.parent,
+    )
+
+
+def reorient(path, image, axcodes):
+    """Stores an image in another axis order and direction; world space stays the same."""
+    transform = ornt_transform(io_orientation(image.affine), axcodes2ornt(axcodes))
+    nib.save(image.as_reoriented(transform), path)
+
+
+def in_ras(path):
+    return np.asarray(nib.as_closest_canonical(nib.load(path)).dataobj)
+
+
+def test_segments_in_the_patients_grid_whatever_the_storage_order(trained, tmp_path):
+    source = nib.load(CT)
+    images = tmp_path / "images with a $ space"
+    images.mkdir()
+    codes = ["RAS", "LPS", "PIR", "SAL"]
+    for code in codes:
+        reorient(images / f"ct {code}.nii.gz", source, code)
+    infer(trained, images, tmp_path / "out")
+    reference = in_ras(tmp_path / "out" / "ct RAS_seg.nii.gz")
+    # six iterations teach little, but the segmentation must have something to compare
+    assert len(np.unique(reference)) > 1
+    for code in codes:
+        image, seg = nib.load(images / f"ct {code}.nii.gz"), nib.load(tmp_path / "out" / f"ct {code}_seg.nii.gz")
+        assert seg.shape == image.shape and seg.get_data_dtype() == np.uint8
+        np.testing.assert_allclose(seg.affine, image.affine, atol=1e-5)
+        assert (in_ras(tmp_path / "out" / f"ct {code}_seg.nii.gz") == reference).mean() >= 0.9999
+    names = json.loads((tmp_path / "out" / "ct RAS_seg.json").read_text())
+    assert names["labels"]["0"] == "background" and names["labels"]["6"] == "liver" and len(names["labels"]) == 14

@@ -1,0 +1,97 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from conftest import copy_bundle, options, run_monai
+from monai.bundle import ConfigWorkflow
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+TRAIN = "configs/train.yaml"
+
+
+def test_weights_and_logs_land_in_the_bundle(trained):
+    assert {p.name for p in trained.iterdir()} >= {"models", "eval"}
+    assert sorted(p.name for p in trained.parent.iterdir()) == ["scdl_synapse"]
+    models = {p.name for p in (trained / "models").iterdir()}
+    assert models == {"model.pt", "model_final.pt", "checkpoint_6.pt"}
+    state = torch.load(trained / "models" / "model.pt", weights_only=True)
+    assert any(key.startswith("students.1.block_nine") for key in state)
+
+
+def test_tensorboard_shows_losses_ramp_learning_rate_and_dice_by_organ(trained):
+    events = EventAccumulator(str(trained / "eval"), size_guidance={"images": 0}).Reload()
+    scalars = set(events.Tags()["scalars"])
+    assert {"loss", "supervised/ga_ce", "supervised/ga_dice", "cps", "weight/cps", "learning_rate"} <= scalars
+    assert {"val_mean_dice", "val_dice/liver", "val_dice/left adrenal gland"} <= scalars
+    rates = {event.step: event.value for event in events.Scalars("learning_rate")}
+    assert rates == pytest.approx({i: 0.01 * (1 - (i - 1) / 6) ** 0.9 for i in (2, 4, 6)}, rel=1e-5)
+    ramp = {event.step: event.value for event in events.Scalars("weight/cps")}
+    assert ramp == pytest.approx({i: 0.1 * math.exp(-5 * (1 - (i - 1) / 6) ** 2) for i in (2, 4, 6)}, rel=1e-5)
+    assert [event.step for event in events.Scalars("val_mean_dice")] == [3, 6]
+    assert [event.step for event in events.Images("reference_and_prediction")] == [3, 6]
+
+
+def test_runs_from_inside_with_run_and_other_folders(tmp_path, phantoms):
+    bundle = copy_bundle(tmp_path)
+    elsewhere = tmp_path / "another root"
+    run_monai(
+        *("run", "--config_file", TRAIN, "--bundle_root", elsewhere),
+        *options(
+            dataset_dir=phantoms,
+            case_list=phantoms / "case_list.json",
+            unlabeled_batch_size=0,
+            loss_terms="['@supervised_term']",
+            max_iterations=1,
+        ),
+        cwd=bundle,
+    )
+    assert (elsewhere / "models" / "model_final.pt").is_file() and (elsewhere / "eval").is_dir()
+    assert not (bundle / "models").exists()
+
+
+def test_phantom_overlay_generates_its_data(tmp_path):
+    bundle = copy_bundle(tmp_path)
+    run_monai(
+        *("run", "training", "--config_file", f"['{bundle / TRAIN}','{bundle / 'configs' / 'phantom.yaml'}']"),
+        *options(**{"dataset_dir#spacing": "[10,10,10]", "dataset_dir#num_unlabeled": 2, "max_iterations": 1}),
+        cwd=tmp_path,
+    )
+    assert (bundle / "data" / "phantom" / "case_list.json").is_file()
+    assert (bundle / "models" / "model_final.pt").is_file()
+
+
+@pytest.mark.parametrize("workflow_type, config", [("train", TRAIN), ("infer", "configs/inference.yaml")])
+def test_every_property_of_the_workflows_is_there(tmp_path, phantoms, workflow_type, config):
+    bundle = copy_bundle(tmp_path)
+    overrides = {"dataset_dir": str(phantoms / "img" if workflow_type == "infer" else phantoms)}
+    if workflow_type == "train":
+        overrides |= {"case_list": "case_list.json", "pixdim": [8, 8, 8]}
+    workflow = ConfigWorkflow(
+        str(bundle / config), workflow_type=workflow_type, logging_file=False, num_filters=2, **overrides
+    )
+    workflow.initialize()
+    assert workflow.check_properties() == []
+    assert workflow.bundle_root == str(bundle)
+
+
+def test_no_data_says_what_is_looked_for_and_how_to_run_the_phantom(tmp_path):
+    bundle = copy_bundle(tmp_path)
+    output = run_monai("run", "training", "--config_file", bundle / TRAIN, cwd=tmp_path, check=False)
+    message = output[output.rindex("NoDataError") :]
+    for text in (str(bundle / "data"), "img/img{id}.nii.gz", "RawData/Training", "imagesTr", "synapse.org", "phantom.yaml"):
+        assert text in message
+
+
+def test_resumes_from_a_checkpoint(trained, tmp_path, phantoms):
+    output = run_monai(
+        *("run", "training", "--config_file", trained / TRAIN, "--ckpt_dir", tmp_path, "--output_dir", tmp_path),
+        *options(dataset_dir=phantoms, case_list="case_list.json", max_iterations=8),
+        *("--resume", trained / "models" / "checkpoint_6.pt"),
+        cwd=tmp_path,
+    )
+    assert "training:  75%" in output
+    assert (tmp_path / "checkpoint_8.pt").is_file()

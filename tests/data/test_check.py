@@ -1,0 +1,511 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+"""Input checks: every planted fault is found in one report that names the file; sound data raises no alarm."""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+import struct
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from monai.transforms import EnsureChannelFirst, LoadImage
+
+from scdl_components.data.check import InputCheck
+from scdl_components.data.check_rules import CaseFacts, Context, Limits, find_problems, grid_distance
+from scdl_components.data.facts import read_facts
+from scdl_components.data.inputs import InputError
+
+
+def report_of(organs: list[str], **kwargs: object) -> list[str]:
+    with pytest.raises(InputError) as error:
+        InputCheck(organs, progress=False, **kwargs).run()
+    return str(error.value).splitlines()[1:]
+
+
+def errors_about(path: str, report: list[str]) -> list[str]:
+    return [line for line in report if line.startswith(f"ERROR: {path}: ")]
+
+
+def voxels_of(path: str) -> np.ndarray:
+    return np.array(nib.load(path).dataobj)
+
+
+def patch_header(path: str, offset: int, layout: str, *values: float) -> None:
+    """Overwrite bytes of the NIfTI-1 header; offsets as in nifti1.h."""
+    content = bytearray(gzip.decompress(Path(path).read_bytes()))
+    struct.pack_into(layout, content, offset, *values)
+    Path(path).write_bytes(gzip.compress(bytes(content)))
+
+
+def test_good_data_passes_without_a_warning(crops):
+    lists = {
+        "labeled": [crops.case(1), crops.case(2)],
+        "unlabeled": [{"image": crops.case(3)["image"]}],
+        "validation": [crops.case(4)],
+        "test": [{"image": crops.case(5)["image"]}, crops.case(6)],
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        facts = InputCheck(crops.organs, **lists, progress=False).run()
+    assert [case.list_name for case in facts] == ["labeled"] * 2 + ["unlabeled", "validation"] + ["test"] * 2
+    image, label = crops.voxels(1)
+    assert (facts[0].image.minimum, facts[0].image.maximum) == (image.min(), image.max())
+    assert facts[0].image.shape == image.shape
+    np.testing.assert_allclose(facts[0].image.spacing, 3)
+    assert facts[0].organ_voxels(crops.organs) == {
+        organ: np.count_nonzero(label == value) for value, organ in enumerate(crops.organs, start=1)
+    }
+    assert facts[2].label is None
+
+
+def test_other_sound_encodings_pass(crops):
+    """Big-endian, float, scaled, NIfTI-2, uncompressed, a trailing axis of one, labels as float: all of them sound."""
+    items = []
+    for number, (dtype, header_class) in enumerate(
+        [(">i2", nib.Nifti1Image), ("<f4", nib.Nifti2Image), (">f8", nib.Nifti1Image)], start=1
+    ):
+        image, label = crops.voxels(number)
+        item = {"image": str(crops.folder / f"{number}.nii"), "label": str(crops.folder / f"{number}_label.nii.gz")}
+        header = header_class.header_class(endianness=">" if dtype[0] == ">" else "<")
+        header.set_data_dtype(dtype)
+        nib.save(header_class(image[..., None].astype(dtype), crops.affine, header), item["image"])
+        nib.save(header_class(label.astype(np.float32), crops.affine), item["label"])
+        items.append(item)
+    scaled = nib.Nifti1Image(crops.voxels(4)[0].astype(np.float64) / 2, crops.affine)
+    scaled.header.set_data_dtype(np.int16)
+    items.append({"image": str(crops.folder / "4.nii.gz"), "label": crops.write("4_label.nii.gz", crops.voxels(4)[1])})
+    nib.save(scaled, items[-1]["image"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        facts = InputCheck(crops.organs, items, progress=False).run()
+    for number, case in enumerate(facts, start=1):
+        image = crops.voxels(number)[0] / (2 if number == 4 else 1)
+        assert case.image.shape == image.shape
+        np.testing.assert_allclose((case.image.minimum, case.image.maximum), (image.min(), image.max()), atol=0.05)
+    # MONAI, too, makes one channel of the trailing axis
+    assert EnsureChannelFirst()(LoadImage()(items[0]["image"])).shape == (1, *crops.voxels(1)[0].shape)
+
+
+def missing(crops, item):
+    Path(item["image"]).unlink()
+
+
+def truncated(crops, item):
+    content = Path(item["image"]).read_bytes()
+    Path(item["image"]).write_bytes(content[: len(content) * 2 // 3])
+
+
+def truncated_at_the_checksum(crops, item):
+    content = Path(item["image"]).read_bytes()
+    Path(item["image"]).write_bytes(content[:-6])
+
+
+def flipped_bit(crops, item):
+    content = bytearray(Path(item["image"]).read_bytes())
+    content[-5] ^= 1  # in the checksum: the data would be read without a complaint
+    Path(item["image"]).write_bytes(content)
+
+
+def empty(crops, item):
+    Path(item["image"]).write_bytes(b"")
+
+
+def web_page(crops, item):
+    Path(item["image"]).write_bytes(gzip.compress(b"<html>Please log in</html>" * 50))
+
+
+def not_compressed(crops, item):
+    Path(item["image"]).write_bytes(gzip.decompress(Path(item["image"]).read_bytes()))
+
+
+def header_only(crops, item):
+    Path(item["image"]).write_bytes(gzip.compress(gzip.decompress(Path(item["image"]).read_bytes())[:352]))
+
+
+def folder_without_dicom(crops, item):
+    Path(item["image"]).unlink()
+    Path(item["image"]).mkdir()
+
+
+def terabytes(crops, item):
+    patch_header(item["image"], 40, "<4h", 3, 32000, 32000, 32000)
+
+
+def more_than_the_file_can_hold(crops, item):
+    patch_header(item["image"], 40, "<4h", 3, 1000, 1000, 1000)
+
+
+def offset_beyond_the_end(crops, item):
+    patch_header(item["image"], 108, "<f", 1e30)
+
+
+def offset_not_a_number(crops, item):
+    patch_header(item["image"], 108, "<f", np.nan)
+
+
+def more_than_announced(crops, item):
+    content = gzip.decompress(Path(item["image"]).read_bytes())
+    Path(item["image"]).write_bytes(gzip.compress(content + bytes(2**23)))
+
+
+def negative_length(crops, item):
+    patch_header(item["image"], 40, "<4h", 3, 100, -80, 24)
+
+
+def unknown_type(crops, item):
+    patch_header(item["image"], 70, "<h", 77)
+
+
+def four_d(crops, item):
+    crops.write(item["image"], np.stack([crops.voxels(1)[0]] * 2, axis=-1))
+
+
+def two_d(crops, item):
+    crops.write(item["image"], crops.voxels(1)[0][:, :, 0])
+
+
+def complex_voxels(crops, item):
+    crops.write(item["image"], crops.voxels(1)[0].astype(np.complex64))
+
+
+def rgb_voxels(crops, item):
+    gray = crops.voxels(1)[0].clip(0, 255).astype(np.uint8)
+    crops.write(item["image"], np.stack([gray] * 3, -1).view([(c, "u1") for c in "RGB"])[..., 0])
+
+
+def nan(crops, item):
+    image = crops.voxels(1)[0].astype(np.float32)
+    image[3, 4, 5:7] = np.nan, np.inf
+    crops.write(item["image"], image)
+
+
+def constant(crops, item):
+    crops.write(item["image"], np.full_like(crops.voxels(1)[0], 40))
+
+
+def scaled_to_one(crops, item):
+    crops.write(item["image"], ((crops.voxels(1)[0].clip(-125, 275) + 125) / 400).astype(np.float32))
+
+
+def all_air(crops, item):
+    crops.write(item["image"], (crops.voxels(1)[0] // 10 - 900).astype(np.int16))
+
+
+def shifted_up(crops, item):
+    crops.write(item["image"], (crops.voxels(1)[0].clip(-1000) + 2024).astype(np.int16))
+
+
+def zero_spacing(crops, item):
+    patch_header(item["image"], 312, "<4f", 0, 0, 0, 0)
+
+
+def nan_affine(crops, item):
+    patch_header(item["image"], 280, "<f", np.nan)
+
+
+def parallel_axes(crops, item):
+    affine = crops.affine.copy()
+    affine[:3, 1] = affine[:3, 0]
+    crops.write(item["image"], voxels_of(item["image"]), affine)
+
+
+def micrometers(crops, item):
+    for path in item.values():
+        crops.write(path, voxels_of(path), np.diag([3000, 3000, 3000, 1]))
+
+
+def tiny_voxels(crops, item):
+    for path in item.values():
+        crops.write(path, voxels_of(path), np.diag([0.003, 0.003, 0.003, 1]))
+
+
+def one_slice(crops, item):
+    for path in item.values():
+        crops.write(path, voxels_of(path)[:, :, :1])
+
+
+IMAGE_FAULTS: list[tuple[Callable, str]] = [
+    (missing, "does not exist"),
+    (truncated, "truncated or damaged"),
+    (truncated_at_the_checksum, "truncated or damaged"),
+    (flipped_bit, "truncated or damaged"),
+    (empty, "is empty"),
+    (web_page, "is not a single-file NIfTI"),
+    (not_compressed, "is not gzip-compressed, against its name"),
+    (header_only, "is cut off"),
+    (folder_without_dicom, "holds 0 DICOM slice(s)"),
+    (terabytes, "announces 32000x32000x32000 voxels"),
+    (more_than_the_file_can_hold, "is cut off"),
+    (offset_beyond_the_end, "is cut off"),
+    (offset_not_a_number, "damaged NIfTI header"),
+    (more_than_announced, "far more data"),
+    (negative_length, "has shape (100, -80, 24)"),
+    (unknown_type, "damaged NIfTI header"),
+    (four_d, "is 4-D, shape (100, 80, 24, 2)"),
+    (two_d, "expected a volume of three axes"),
+    (complex_voxels, "has complex64 voxels"),
+    (rgb_voxels, "has RGB voxels"),
+    (nan, "has 2 NaN or infinite voxels"),
+    (constant, "is constant, all voxels are 40"),
+    (scaled_to_one, "are not HU"),
+    (all_air, "are not HU"),
+    (shifted_up, "are not HU"),
+    (zero_spacing, "degenerate affine"),
+    (nan_affine, "degenerate affine"),
+    (parallel_axes, "degenerate affine"),
+    (micrometers, "has voxels of 3000, 3000, 3000 mm"),
+    (tiny_voxels, "has voxels of 0.003, 0.003, 0.003 mm"),
+    (one_slice, "has one slice only"),
+]
+
+
+def test_every_image_fault_in_one_report(crops):
+    """One case for each fault, among sound ones: each is named with its reason, and nothing else is."""
+    image, label = crops.voxels(1)
+    items = []
+    for number, (plant, _) in enumerate(IMAGE_FAULTS):
+        # a shift in HU makes the cases differ, so that none is a copy of another
+        item = {
+            "image": crops.write(f"img/{number}.nii.gz", image + np.int16(number)),
+            "label": crops.write(f"label/{number}.nii.gz", label),
+        }
+        plant(crops, item)
+        items.append(item)
+    half = len(items) // 2
+    lists = {"labeled": [crops.case(3), *items[:half]], "validation": [crops.case(4), *items[half:]]}
+    report = report_of(crops.organs, **lists)
+    for item, (plant, expected) in zip(items, IMAGE_FAULTS, strict=True):
+        lines = errors_about(item["image"], report)
+        assert len(lines) == 1 and expected in lines[0], (plant.__name__, lines)
+    # three of the faults are planted in the label as well; there is no other line
+    assert len(report) == len(items) + 3
+
+
+def label_missing(crops, item):
+    Path(item["label"]).unlink()
+
+
+def label_not_given(crops, item):
+    del item["label"]
+
+
+def label_is_image(crops, item):
+    item["label"] = item["image"]
+
+
+def label_shape(crops, item):
+    crops.write(item["label"], crops.voxels(1)[1][:, :, :-1])
+
+
+def label_affine(crops, item):
+    affine = crops.affine.copy()
+    affine[1, 3] += 0.5
+    crops.write(item["label"], crops.voxels(1)[1], affine)
+
+
+def label_flipped(crops, item):
+    crops.write(item["label"], crops.voxels(1)[1], crops.affine @ np.diag([-1, 1, 1, 1]))
+
+
+def label_fractional(crops, item):
+    label = crops.voxels(1)[1].astype(np.float32)
+    label[2, 2, 2:5] = 0.5
+    crops.write(item["label"], label)
+
+
+def label_outside(crops, item):
+    label = crops.voxels(1)[1].astype(np.int16)
+    label[0, 0, :3] = -1, 5, 117
+    crops.write(item["label"], label)
+
+
+def label_far_outside(crops, item):
+    label = crops.voxels(1)[1].astype(np.int32)
+    label[0, 0, 0] = 100_000
+    crops.write(item["label"], label)
+
+
+def label_nan(crops, item):
+    label = crops.voxels(1)[1].astype(np.float32)
+    label[0, 0, 0] = np.nan
+    crops.write(item["label"], label)
+
+
+def label_empty(crops, item):
+    crops.write(item["label"], np.zeros_like(crops.voxels(1)[1]))
+
+
+LABEL_FAULTS: list[tuple[Callable, str, str]] = [
+    (label_missing, "label", "does not exist"),
+    (label_not_given, "image", "without a label"),
+    (label_is_image, "image", "both image and label"),
+    (label_shape, "label", "has shape (100, 80, 23), its image"),
+    (label_affine, "label", "lies up to 0.167 voxels off its image"),
+    (label_flipped, "label", "lies up to 198 voxels off its image"),
+    (label_fractional, "label", "has 3 voxels that are no integers"),
+    (label_outside, "label", "has values -1, 5, 117 outside the organ table (0 background, 1 spleen, 2 left_kidney"),
+    (label_far_outside, "label", "has values 100000 outside the organ table"),
+    (label_nan, "label", "has 1 NaN or infinite voxels"),
+    (label_empty, "label", "is empty, all voxels are background"),
+]
+
+
+def test_every_label_fault_in_one_report(crops):
+    image, label = crops.voxels(1)
+    items, files = [], []
+    for number, (plant, _, _) in enumerate(LABEL_FAULTS):
+        item = {
+            "image": crops.write(f"img/{number}.nii.gz", image + np.int16(number)),
+            "label": crops.write(f"label/{number}.nii.gz", label),
+        }
+        files.append(dict(item))
+        plant(crops, item)
+        items.append(item)
+    report = report_of(crops.organs, labeled=[crops.case(3), *items])
+    for item, (plant, key, expected) in zip(files, LABEL_FAULTS, strict=True):
+        lines = errors_about(item[key], report)
+        assert any(expected in line for line in lines), (plant.__name__, lines)
+        # the CT given as label is out of the organ table, too
+        assert len(lines) == (2 if plant is label_is_image else 1), lines
+    assert len(report) == len(LABEL_FAULTS) + 1
+
+
+def test_items_that_are_none(crops):
+    report = report_of(crops.organs, labeled=["0001", {"label": "x"}], unlabeled=[{"image": ["a", "b"]}])
+    assert [line.split(": ")[1] for line in report] == ["labeled[0]", "labeled[1]", "unlabeled[0]"]
+
+
+def test_duplicates_in_any_axis_order_and_direction(crops):
+    """The same CT across lists is a leak, in whatever file and orientation; in one list it is a warning."""
+    case = crops.case(1)
+    image = nib.load(case["image"])
+    turned = nib.as_closest_canonical(image).as_reoriented(np.array([[1, -1], [2, 1], [0, -1]]))
+    other = str(crops.folder / "turned.nii")
+    nib.save(nib.Nifti1Image(np.asanyarray(turned.dataobj).astype(np.float32), turned.affine), other)
+    assert nib.load(other).shape != image.shape
+    report = report_of(crops.organs, labeled=[case], validation=[crops.case(2)], unlabeled=[{"image": other}])
+    assert len(report) == 1
+    assert report[0].startswith(f"ERROR: {other}: in 'unlabeled' has the voxels of '{case['image']}' in 'labeled'")
+    unlabeled = [{"image": case["image"]}, {"image": other}]
+    check = InputCheck(crops.organs, [case], unlabeled, allow_overlap=["labeled", "unlabeled"], progress=False)
+    with pytest.warns(UserWarning, match=f"warning: {other}: in 'unlabeled' has the voxels of .* in 'unlabeled'"):
+        check.run()
+
+
+def test_overlap_on_purpose_passes(crops):
+    case = crops.case(1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        unlabeled = [{"image": case["image"]}]
+        InputCheck(crops.organs, [case], unlabeled, allow_overlap=["labeled", "unlabeled"], progress=False).run()
+    report = report_of(crops.organs, labeled=[case], validation=[case], allow_overlap=["labeled", "unlabeled"])
+    assert len(report) == 1 and "in 'validation' has the voxels" in report[0]
+    with pytest.raises(ValueError, match="allow_overlap names"):
+        InputCheck(crops.organs, allow_overlap=["train"])
+
+
+def test_warnings_do_not_stop(crops):
+    """No air (stored with an offset), no orientation, an organ that no label shows, an empty validation label."""
+    offset = crops.case(1)
+    crops.write(offset["image"], (crops.voxels(1)[0].clip(-1000) + 1000).astype(np.int16))
+    unoriented = crops.case(2)
+    patch_header(unoriented["image"], 252, "<2h", 0, 0)
+    patch_header(unoriented["label"], 252, "<2h", 0, 0)
+    background = crops.case(3)
+    crops.write(background["label"], np.zeros_like(crops.voxels(3)[1]))
+    with pytest.warns(UserWarning) as caught:
+        InputCheck([*crops.organs, "duodenum"], [offset, unoriented], validation=[background], progress=False).run()
+    (report,) = [str(warning.message).splitlines()[1:] for warning in caught]
+    expected = [
+        (offset["image"], "no air in it"),
+        (unoriented["image"], "does not say how the patient lies"),
+        (background["label"], "no organ can be scored here"),
+        ("labeled", "no case shows duodenum"),
+    ]
+    assert len(report) == len(expected)
+    for line, (path, text) in zip(report, expected, strict=True):
+        assert line.startswith(f"warning: {path}: ") and text in line
+
+
+def test_limits(crops):
+    case = crops.case(1)
+    report = report_of(crops.organs, labeled=[case], limits=Limits(max_voxels=1000))
+    assert len(report) == 2 and all("at most 1000 voxels" in line for line in report)
+    shifted = crops.affine.copy()
+    shifted[0, 3] += 0.2
+    crops.write(case["label"], crops.voxels(1)[1], shifted)
+    InputCheck(crops.organs, [case], progress=False).run()
+    report = report_of(crops.organs, labeled=[case], limits=Limits(affine_tolerance=0.01))
+    assert "0.0667 voxels off" in report[0]
+
+
+def test_bomb(crops):
+    """A small file that announces a gigabyte is refused by its size, or by the limit where it could hold it."""
+    path = crops.folder / "bomb.nii.gz"
+    header = nib.Nifti1Header()
+    header.set_data_shape((1024, 1024, 500))
+    header.set_data_dtype(np.int16)
+    header["magic"] = b"n+1"
+    header["vox_offset"] = 352
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write(header.binaryblock + bytes(4))
+        file.write(bytes(2**20))
+    assert path.stat().st_size < 2**14
+    assert "is cut off" in report_of(crops.organs, unlabeled=[{"image": str(path)}])[0]
+    report = report_of(crops.organs, unlabeled=[{"image": str(path)}], limits=Limits(max_voxels=2**28))
+    assert "announces 1024x1024x500 voxels" in report[0]
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy's, on affines and slopes that overflow
+def test_fuzzed_files_are_read_or_refused(crops):
+    """Random damage, mostly to the header: each file gives facts or a reason, never an exception."""
+    rng = np.random.default_rng(0)
+    sound = Path(crops.write("sound.nii", crops.voxels(1)[0][:12, :12, :12])).read_bytes()
+    path, refused = crops.folder / "fuzzed.nii.gz", 0
+    for _ in range(400):
+        content = bytearray(sound)
+        for position in rng.integers(0, 360, size=rng.integers(1, 5)):
+            content[position] = rng.integers(256)
+        packed = bytearray(gzip.compress(bytes(content), compresslevel=1))
+        if rng.random() < 0.2:
+            packed[rng.integers(len(packed))] ^= 1 << rng.integers(8)
+        path.write_bytes(packed[: rng.integers(len(packed))] if rng.random() < 0.1 else packed)
+        facts = read_facts(str(path), max_voxels=2**20)
+        find_problems([CaseFacts("labeled", facts, facts)], Context(crops.organs, (), Limits()))
+        refused += bool(facts.failure)
+    assert 100 < refused < 400
+
+
+def test_unusual_names(crops):
+    folder = crops.folder / 'it\'s $HOME @x %d "é" [1]'
+    shutil.copytree(Path(crops.case(1)["image"]).parents[1], folder)
+    item = {"image": str(folder / "img/img0001.nii.gz"), "label": str(folder / "label/label0001.nii.gz")}
+    assert InputCheck(crops.organs, [item], progress=False).run()[0].image.path == item["image"]
+
+
+def test_dicom_series_as_image(crops):
+    voxels = crops.voxels(1)[0]
+    crops.write_series(crops.folder / "series", voxels, crops.affine, "1.2.3.1")
+    item = {"image": str(crops.folder / "series"), "label": crops.case(1)["label"]}
+    (facts,) = InputCheck(crops.organs, [item], progress=False).run()
+    assert facts.image.shape == voxels.shape and facts.image.minimum == voxels.min()
+    # and the series is known to be the CT of the NIfTI
+    report = report_of(crops.organs, labeled=[item], unlabeled=[{"image": crops.case(1)["image"]}])
+    assert len(report) == 1 and "has the voxels of" in report[0]
+    (crops.folder / "series" / "slice010.dcm").unlink()
+    assert "not evenly spaced" in report_of(crops.organs, unlabeled=[{"image": item["image"]}])[0]
+
+
+def test_grid_distance_is_in_voxels():
+    affine = np.diag([0.5, 0.5, 5.0, 1.0])
+    other = affine.copy()
+    other[2, 3] = 1.0
+    assert grid_distance(affine, other, (10, 10, 10)) == pytest.approx(0.2)
+    other = np.diag([0.55, 0.5, 5.0, 1.0])
+    assert grid_distance(affine, other, (11, 10, 10)) == pytest.approx(1.0)
