@@ -13,6 +13,14 @@ class UserError(Exception):
     """Something outside of the program is wrong; the message names it and the way out."""
 
 
+class InputError(UserError, ValueError):
+    """Data or settings that training or inference cannot use."""
+
+
+class MissingFileError(UserError, FileNotFoundError):
+    """A file that must be there is not."""
+
+
 def causes(error: BaseException | None) -> Iterator[BaseException]:
     """An exception and those that it was raised from."""
     while error is not None:

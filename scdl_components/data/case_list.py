@@ -16,17 +16,19 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from scdl_components.errors import InputError, MissingFileError
+
 LISTS = ("labeled", "unlabeled", "validation", "test")
 LISTS_WITH_LABELS = ("labeled", "validation")  # a test case given by its image alone can still be segmented
 IMAGE_SUFFIXES = (".nii", ".nii.gz")
 MAX_BYTES = 64 * 2**20  # a list of a million cases is smaller
 
 
-class CaseListError(ValueError):
+class CaseListError(InputError):
     """A case list that must not be used; the message holds one line for each of its problems."""
 
 
-class NoDataError(FileNotFoundError):
+class NoDataError(MissingFileError):
     """None of a list's cases is in the dataset's folder."""
 
 

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from scdl_components.data.case_list import LISTS
 from scdl_components.data.check_rules import CaseFacts, Context, Limits, Problem, find_problems
 from scdl_components.data.facts import read_facts
-from scdl_components.data.inputs import InputError
+from scdl_components.errors import InputError
 
 
 class InputCheck:

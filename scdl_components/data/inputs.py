@@ -11,16 +11,14 @@ from collections.abc import Sequence
 import numpy as np
 from monai.utils import optional_import
 
+from scdl_components.errors import InputError
+
 pydicom, has_pydicom = optional_import("pydicom")
 
 SUFFIXES = (".nii", ".nii.gz")
 IMAGE_FOLDERS = ("img", "images", "imagesTs", "imagesTr", "imagesVa")
 # a slice further than this from its place on an even grid, in slice distances, is misplaced: an affine cannot hold it
 SLICE_TOLERANCE = 0.25
-
-
-class InputError(ValueError):
-    """Images or labels that must not be used; the message holds one line for each problem."""
 
 
 def list_images(

@@ -18,6 +18,8 @@ from monai.data import list_data_collate
 from monai.utils import convert_to_tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from ..errors import InputError
+
 STREAMS = ("labeled", "unlabeled")
 
 
@@ -105,7 +107,7 @@ class TwoStreamLoader(DataLoader):
         pin_memory: copy batches into page-locked memory, for faster transfers to a GPU.
 
     Raises:
-        ValueError: when a stream that batches ask for has no case.
+        InputError: when a stream that batches ask for has no case.
     """
 
     def __init__(
@@ -119,14 +121,14 @@ class TwoStreamLoader(DataLoader):
         pin_memory: bool = False,
     ) -> None:
         if labeled_batch_size < 1 or len(labeled) == 0:
-            raise ValueError(
+            raise InputError(
                 f"training needs labeled samples: got {len(labeled)} labeled cases and labeled_batch_size="
                 f"{labeled_batch_size}. Put cases into the case list's 'labeled', or raise labeled_batch_size to 1"
             )
         datasets, batch_sizes = {"labeled": labeled}, {"labeled": labeled_batch_size}
         if unlabeled_batch_size > 0:
             if unlabeled is None or len(unlabeled) == 0:
-                raise ValueError(
+                raise InputError(
                     "semi-supervised training needs unlabeled cases and the case list's 'unlabeled' is empty. Add "
                     "images there, or train on the labeled ones alone with --unlabeled_batch_size 0 "
                     "--loss_terms \"['@supervised_term']\""

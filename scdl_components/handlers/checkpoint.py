@@ -11,6 +11,8 @@ import torch
 from ignite.engine import Engine, Events
 from ignite.handlers import Checkpoint, DiskSaver
 
+from ..errors import MissingFileError
+
 
 class TrainingCheckpoint:
     """Saves everything that training changes at an interval and at its end, and resumes from such a file.
@@ -26,7 +28,7 @@ class TrainingCheckpoint:
         resume: path of a checkpoint to go on from; empty to start anew.
 
     Raises:
-        FileNotFoundError: at the start of training, when ``resume`` is not a file.
+        MissingFileError: at the start of training, when ``resume`` is not a file.
     """
 
     def __init__(
@@ -58,7 +60,7 @@ class TrainingCheckpoint:
 
     def _load(self, engine: Engine, objects: dict[str, object]) -> None:
         if not Path(self.resume).is_file():
-            raise FileNotFoundError(f"cannot resume from {self.resume}: no such file; name one of {self.save_dir}")
+            raise MissingFileError(f"cannot resume from {self.resume}: no such file; name one of {self.save_dir}")
         max_epochs = engine.state.max_epochs
         state = torch.load(self.resume, map_location="cpu", weights_only=True)
         Checkpoint.load_objects(to_load=objects, checkpoint=state)

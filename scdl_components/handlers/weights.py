@@ -10,6 +10,8 @@ import torch
 from ignite.engine import Engine, Events
 from monai.handlers import CheckpointLoader
 
+from ..errors import MissingFileError
+
 
 class WeightsLoader:
     """Loads a network's weights when the engine starts, and says what to do when there are none.
@@ -20,7 +22,7 @@ class WeightsLoader:
         map_location: device to load to.
 
     Raises:
-        FileNotFoundError: at the start of the engine, when there is no such file.
+        MissingFileError: at the start of the engine, when there is no such file.
     """
 
     def __init__(self, path: str, network: torch.nn.Module, map_location: torch.device | str = "cpu") -> None:
@@ -32,7 +34,7 @@ class WeightsLoader:
 
     def __call__(self, engine: Engine) -> None:
         if not Path(self.path).is_file():
-            raise FileNotFoundError(
+            raise MissingFileError(
                 f"no weights at {self.path}: train first (python -m monai.bundle run training --config_file "
                 "<bundle>/configs/train.yaml), or name a file with --weights"
             )

@@ -19,7 +19,7 @@ from monai.transforms import EnsureChannelFirst, LoadImage
 from scdl_components.data.check import InputCheck
 from scdl_components.data.check_rules import CaseFacts, Context, Limits, find_problems, grid_distance
 from scdl_components.data.facts import read_facts
-from scdl_components.data.inputs import InputError
+from scdl_components.errors import InputError
 
 
 def report_of(organs: list[str], **kwargs: object) -> list[str]:

@@ -12,7 +12,8 @@ import pytest
 from monai.data import PydicomReader
 from monai.transforms import LoadImaged
 
-from scdl_components.data.inputs import InputError, list_images, series_problems
+from scdl_components.data.inputs import list_images, series_problems
+from scdl_components.errors import InputError
 
 
 @pytest.fixture
