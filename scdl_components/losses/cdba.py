@@ -95,7 +95,9 @@ class CDBALoss(nn.Module):
         bank: the class distributions, shared with :class:`~scdl_components.losses.sac.SACLoss` where both are used.
         voxels_per_token: edge of a token in voxels of the image, one number or one per axis.
         distance_weight: 0.1 in the paper's L_proxy.
-        agreement_weight: the default is the ratio 0.02 : 0.3 to L_proxy of the authors' group's later public script.
+        agreement_weight: the term is a sum over the tokens of a volume, so its weight shrinks as the grid grows; the
+            default suits 12³ tokens. The ratio 0.02 : 0.3 to L_proxy of the public script belongs to a term that was 0;
+            with :class:`~scdl_components.proxies.BidirectionalAssignment` it makes all embeddings alike.
         ignore_index: label value of voxels to leave out.
     """
 
@@ -104,7 +106,7 @@ class CDBALoss(nn.Module):
         bank: ProxyBank,
         voxels_per_token: int | Sequence[int] = 8,
         distance_weight: float = 0.1,
-        agreement_weight: float = 0.02 / 0.3,
+        agreement_weight: float = 1e-3,
         ignore_index: int | None = None,
     ) -> None:
         super().__init__()

@@ -1,59 +1,13 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""Bundles as a user has them: a copy of the folder, MONAI's runner in a process of its own, real files."""
-
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from support.runner import copy_bundle, options, run_monai
 
 from scdl_components.data import write_phantoms
-
-BUNDLES = Path(__file__).parents[2] / "bundles"
-REAL_CT = Path(__file__).parents[1] / "data" / "real_ct"
-# phantoms and a network so small that an iteration takes milliseconds
-TINY = {
-    "--pixdim": "[8,8,8]",
-    "--roi_size": "[32,32,32]",
-    "--num_filters": "2",
-    "--num_workers": "0",
-    "--val_interval": "3",
-    "--max_iterations": "6",
-    "--log_interval": "2",
-}
-
-
-def copy_bundle(folder: Path, name: str = "scdl_synapse") -> Path:
-    """A bundle as it is shared: without what runs have left in it."""
-    ignored = shutil.ignore_patterns("models", "eval", "data")
-    return Path(shutil.copytree(BUNDLES / name, folder / name, ignore=ignored))
-
-
-def run_monai(*args: str, cwd: Path, check: bool = True) -> str:
-    """Output of ``python -m monai.bundle <args>``."""
-    result = subprocess.run(
-        [sys.executable, "-m", "monai.bundle", *map(str, args)],
-        cwd=cwd,
-        env={**os.environ, "OMP_NUM_THREADS": "2"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=600,
-    )
-    assert not check or result.returncode == 0, result.stdout
-    assert check or result.returncode != 0, result.stdout
-    return result.stdout
-
-
-def options(**overrides: object) -> list[str]:
-    """Command-line overrides of the tiny scale."""
-    merged = {**TINY, **{f"--{key}": str(value) for key, value in overrides.items()}}
-    return [word for pair in merged.items() for word in pair]
 
 
 @pytest.fixture(scope="session")

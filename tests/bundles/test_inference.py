@@ -6,11 +6,9 @@ import json
 
 import nibabel as nib
 import numpy as np
-import pytest
-from conftest import REAL_CT, copy_bundle, options, run_monai
+from support.dicom import write_series
+from support.runner import REAL_CT, copy_bundle, options, run_monai
 from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
-
-from scdl_components.data import write_phantoms
 
 CT = REAL_CT / "ct.nii.gz"
 
@@ -54,3 +52,32 @@ def test_segments_in_the_patients_grid_whatever_the_storage_order(trained, tmp_p
         assert (in_ras(tmp_path / "out" / f"ct {code}_seg.nii.gz") == reference).mean() >= 0.9999
     names = json.loads((tmp_path / "out" / "ct RAS_seg.json").read_text())
     assert names["labels"]["0"] == "background" and names["labels"]["6"] == "liver" and len(names["labels"]) == 14
+
+
+def test_scores_are_averaged_as_the_keys_say(trained, tmp_path):
+    """Constant weights, published windows and probabilities, by command line alone."""
+    output = infer(
+        trained,
+        CT,
+        tmp_path / "out",
+        *("--window_weights", "constant", "--overlap", "[0.5,0.5,0.75]"),
+        *("--window_activation", "$torch.nn.Softmax(dim=1)"),
+    )
+    assert (tmp_path / "out" / "ct_seg.nii.gz").is_file(), output
+
+
+def test_dicom_series_gives_the_segmentation_of_the_same_nifti(trained, tmp_path):
+    series, image = tmp_path / "series", nib.load(CT)
+    write_series(series, np.asanyarray(image.dataobj), image.affine, "1.2.3")
+    infer(trained, series, tmp_path / "out")
+    infer(trained, CT, tmp_path / "out")
+    dicom, nifti = (in_ras(tmp_path / "out" / f"{name}_seg.nii.gz") for name in ("series", "ct"))
+    assert (dicom == nifti).mean() >= 0.9999
+
+
+def test_without_weights_it_says_how_to_get_them(tmp_path):
+    bundle = copy_bundle(tmp_path)
+    output = run_monai(
+        *("run", "--config_file", bundle / "configs" / "inference.yaml", "--dataset_dir", CT), cwd=tmp_path, check=False
+    )
+    assert output.rstrip().splitlines()[-1].startswith("MissingFileError: no weights at")

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from conftest import copy_bundle, options, run_monai
+from support.runner import copy_bundle, options, run_monai
 from monai.bundle import ConfigWorkflow
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -82,8 +82,11 @@ def test_no_data_says_what_is_looked_for_and_how_to_run_the_phantom(tmp_path):
     bundle = copy_bundle(tmp_path)
     output = run_monai("run", "training", "--config_file", bundle / TRAIN, cwd=tmp_path, check=False)
     message = output[output.rindex("NoDataError") :]
-    for text in (str(bundle / "data"), "img/img{id}.nii.gz", "RawData/Training", "imagesTr", "synapse.org", "phantom.yaml"):
+    data = str(bundle / "data")
+    for text in (f"{data}/img/img0", f"{data}/RawData/Training/", f"{data}/imagesTr/", "synapse.org", "phantom.yaml"):
         assert text in message
+    # the message stands alone at the end, not in a traceback
+    assert "Traceback" not in output
 
 
 def test_resumes_from_a_checkpoint(trained, tmp_path, phantoms):

@@ -9,16 +9,9 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 # TotalSegmentator's number of each organ; the value in our labels is the position in this table plus one
 ORGANS = {"spleen": 1, "left_kidney": 3, "liver": 5, "stomach": 6}
-
-
-def decimals(values: np.ndarray) -> list[str]:
-    """DICOM's decimal strings, of 16 characters at most."""
-    return [f"{value:.8g}" for value in values]
 
 
 class Crops:
@@ -55,30 +48,6 @@ class Crops:
             "image": self.write(f"img/img{number:04d}.nii.gz", image),
             "label": self.write(f"label/label{number:04d}.nii.gz", label),
         }
-
-    @staticmethod
-    def write_series(folder: Path, voxels: np.ndarray, affine: np.ndarray, uid: str, prefix: str = "slice") -> None:
-        """Write HU voxels as a DICOM CT series; ``affine`` is RAS, its axes i, j, k are columns, rows, slices."""
-        folder.mkdir(parents=True, exist_ok=True)
-        lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
-        spacing = np.linalg.norm(lps[:3, :3], axis=0)
-        for k in range(voxels.shape[2]):
-            header = Dataset()
-            header.file_meta = FileMetaDataset()
-            header.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-            header.file_meta.MediaStorageSOPClassUID = header.SOPClassUID = CTImageStorage
-            header.file_meta.MediaStorageSOPInstanceUID = header.SOPInstanceUID = generate_uid()
-            header.SeriesInstanceUID, header.InstanceNumber, header.Modality = uid, k + 1, "CT"
-            header.ImagePositionPatient = decimals(lps[:3, :3] @ (0, 0, k) + lps[:3, 3])
-            header.ImageOrientationPatient = decimals(lps[:3, 0] / spacing[0]) + decimals(lps[:3, 1] / spacing[1])
-            header.PixelSpacing = decimals(spacing[1::-1])
-            header.Columns, header.Rows = voxels.shape[:2]
-            header.SamplesPerPixel, header.PhotometricInterpretation = 1, "MONOCHROME2"
-            header.BitsAllocated, header.BitsStored, header.HighBit, header.PixelRepresentation = 16, 16, 15, 0
-            header.RescaleSlope, header.RescaleIntercept = 1, -2000
-            header.PixelData = (voxels[:, :, k].T.astype(np.int32) + 2000).astype("<u2").tobytes()
-            # names sort against the slices' order, which must not matter
-            header.save_as(folder / f"{prefix}{voxels.shape[2] - k:03d}.dcm", enforce_file_format=True)
 
 
 @pytest.fixture

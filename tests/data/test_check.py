@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 from monai.transforms import EnsureChannelFirst, LoadImage
 
+from support.dicom import write_series
+
 from scdl_components.data.check import InputCheck
 from scdl_components.data.check_rules import CaseFacts, Context, Limits, find_problems, grid_distance
 from scdl_components.data.facts import read_facts
@@ -491,7 +493,7 @@ def test_unusual_names(crops):
 
 def test_dicom_series_as_image(crops):
     voxels = crops.voxels(1)[0]
-    crops.write_series(crops.folder / "series", voxels, crops.affine, "1.2.3.1")
+    write_series(crops.folder / "series", voxels, crops.affine, "1.2.3.1")
     item = {"image": str(crops.folder / "series"), "label": crops.case(1)["label"]}
     (facts,) = InputCheck(crops.organs, [item], progress=False).run()
     assert facts.image.shape == voxels.shape and facts.image.minimum == voxels.min()

@@ -12,6 +12,8 @@ import pytest
 from monai.data import PydicomReader
 from monai.transforms import LoadImaged
 
+from support.dicom import write_series
+
 from scdl_components.data.inputs import list_images, series_problems
 from scdl_components.errors import InputError
 
@@ -19,7 +21,7 @@ from scdl_components.errors import InputError
 @pytest.fixture
 def series(crops) -> Path:
     folder = crops.folder / "the scan's $1 (é)"
-    crops.write_series(folder, crops.voxels(1)[0], crops.affine, "1.2.3.1")
+    write_series(folder, crops.voxels(1)[0], crops.affine, "1.2.3.1")
     return folder
 
 
@@ -93,7 +95,7 @@ def test_oblique_anisotropic_series(crops):
     angle = np.deg2rad(20)
     rotation = np.array([[1, 0, 0], [0, np.cos(angle), -np.sin(angle)], [0, np.sin(angle), np.cos(angle)]])
     affine = nib.affines.from_matvec(rotation @ np.diag([0.8, 0.7, 2.5]), [-100, 30, 50])
-    crops.write_series(crops.folder / "oblique", crops.voxels(0)[0], affine, "1.2.3.9")
+    write_series(crops.folder / "oblique", crops.voxels(0)[0], affine, "1.2.3.9")
     volume = LoadImaged("image", reader=PydicomReader(), image_only=True)(list_images(crops.folder)[0])["image"]
     np.testing.assert_array_equal(volume.numpy(), crops.voxels(0)[0])
     np.testing.assert_allclose(volume.affine.numpy(), affine, atol=1e-4)
@@ -116,14 +118,14 @@ def test_orientation_that_monai_would_ignore(crops, series):
 
 def test_folder_of_series(crops):
     for number in (1, 2):
-        crops.write_series(
+        write_series(
             crops.folder / "study" / f"series{number}", crops.voxels(number)[0], crops.affine, f"1.2.3.{number}"
         )
     assert names(list_images(crops.folder / "study")) == ["series1", "series2"]
 
 
 def test_mixed_series_are_refused(crops, series):
-    crops.write_series(series, crops.voxels(2)[0], crops.affine, "1.2.3.2", prefix="other")
+    write_series(series, crops.voxels(2)[0], crops.affine, "1.2.3.2", prefix="other")
     with pytest.raises(InputError, match=r"holds 2 DICOM series: 1\.2\.3\.2 \(24 files\), 1\.2\.3\.1 \(24 files\)"):
         list_images(series)
 
@@ -150,7 +152,7 @@ def test_slice_twice(series):
 
 
 def test_slice_of_another_size(crops, series):
-    crops.write_series(series, crops.voxels(1)[0][:50, :, :1], crops.affine, "1.2.3.1", prefix="scout")
+    write_series(series, crops.voxels(1)[0][:50, :, :1], crops.affine, "1.2.3.1", prefix="scout")
     assert "differ in size" in series_problems(str(series))[0]
 
 
@@ -165,6 +167,6 @@ def test_single_slice_and_damaged_slice(series):
 
 def test_folder_name_that_monai_takes_as_a_wildcard(crops):
     folder = crops.folder / "series [1]"
-    crops.write_series(folder, crops.voxels(1)[0], crops.affine, "1.2.3.1")
+    write_series(folder, crops.voxels(1)[0], crops.affine, "1.2.3.1")
     with pytest.raises(InputError, match="rename the folder"):
         list_images(folder)

@@ -1,0 +1,89 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+"""Segmentations of other programs, in a bundle's organ table.
+
+    python -m scdl_components.data.relabel --segmentation total.nii.gz --output label0001.nii.gz \\
+        --metadata bundles/scdl_synapse/configs/metadata.json
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import fire
+import nibabel as nib
+import numpy as np
+
+from ..errors import InputError
+
+# TotalSegmentator v2, task "total": its number -> organ; what is not here becomes background
+TOTALSEGMENTATOR = {
+    1: "spleen",
+    2: "right kidney",
+    3: "left kidney",
+    4: "gallbladder",
+    5: "liver",
+    6: "stomach",
+    7: "pancreas",
+    8: "right adrenal gland",
+    9: "left adrenal gland",
+    15: "esophagus",
+    19: "duodenum",
+    21: "bladder",
+    22: "prostate/uterus",
+    52: "aorta",
+    63: "inferior vena cava",
+    64: "portal and splenic veins",
+}
+TABLES = {"totalsegmentator": TOTALSEGMENTATOR}
+
+
+def map_labels(segmentation: np.ndarray, table: Mapping[int, str], organs: Sequence[str]) -> np.ndarray:
+    """Values of one organ table -> those of another: organs[i] gets i + 1, organs not named there become 0.
+
+    Args:
+        segmentation: integer values, any shape.
+        table: value -> organ of the segmentation.
+        organs: organ names of the result.
+
+    Returns:
+        uint8, same shape.
+    """
+    values = {name: value for value, name in enumerate(organs, start=1)}
+    lookup = np.zeros(int(segmentation.max(initial=0)) + 1, np.uint8)
+    for number, name in table.items():
+        if number < len(lookup):
+            lookup[number] = values.get(name, 0)
+    return lookup[segmentation]
+
+
+def relabel(segmentation: str, output: str, metadata: str, table: str = "totalsegmentator") -> str:
+    """Writes a segmentation with a bundle's label values; grid and affine stay.
+
+    Args:
+        segmentation: NIfTI file with the other program's values.
+        output: NIfTI file to write, uint8.
+        metadata: the bundle's metadata.json, whose channel_def is the organ table.
+        table: name of the other program's organ table.
+
+    Raises:
+        InputError: when the table is unknown or the segmentation holds values that are not counts.
+    """
+    if table not in TABLES:
+        raise InputError(f"table {table!r} is unknown; there are {sorted(TABLES)}")
+    channels = json.loads(Path(metadata).read_text())["network_data_format"]["outputs"]["pred"]["channel_def"]
+    organs = [channels[str(value)] for value in range(1, len(channels))]
+    image = nib.load(segmentation)
+    values = np.asanyarray(image.dataobj)
+    if not (values == values.astype(np.int64)).all() or values.min() < 0:
+        raise InputError(f"{segmentation} is no segmentation: its values are not whole numbers from 0")
+    mapped = map_labels(values.astype(np.int64), TABLES[table], organs)
+    Path(output).parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(mapped, image.affine), output)
+    return output
+
+
+if __name__ == "__main__":
+    fire.Fire(relabel)

@@ -1,0 +1,41 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from scdl_components.data.relabel import TOTALSEGMENTATOR, map_labels, relabel
+from scdl_components.errors import InputError
+
+SEGMENTATION = Path(__file__).parent / "real_ct" / "segmentation.nii.gz"
+METADATA = Path(__file__).parents[2] / "bundles" / "scdl_synapse" / "configs" / "metadata.json"
+
+
+def test_the_real_ct_by_command(tmp_path):
+    output = tmp_path / "labels" / "label0001.nii.gz"
+    arguments = ["--segmentation", SEGMENTATION, "--output", output, "--metadata", METADATA]
+    subprocess.run([sys.executable, "-m", "scdl_components.data.relabel", *arguments], check=True)
+    before, after = nib.load(SEGMENTATION), nib.load(output)
+    assert after.get_data_dtype() == np.uint8
+    np.testing.assert_array_equal(before.affine, after.affine)
+    before, after = np.asarray(before.dataobj), np.asarray(after.dataobj)
+    # liver 5 -> 6, spleen 1 -> 1, left adrenal 9 -> 13, duodenum 19 -> background
+    for old, new in ((5, 6), (1, 1), (9, 13)):
+        np.testing.assert_array_equal(before == old, after == new)
+    assert (after[before == 19] == 0).all() and after.max() == 13
+
+
+def test_organs_that_the_bundle_lacks_become_background():
+    values = np.array([0, 5, 19, 999])
+    np.testing.assert_array_equal(map_labels(values, TOTALSEGMENTATOR, ["duodenum", "liver"]), [0, 2, 1, 0])
+
+
+def test_an_image_is_no_segmentation(tmp_path):
+    with pytest.raises(InputError, match="ct.nii.gz is no segmentation"):
+        relabel(str(SEGMENTATION.with_name("ct.nii.gz")), str(tmp_path / "x.nii.gz"), str(METADATA))

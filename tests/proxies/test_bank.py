@@ -1,0 +1,110 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from scdl_components.proxies import ProxyBank, PublishedAssignment
+
+
+def build_bank(**kwargs) -> ProxyBank:
+    torch.manual_seed(0)
+    return ProxyBank(in_channels=4, num_classes=3, embed_dim=8, num_samples=5, **kwargs)
+
+
+def test_similarity_is_the_mean_cosine_with_the_samples():
+    bank = build_bank().double()
+    embeddings = torch.randn(2, 6, 8, dtype=torch.float64, requires_grad=True)
+    noise = torch.randn(3, 5, 8, dtype=torch.float64)
+    cosines = F.cosine_similarity(embeddings[:, None, :, None], bank.sample_proxies(noise)[None, :, None], dim=-1)
+    expected = cosines.mean(-1).transpose(1, 2)  # from the published [B, C, L, S]
+    to_samples, to_means = bank.similarity(embeddings, noise)
+    torch.testing.assert_close(to_samples, expected)
+    torch.testing.assert_close(to_means, F.cosine_similarity(embeddings[:, :, None], bank.mu, dim=-1))
+    upstream = torch.randn_like(expected)
+    for ours, theirs in zip(*(torch.autograd.grad(a, (embeddings, bank.proxies), upstream, retain_graph=True)
+                              for a in (to_samples, expected))):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_proxy_samples_follow_mu_and_sigma():
+    bank = build_bank()
+    noise = torch.randn(3, 5, 8)
+    expected = bank.proxies[:, None, :8] + F.softplus(bank.proxies[:, None, 8:]) * noise
+    torch.testing.assert_close(bank.sample_proxies(noise), expected)
+    assert bank.sample_proxies().shape == (3, 5, 8)
+
+
+def test_embedding_samples_spread_around_their_embedding():
+    bank = build_bank(num_embedding_samples=4)
+    embeddings = torch.randn(2, 6, 8)
+    assert bank.embedding_samples(embeddings).shape == (2, 6, 4, 8)
+    noise = torch.randn(2, 6, 4, 8)
+    samples = bank.embedding_samples(embeddings, noise)
+    torch.testing.assert_close(samples, F.normalize(embeddings[:, :, None] + 0.05 * noise, dim=-1))
+    samples.square().mul(torch.randn_like(samples)).sum().backward()
+    assert bank.embedding_sigma.grad.abs().sum() > 0
+
+
+def test_a_seed_fixes_everything():
+    outputs = []
+    for _ in range(2):
+        bank = build_bank()  # seeds
+        outputs.append(bank(torch.ones(2, 6, 4)).similarity)
+    assert torch.equal(*outputs)
+    samples = [bank.sample_proxies(generator=torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)]
+    assert torch.equal(samples[0], samples[1]) and not torch.equal(samples[0], samples[2])
+
+
+def test_targets_have_no_dropout_and_no_gradient():
+    bank = build_bank(dropout=0.5).train()
+    tokens = torch.randn(2, 6, 4, requires_grad=True)
+    target = bank.encode_target(tokens)
+    assert not target.requires_grad
+    assert not torch.equal(bank.encode(tokens), target)
+    assert torch.equal(bank.eval().encode(tokens), target)
+
+
+@pytest.mark.parametrize("grid", [(6,), (2, 3), (1, 2, 3)])
+def test_semantic_prior_is_a_map_of_unit_vectors(grid):
+    bank = build_bank()
+    output = bank(torch.randn(2, 6, 4))
+    prior = bank.semantic_prior(output.assigned, grid)
+    assert prior.shape == (2, 8, *grid)
+    torch.testing.assert_close(prior.norm(dim=1), torch.ones(2, *grid))
+    nearest = F.normalize(bank.mu, dim=-1)
+    expected = F.normalize(output.assigned.r[1, 5] @ nearest, dim=-1)
+    torch.testing.assert_close(prior.flatten(2)[1, :, 5], expected)
+
+
+def test_assignment_is_a_part_to_swap():
+    tokens = torch.randn(2, 6, 4)
+    published = build_bank(assignment=PublishedAssignment()).eval()(tokens).assigned
+    ours = build_bank().eval()(tokens).assigned
+    assert torch.equal(published.q, ours.q) and torch.equal(published.r, published.q)
+    assert not torch.allclose(ours.r, ours.q)
+
+
+def test_state_dict_restores_the_bank():
+    source, target = build_bank().eval(), ProxyBank(4, 3, 8, 5).eval()
+    target.load_state_dict(source.state_dict())
+    tokens, noise = torch.randn(1, 6, 4), torch.randn(3, 5, 8)
+    assert torch.equal(source(tokens, noise=noise).similarity, target(tokens, noise=noise).similarity)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast_keeps_what_follows_the_encoder_in_float32(dtype):
+    bank = build_bank().eval()
+    tokens, noise = torch.randn(2, 6, 4), torch.randn(3, 5, 8)
+    full = bank(tokens, noise=noise)
+    with torch.autocast("cpu", dtype=dtype):
+        low = bank(tokens, noise=noise)
+        prior = bank.semantic_prior(low.assigned, (6,))
+        samples = bank.embedding_samples(low.embeddings)
+        low.similarity.sum().backward()  # a backward pass inside the context is tolerated, too
+    assert low.embeddings.dtype == dtype
+    assert {low.similarity.dtype, low.assigned.log_r.dtype, prior.dtype, samples.dtype} == {torch.float32}
+    torch.testing.assert_close(low.similarity, full.similarity, rtol=0, atol=2e-2)
+    assert all(p.grad.isfinite().all() for p in (bank.proxies, bank.encoder[0].weight))

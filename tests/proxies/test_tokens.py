@@ -1,0 +1,95 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from scdl_components.proxies import pool_labels, pool_tokens, token_grid, token_mask, tokenize
+
+IGNORE = 255
+
+
+@pytest.mark.parametrize(
+    "spatial_size, voxels_per_token, grid",
+    [
+        ((96, 96, 96), 8, (12, 12, 12)),
+        ((160, 128), 8, (20, 16)),
+        ((50, 60, 70), 8, (6, 8, 9)),
+        ((64, 64, 16), (8, 8, 4), (8, 8, 4)),
+        ((5, 64), 16, (1, 4)),
+    ],
+)
+def test_grid_from_voxels_per_token(spatial_size, voxels_per_token, grid):
+    assert token_grid(spatial_size, voxels_per_token) == grid
+
+
+@pytest.mark.parametrize("voxels_per_token", [0, (8, 8)])
+def test_grid_that_does_not_fit_is_refused(voxels_per_token):
+    with pytest.raises(ValueError, match="voxels_per_token"):
+        token_grid((32, 32, 32), voxels_per_token)
+
+
+@pytest.mark.parametrize("size", [(24,), (24, 17), (24, 17, 9)])
+def test_labels_are_class_shares_whose_rows_sum_to_one(size):
+    label = torch.randint(0, 5, (2, 1, *size), generator=torch.Generator().manual_seed(0))
+    grid = token_grid(size, 8)
+    weights = pool_labels(label, 5, grid)
+    onehot = F.one_hot(label[:, 0], 5).movedim(-1, 1).float()
+    torch.testing.assert_close(weights, pool_tokens(onehot, grid))
+    torch.testing.assert_close(weights.sum(-1), torch.ones(weights.shape[:2]))
+
+
+def test_label_without_channel_and_float_label_are_the_same():
+    label = torch.randint(0, 3, (2, 1, 16, 16), generator=torch.Generator().manual_seed(0))
+    weights = pool_labels(label, 3, (2, 2))
+    assert torch.equal(weights, pool_labels(label[:, 0], 3, (2, 2)))
+    assert torch.equal(weights, pool_labels(label.float(), 3, (2, 2)))
+
+
+def test_ignored_voxels_count_in_no_class():
+    label = torch.zeros(1, 1, 8, 16, dtype=torch.long)
+    label[..., :2] = 1
+    label[..., 2:6] = IGNORE  # left token: 2 columns of class 1, 2 of class 0; right token: ignored altogether
+    label[..., 8:] = IGNORE
+    weights = pool_labels(label, 2, (1, 2), ignore_index=IGNORE)
+    torch.testing.assert_close(weights, torch.tensor([[[0.5, 0.5], [0.0, 0.0]]]))
+    assert token_mask(weights).tolist() == [[True, False]]
+
+
+@pytest.mark.parametrize("feature_size", [16, 8])
+def test_features_of_ignored_voxels_do_not_count(feature_size):
+    features = torch.randn(2, 3, feature_size, feature_size, generator=torch.Generator().manual_seed(0))
+    label = torch.zeros(2, 1, 16, 16, dtype=torch.long)
+    label[..., :6, :] = IGNORE
+    spoiled = features.clone()
+    spoiled[..., : 6 * feature_size // 16, :] = torch.nan
+    clean = tokenize(features, label, 2, 4, IGNORE)
+    dirty = tokenize(spoiled, label, 2, 4, IGNORE)
+    assert torch.equal(clean.features, dirty.features)
+    # second row of tokens: half of its voxels are valid, their mean is what counts
+    rows = slice(6 * feature_size // 16, feature_size // 2)
+    expected = features[:, :, rows, : feature_size // 4].mean((2, 3))
+    torch.testing.assert_close(clean.features.unflatten(1, (4, 4))[:, 1, 0], expected)
+
+
+def test_grid_follows_the_image_when_features_are_coarser():
+    tokens = tokenize(torch.randn(1, 4, 6, 6, 6), torch.zeros(1, 1, 24, 24, 24), 2, 8)
+    assert tokens.grid == (3, 3, 3) and tokens.features.shape == (1, 27, 4) and tokens.weights.shape == (1, 27, 2)
+    assert tokenize(torch.randn(1, 4, 6, 6, 6), None, 2, 8, spatial_size=(24, 24, 24)).grid == (3, 3, 3)
+
+
+def test_tokens_lie_in_the_order_of_the_grid():
+    features = torch.arange(6.0).reshape(1, 1, 2, 3)
+    assert pool_tokens(features, (2, 3)).flatten().tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_unknown_labels_are_named():
+    with pytest.raises(ValueError, match=r"holds \[7\].*0\.\.2.*num_classes"):
+        pool_labels(torch.tensor([[[0, 7]]]), 3, (1,))
+
+
+def test_onehot_label_is_refused():
+    with pytest.raises(ValueError, match="argmax"):
+        pool_labels(torch.zeros(1, 3, 8, 8), 3, (2, 2))
