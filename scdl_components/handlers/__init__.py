@@ -5,6 +5,7 @@
 from .checkpoint import TrainingCheckpoint
 from .overlay_board import OverlayBoard
 from .progress import TrainingProgressBar
+from .proxy_board import ProxyBoard
 from .seed import IterationSeed
 from .weights import WeightsLoader
 

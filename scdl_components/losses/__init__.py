@@ -2,17 +2,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """Losses, and the terms of the training objective that use them."""
 
+from .cdba import CDBALoss
 from .dual_student import CrossPseudoSupervisionTerm, DualStudentLoss, LossTerm, StudentOutputs, SupervisedTerm
 from .ga_ce import GACELoss
 from .ga_dice import GADiceLoss
 from .ramps import constant, gaussian_ramp
+from .sac import SACLoss
+from .scdl import SCDLTerm
 
 __all__ = [
+    "CDBALoss",
     "CrossPseudoSupervisionTerm",
     "DualStudentLoss",
     "GACELoss",
     "GADiceLoss",
     "LossTerm",
+    "SACLoss",
+    "SCDLTerm",
     "StudentOutputs",
     "SupervisedTerm",
     "constant",

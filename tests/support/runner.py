@@ -35,7 +35,7 @@ def run_monai(*args: str, cwd: Path, check: bool = True) -> str:
     result = subprocess.run(
         [sys.executable, "-m", "monai.bundle", *map(str, args)],
         cwd=cwd,
-        env={**os.environ, "OMP_NUM_THREADS": "2"},
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -1,0 +1,98 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+"""What TensorBoard shows of the proxies: spreads, cosines, assigned tokens, and a map of the embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from ignite.engine import Engine, Events
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from torch.utils.tensorboard import SummaryWriter
+
+from ..losses.scdl import SCDLTerm
+from ..proxies.bank import ProxyBank
+from ..report.pictures import class_colors
+
+
+def principal_plane(embeddings: torch.Tensor, means: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Unit directions on the plane of the embeddings' largest variance: [N, Z], [C, Z] -> [N, 2], [C, 2]."""
+    embeddings, means = F.normalize(embeddings, dim=-1), F.normalize(means, dim=-1)
+    center = embeddings.mean(0)
+    axes = torch.linalg.svd(embeddings - center, full_matrices=False).Vh[:2]
+    return (embeddings - center) @ axes.T, (means - center) @ axes.T
+
+
+class ProxyBoard:
+    """Writes, for the first student: the spread σ of each class, the cosines between class means, how many of the
+    labeled tokens each class gets from either assignment, and a map of token embeddings and class means.
+
+    Args:
+        summary_writer: where to.
+        term: the SCDL term of the objective.
+        class_names: names by class index, background first.
+        interval: iterations between two looks.
+    """
+
+    def __init__(
+        self, summary_writer: SummaryWriter, term: SCDLTerm, class_names: Sequence[str], interval: int
+    ) -> None:
+        self.writer = summary_writer
+        self.term = term
+        self.class_names = list(class_names)
+        self.interval = interval
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.interval), self)
+
+    @torch.no_grad()
+    def __call__(self, engine: Engine) -> None:
+        if self.term.last_tokens is None:  # the objective goes without SCDL
+            return
+        step, bank = engine.state.iteration, self.term.banks[0]
+        tokens, weights = self.term.last_tokens
+        embeddings = bank.encode_target(tokens)
+        assigned = bank.assignment(bank.similarity(embeddings)[1], None)
+        curves = {
+            "spread": bank.sigma.mean(1),
+            "tokens_by_label": weights.sum((0, 1)),
+            "tokens_by_embedding": assigned.q.sum((0, 1)),
+            "tokens_by_proxy": assigned.r.sum((0, 1)),
+        }
+        for name, values in curves.items():
+            for class_name, value in zip(self.class_names, values.tolist()):
+                self.writer.add_scalar(f"proxies_{name}/{class_name}", value, step)
+        self.writer.add_figure("proxies/cosines", self._cosines(bank), step)
+        self.writer.add_figure("proxies/embeddings", self._map(bank, embeddings.flatten(0, 1), weights), step)
+        self.writer.flush()
+
+    def _cosines(self, bank: ProxyBank) -> Figure:
+        means = F.normalize(bank.mu, dim=-1).cpu()
+        figure, axes = _figure(7)
+        picture = axes.imshow(means @ means.T, vmin=-1, vmax=1, cmap="coolwarm")
+        axes.set_xticks(range(len(means)), self.class_names, rotation=90)
+        axes.set_yticks(range(len(means)), self.class_names)
+        figure.colorbar(picture, label="cosine between class means")
+        return figure
+
+    def _map(self, bank: ProxyBank, embeddings: torch.Tensor, weights: torch.Tensor) -> Figure:
+        points, means = (p.cpu() for p in principal_plane(embeddings, bank.mu))
+        classes = weights.flatten(0, 1).argmax(-1).cpu()
+        colors = class_colors(len(means))
+        colors[0] = (0.8, 0.8, 0.8, 1)
+        figure, axes = _figure(9)
+        axes.scatter(*points.T, c=colors[classes], s=6, linewidths=0)
+        axes.scatter(*means.T, c=colors, s=120, marker="*", edgecolors="black")
+        for mean, name in zip(means, self.class_names):
+            axes.annotate(name, mean, fontsize=7)
+        axes.set_title("tokens (dots) and class means (stars)")
+        return figure
+
+
+def _figure(size: float):
+    figure = Figure(figsize=(size, size), dpi=80, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots()
