@@ -80,7 +80,7 @@ class ProxyBoard:
 
     def _map(self, bank: ProxyBank, embeddings: torch.Tensor, weights: torch.Tensor) -> Figure:
         points, means = (p.cpu() for p in principal_plane(embeddings, bank.mu))
-        classes = weights.flatten(0, 1).argmax(-1).cpu()
+        classes = shown_class(weights.flatten(0, 1)).cpu()
         colors = class_colors(len(means))
         colors[0] = (0.8, 0.8, 0.8, 1)
         figure, axes = _figure(9)
@@ -90,6 +90,12 @@ class ProxyBoard:
             axes.annotate(name, mean, fontsize=7)
         axes.set_title("tokens (dots) and class means (stars)")
         return figure
+
+
+def shown_class(weights: torch.Tensor, share: float = 0.1) -> torch.Tensor:
+    """Class [N] that a token [N, C] is drawn as: its largest organ, where that has a share of it, else background."""
+    largest, organ = weights[:, 1:].max(dim=1)
+    return torch.where(largest > share, organ + 1, 0)
 
 
 def _figure(size: float):

@@ -1,0 +1,119 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+"""SCDL as a term of training: which gradients it gives, how it is ramped, and that its state is kept."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from monai.data import Dataset
+from monai.transforms import Compose, RandSpatialCropd
+
+from scdl_components.data.two_stream import TwoStreamLoader
+from scdl_components.engines import DualStudentTrainer
+from scdl_components.handlers import TrainingCheckpoint
+from scdl_components.losses import (
+    DualStudentLoss,
+    GADiceLoss,
+    SCDLTerm,
+    StudentOutputs,
+    SupervisedTerm,
+    gaussian_ramp,
+)
+from scdl_components.networks import DualStudent, VNet
+from scdl_components.proxies import ProxyBank, PublishedAssignment
+
+NUM_CLASSES = 3
+
+
+def outputs(progress=0.5, features=8, num_labeled=1, num_unlabeled=1) -> StudentOutputs:
+    torch.manual_seed(0)
+    batch = num_labeled + num_unlabeled
+    maps = [torch.randn(batch, features, 16, 16, 16, requires_grad=True) for _ in range(2)]
+    label = torch.randint(0, NUM_CLASSES, (num_labeled, 1, 16, 16, 16))
+    return StudentOutputs([], maps, label, progress)
+
+
+def term(**kwargs) -> SCDLTerm:
+    torch.manual_seed(0)
+    return SCDLTerm(ProxyBank(8, NUM_CLASSES, embed_dim=16, num_samples=4), voxels_per_token=4, **kwargs)
+
+
+def test_every_part_of_both_students_is_trained():
+    scdl, given = term(), outputs()
+    total, _ = DualStudentLoss([scdl])(given)
+    total.backward()
+    for bank, features in zip(scdl.banks, given.features):
+        assert bank.proxies.grad.abs().sum() > 0
+        assert all(p.grad.abs().sum() > 0 for p in bank.encoder.parameters() if p.ndim == 2)
+        # labeled and unlabeled features alike
+        assert all(f.abs().sum() > 0 for f in features.grad)
+
+
+def test_unlabeled_tokens_are_ramped_and_can_be_left_out():
+    ramped = term(unlabeled_weight=2.0, unlabeled_ramp=gaussian_ramp)
+    for progress in (0.0, 0.5, 1.0):
+        terms = ramped(outputs(progress))
+        ratio = terms["scdl/unlabeled_separation"].weight / terms["scdl/separation"].weight
+        assert ratio == pytest.approx(2 * gaussian_ramp(progress))
+    given = outputs()
+    without = DualStudentLoss([term(unlabeled_weight=0.0)])(given)
+    assert not any("unlabeled" in name for name in without[1])
+    without[0].backward()
+    assert given.features[0].grad[1].abs().sum() == 0
+
+
+def test_supervised_batches_have_no_unlabeled_terms():
+    assert not any("unlabeled" in name for name in term()(outputs(num_unlabeled=0)))
+
+
+def test_published_assignment_by_name():
+    torch.manual_seed(0)
+    bank = ProxyBank(8, NUM_CLASSES, embed_dim=16, assignment=PublishedAssignment())
+    published = SCDLTerm(bank, voxels_per_token=4)(outputs())["scdl/agreement"].value
+    assert published.item() == pytest.approx(0, abs=1e-6)
+    assert term()(outputs())["scdl/agreement"].value.item() > 1e-2
+
+
+def test_missing_features_say_which_key_to_set():
+    with pytest.raises(ValueError, match="feature_module"):
+        term()(outputs()._replace(features=[]))
+
+
+def two_iterations() -> DualStudentTrainer:
+    crop = RandSpatialCropd(["image", "label"], (32, 32, 32), random_size=False, allow_missing_keys=True)
+    volume = {"image": torch.randn(1, 40, 40, 40), "label": torch.randint(0, NUM_CLASSES, (1, 40, 40, 40))}
+    labeled = Dataset([volume], Compose([crop]))
+    unlabeled = Dataset([{"image": volume["image"]}] * 2, Compose([crop]))
+    students = DualStudent(VNet(1, NUM_CLASSES, num_filters=2))
+    scdl = SCDLTerm(ProxyBank(2, NUM_CLASSES, embed_dim=16, num_samples=4), weight=1.0)
+    loss = DualStudentLoss([SupervisedTerm({"ga_dice": GADiceLoss()}), scdl])
+    return DualStudentTrainer(
+        device="cpu",
+        max_epochs=1,
+        train_data_loader=TwoStreamLoader(labeled, unlabeled, labeled_batch_size=1, unlabeled_batch_size=1),
+        network=students,
+        optimizer=torch.optim.SGD(list(students.parameters()) + list(loss.parameters()), lr=0.01, momentum=0.9),
+        loss_function=loss,
+        feature_module="block_nine",
+    )
+
+
+def test_proxies_encoder_and_their_momentum_are_restored(tmp_path):
+    def checkpointed(resume=""):
+        torch.manual_seed(0)
+        trainer = two_iterations()
+        objects = {"model": trainer.network, "loss": trainer.loss_function, "optimizer": trainer.optimizer}
+        TrainingCheckpoint(str(tmp_path), objects, interval=2, resume=resume).attach(trainer)
+        return trainer
+
+    first = checkpointed()
+    first.run()
+    second = checkpointed(resume=str(tmp_path / "checkpoint_2.pt"))
+    second.run()  # finished already: restores and does no further iteration
+    restored = second.loss_function.state_dict()
+    assert "terms.1.banks.1.proxies" in restored and "terms.1.banks.0.encoder.0.weight" in restored
+    for name, value in first.loss_function.state_dict().items():
+        assert torch.equal(value, restored[name]), name
+    momenta = [opt.state_dict()["state"] for opt in (first.optimizer, second.optimizer)]
+    assert all(torch.equal(momenta[0][i]["momentum_buffer"], momenta[1][i]["momentum_buffer"]) for i in momenta[0])
