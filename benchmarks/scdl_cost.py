@@ -6,8 +6,9 @@
 
 One step is the forward and backward pass of L_sep + 0.1 L_dist + 0.001 L_kl, with the encoder in training mode or on given
 embeddings. Both sides alternate in one process; time is the median over the repeats, with the fastest and the slowest.
-Memory is what the first step at full size adds to the peak resident set (``ru_maxrss``) of a fresh process that has
-already done a step at a small size: gradients of the inputs are in it, the inputs are not.
+Memory is the peak of the resident set during the first step at full size, less the resident set before it, in a fresh
+process that has already done a step at a small size: gradients of the inputs are in it, the inputs are not. It is read
+from Linux's /proc (``VmHWM``, reset through ``clear_refs``, as the peak of ``getrusage`` remembers the import of torch).
 
 The published module materialises the cosines as [B, C, L, S] and averages them afterwards. Both ways to write that are
 measured: ``matmul`` broadcasts tokens over classes, and its time and memory with the encoder are close to those measured
@@ -19,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -30,7 +30,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from scdl_components.losses.cdba import cdba_terms
 from scdl_components.proxies import ProxyBank, ProxyOutput, PublishedAssignment
@@ -51,6 +51,19 @@ def similarity_einsum(embeddings: Tensor, samples: Tensor) -> Tensor:
     return torch.einsum("blz,csz->bcls", embeddings, samples).mean(-1).transpose(1, 2)
 
 
+def published_encoder() -> nn.Module:
+    hidden = 2 * EMBED_DIM
+    return nn.Sequential(
+        nn.Linear(CHANNELS, hidden),
+        nn.ReLU(),
+        nn.Dropout(0.2),
+        nn.Linear(hidden, hidden),
+        nn.ReLU(),
+        nn.Dropout(0.2),
+        nn.Linear(hidden, EMBED_DIM),
+    )
+
+
 def published_output(bank: ProxyBank, embeddings: Tensor, similarity: Callable) -> ProxyOutput:
     directions = F.normalize(embeddings, dim=-1)
     to_samples = similarity(directions, F.normalize(bank.sample_proxies(), dim=-1))
@@ -68,9 +81,7 @@ def build_step(side: str, num_tokens: int, with_encoder: bool) -> Callable[[], N
     assignment = None if side == "ours" else PublishedAssignment()
     bank = ProxyBank(CHANNELS, CLASSES, EMBED_DIM, SAMPLES, assignment=assignment)
     if side != "ours":
-        for layer in bank.encoder:
-            if isinstance(layer, torch.nn.ReLU):
-                layer.inplace = False
+        bank.encoder = published_encoder()
     inputs = torch.randn(BATCH, num_tokens, CHANNELS if with_encoder else EMBED_DIM, requires_grad=True)
     weights = torch.rand(BATCH, num_tokens, CLASSES).softmax(-1)
     similarity = {"matmul": similarity_matmul, "einsum": similarity_einsum}.get(side)
@@ -93,9 +104,15 @@ def measure_memory(side: str, num_tokens: int, with_encoder: bool) -> float:
     """MB that one step adds to this process's peak; call it in a fresh process."""
     build_step(side, 64, with_encoder)()
     step = build_step(side, num_tokens, with_encoder)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    Path("/proc/self/clear_refs").write_text("5")
+    before = resident_megabytes("VmRSS")
     step()
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    return resident_megabytes("VmHWM") - before
+
+
+def resident_megabytes(field: str) -> float:
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(f"{field}:"))
+    return int(line.split()[1]) / 1024
 
 
 def measure_memory_in_subprocess(side: str, num_tokens: int, with_encoder: bool, threads: int) -> float:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -80,6 +81,8 @@ class DualStudentTrainer(SupervisedTrainer):
             **kwargs,
         )
         self.feature_module = feature_module
+        # an epoch may be one iteration, and ignite reports each; progress is the handlers' to show
+        self.logger.setLevel(logging.WARNING)
         self.add_event_handler(Events.EPOCH_STARTED, self._start_loader_here)
 
     def _start_loader_here(self) -> None:

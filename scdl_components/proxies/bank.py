@@ -64,13 +64,14 @@ class ProxyBank(nn.Module):
         self.num_embedding_samples = num_embedding_samples
         self.assignment = assignment if assignment is not None else BidirectionalAssignment()
         hidden = 2 * embed_dim
+        # dropout before ReLU is the same function as after it, and leaves one hidden map to keep instead of two
         self.encoder = nn.Sequential(
             nn.Linear(in_channels, hidden),
+            nn.Dropout(dropout, inplace=True),
             nn.ReLU(inplace=True),
-            nn.Dropout(dropout),
             nn.Linear(hidden, hidden),
+            nn.Dropout(dropout, inplace=True),
             nn.ReLU(inplace=True),
-            nn.Dropout(dropout),
             nn.Linear(hidden, embed_dim),
         )
         self.proxies = nn.Parameter(nn.init.xavier_uniform_(torch.empty(num_classes, 2 * embed_dim)))
@@ -88,7 +89,8 @@ class ProxyBank(nn.Module):
 
     def encode(self, tokens: Tensor) -> Tensor:
         """Embeddings [..., Z] of tokens [..., D]."""
-        return self.encoder(tokens)
+        # as rows: in-place layers after a Linear of rank 3 work on a view, which costs autograd three copies each
+        return self.encoder(tokens.flatten(0, -2)).unflatten(0, tokens.shape[:-1])
 
     @torch.no_grad()
     def encode_target(self, tokens: Tensor) -> Tensor:

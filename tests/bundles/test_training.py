@@ -2,8 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import json
 import math
+import shutil
 
+import nibabel as nib
+import numpy as np
 import pytest
 import torch
 from support.runner import copy_bundle, options, run_monai
@@ -98,3 +102,39 @@ def test_resumes_from_a_checkpoint(trained, tmp_path, phantoms):
     )
     assert "training:  75%" in output
     assert (tmp_path / "checkpoint_8.pt").is_file()
+
+
+def test_bad_input_is_listed_whole_before_training(tmp_path, phantoms):
+    """Three bad files of three lists in one message, no training, nothing written."""
+    data = shutil.copytree(phantoms, tmp_path / "data")
+    truncated = data / "img" / "img0003.nii.gz"  # unlabelled
+    truncated.write_bytes(truncated.read_bytes()[:1000])
+    for name, value in (("label0001", 99), ("label0007", 14)):  # labelled, validation
+        label = nib.load(data / "label" / f"{name}.nii.gz")
+        voxels = np.asarray(label.dataobj).copy()
+        voxels[0, 0, 0] = value
+        nib.save(nib.Nifti1Image(voxels, label.affine), data / "label" / f"{name}.nii.gz")
+    bundle = copy_bundle(tmp_path)
+    output = run_monai(
+        *("run", "training", "--config_file", bundle / TRAIN),
+        *options(dataset_dir=data, case_list="case_list.json"),
+        cwd=tmp_path,
+        check=False,
+    )
+    report = output[output.rindex("InputError") :]
+    assert "3 error(s)" in report and "Traceback" not in output
+    for text in ("img0003.nii.gz", "label0001.nii.gz", "99", "label0007.nii.gz", "14"):
+        assert text in report
+    assert not (bundle / "models").exists()
+
+
+def test_empty_unlabeled_list_offers_supervised_training(tmp_path, phantoms):
+    cases = json.loads((phantoms / "case_list.json").read_text()) | {"unlabeled": []}
+    (tmp_path / "cases.json").write_text(json.dumps(cases))
+    output = run_monai(
+        *("run", "training", "--config_file", copy_bundle(tmp_path) / TRAIN),
+        *options(dataset_dir=phantoms, case_list=tmp_path / "cases.json"),
+        cwd=tmp_path,
+        check=False,
+    )
+    assert "--unlabeled_batch_size 0" in output.rstrip().splitlines()[-1]

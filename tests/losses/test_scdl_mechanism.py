@@ -68,7 +68,7 @@ def scdl(seed: int, assignment) -> tuple[float, float]:
     def loss() -> torch.Tensor:
         terms = cdba_terms(bank(tokens), weights)
         per_token = terms.agreement / tokens.shape[1]
-        return terms.separation + 0.1 * terms.distance + 1.5 * per_token + sac_loss(bank, tokens, weights)
+        return terms.separation + 0.1 * terms.distance + per_token + sac_loss(bank, tokens, weights)
 
     train(bank.parameters(), loss)
     return recalls(lambda x: bank(x[None]).assigned.q[0].argmax(-1))  # nearest class mean

@@ -1,0 +1,176 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+"""What training and sliding windows cost beyond the networks' own work, as ratios of one run.
+
+    python benchmarks/step_time.py                                        # the bundle's own size: minutes an iteration
+    python benchmarks/step_time.py --roi_size "[32,32,32]" --num_filters 8
+
+Training: an iteration of the bundle's trainer (data, both students, losses, SCDL, optimizer, logging) over forward and
+backward of the two students on the same tensors, in turn. Inference: the sliding window over its number of windows times
+one window's forward.
+"""
+
+from __future__ import annotations
+
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import fire
+import torch
+from ignite.engine import Events
+from monai.bundle import ConfigWorkflow
+from monai.data.utils import dense_patch_slices
+from monai.engines.utils import IterationEvents
+from monai.inferers.utils import _get_scan_interval
+
+from scdl_components.data import write_phantoms
+from scdl_components.data.two_stream import prepare_two_stream_batch
+from scdl_components.losses import StudentOutputs
+
+BUNDLE = Path(__file__).parents[1] / "bundles" / "scdl_synapse"
+
+
+def seconds(function: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def workflow(folder: str, spacing: float, **overrides: object) -> ConfigWorkflow:
+    """The bundle's training on phantoms, ready to run."""
+    data = write_phantoms(f"{folder}/phantom", 2, 4, 0, 0, spacing=(spacing,) * 3)
+    result = ConfigWorkflow(
+        str(BUNDLE / "configs" / "train.yaml"),
+        logging_file=False,
+        dataset_dir=data,
+        case_list="case_list.json",
+        pixdim=[spacing] * 3,
+        ckpt_dir=folder,
+        output_dir=folder,
+        num_workers=0,
+        **overrides,
+    )
+    result.initialize()
+    return result
+
+
+def training(pairs: int, **scale: object) -> dict[str, list[float]]:
+    """Seconds of whole iterations, of their parts, and of the bare networks, one of each in turn."""
+    times: dict[str, list[float]] = {name: [] for name in ("bare", "iteration", "students", "losses")}
+    with tempfile.TemporaryDirectory() as folder:
+        run = workflow(folder, max_iterations=pairs + 1, val_interval=10**6, **scale)
+        trainer = run.trainer
+        marks: dict[str, float] = {}
+
+        def bare() -> None:
+            images, _ = prepare_two_stream_batch(trainer.state.batch, trainer.state.device)
+            trainer.optimizer.zero_grad(set_to_none=True)
+            sum(student(images).mean() for student in trainer.network.students).backward()
+
+        def loss_alone() -> None:
+            images, label = prepare_two_stream_batch(trainer.state.batch, trainer.state.device)
+            with torch.no_grad():
+                logits, features = trainer._forward(images)
+            outputs = [[t.detach().requires_grad_() for t in ts] for ts in (logits, features)]
+            marks["losses"] = seconds(lambda: trainer.loss_function(StudentOutputs(*outputs, label, 0.5))[0].backward())
+
+        @trainer.on(Events.GET_BATCH_STARTED)
+        def begin() -> None:
+            marks["begin"] = time.perf_counter()
+
+        @trainer.on(IterationEvents.FORWARD_COMPLETED)
+        def forward() -> None:
+            marks["forward"] = time.perf_counter()
+
+        def end() -> None:
+            whole = time.perf_counter() - marks["begin"]
+            if trainer.state.iteration > 1:  # the first one warms up
+                times["iteration"].append(whole)
+                times["bare"].append(seconds(bare))
+                loss_alone()
+                times["losses"].append(marks["losses"])
+                times["students"].append(marks["forward"] - marks["begin"])
+                print({name: round(values[-1], 3) for name, values in times.items()}, flush=True)
+
+        # last of all handlers, so that logging is in the iteration
+        trainer.add_event_handler(Events.ITERATION_COMPLETED, end)
+        trainer.run()
+    return times
+
+
+def inference(repeats: int, roi_size: list[int], num_filters: int) -> tuple[list[float], list[float], int]:
+    """Seconds of sliding windows and of as many bare windows, in turn; and how many windows there are."""
+    run = ConfigWorkflow(
+        str(BUNDLE / "configs" / "inference.yaml"),
+        workflow_type="infer",
+        logging_file=False,
+        roi_size=roi_size,
+        num_filters=num_filters,
+        sw_batch_size=1,
+        progress=False,
+    )
+    run.initialize()
+    network, inferer = run.network_def.eval(), run.inferer
+    size = tuple(2 * n for n in roi_size)
+    windows = len(dense_patch_slices(size, roi_size, _get_scan_interval(size, roi_size, 3, inferer.overlap), False))
+    volume, window = torch.rand(1, 1, *size), torch.rand(1, 1, *roi_size)
+    sliding, bare = [], []
+    with torch.no_grad():
+        network(window)
+        for _ in range(repeats):
+            sliding.append(seconds(lambda: inferer(volume, network)))
+            bare.append(windows * statistics.median(seconds(lambda: network(window)) for _ in range(5)))
+    return sliding, bare, windows
+
+
+def ratio(numerators: list[float], denominators: list[float]) -> str:
+    ratios = [a / b for a, b in zip(numerators, denominators)]
+    return f"{statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})"
+
+
+def main(
+    pairs: int = 5,
+    roi_size: list[int] = (96, 96, 96),
+    num_filters: int = 16,
+    spacing: float = 2.0,
+    threads: int = 2,
+    report: str = "",
+) -> None:
+    """Measures both and prints a Markdown table.
+
+    Args:
+        pairs: iterations measured, each beside a bare one.
+        roi_size: patch.
+        num_filters: of the V-Nets.
+        spacing: of the phantoms, mm.
+        threads: of PyTorch.
+        report: Markdown file to write the table to.
+    """
+    torch.set_num_threads(threads)
+    times = training(pairs, roi_size=list(roi_size), num_filters=num_filters, spacing=spacing)
+    sliding, bare, windows = inference(max(3, pairs // 2), list(roi_size), num_filters)
+    median = {name: statistics.median(values) for name, values in times.items()}
+    text = f"""# Cost of an iteration and of sliding windows
+
+`python benchmarks/step_time.py --pairs {pairs} --roi_size "{list(roi_size)}" --num_filters {num_filters}`, {threads} threads,
+{platform.machine()}, PyTorch {torch.__version__}; batch 2 + 2; medians, in brackets the extremes.
+
+| what | seconds | ratio |
+| --- | --- | --- |
+| two students, forward and backward | {median["bare"]:.3f} | 1 |
+| a training iteration, whole | {median["iteration"]:.3f} | {ratio(times["iteration"], times["bare"])} |
+| of it: losses, forward and backward | {median["losses"]:.3f} | {ratio(times["losses"], times["bare"])} |
+| {windows} windows, forward | {statistics.median(bare):.3f} | 1 |
+| sliding window | {statistics.median(sliding):.3f} | {ratio(sliding, bare)} |
+"""
+    print(text)
+    if report:
+        Path(report).write_text(text)
+
+
+if __name__ == "__main__":
+    fire.Fire(main)
