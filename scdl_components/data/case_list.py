@@ -4,18 +4,21 @@
 
 A case list is a JSON object in MONAI's decathlon manner with the lists ``labeled``, ``unlabeled``, ``validation`` and
 ``test``. An entry is an id (``"0023"``, whose files are found through the dataset's layouts), an object
-``{"image": path, "label": path}``, or the path of an image alone. Relative paths start at the dataset's folder.
+``{"image": path, "label": path}``, or the path of an image alone. Relative paths start at the dataset's folder. A list
+is of CTs unless its ``"modalities"`` says what else it holds.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import reprlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from scdl_components.data.modality import CT, MODALITIES, modality_problems
 from scdl_components.errors import InputError, MissingFileError
 
 LISTS = ("labeled", "unlabeled", "validation", "test")
@@ -53,6 +56,7 @@ def load_cases(
     case_lists_dir: str | None = None,
     labeled_percent: float | None = None,
     allow_overlap: Sequence[str] = (),
+    other_modalities: Mapping[str, str] | None = None,
     where_to_get: str = "",
     phantom_hint: str = "",
 ) -> dict[str, list[dict[str, str]]]:
@@ -71,6 +75,8 @@ def load_cases(
         case_lists_dir: folder of the named lists.
         labeled_percent: the name is looked up as ``<name>_<labeled_percent>p.json`` first, then as ``<name>.json``.
         allow_overlap: names of lists that may share cases among one another.
+        other_modalities: of each modality of the dataset that is not CT, a regular expression that finds its images by
+            their file names. They are refused in a list whose ``"modalities"`` do not name that modality.
         where_to_get: where the data is to be had, for the message when there is none.
         phantom_hint: how to run without the data, for the same message.
 
@@ -79,18 +85,28 @@ def load_cases(
         ``{"image": ..., "label": ...}``; unlabeled items, and test cases listed by image alone, have no ``"label"``.
 
     Raises:
-        CaseListError: the list cannot be found or read, a case is in two lists or twice in one, a file or a label is
-            missing, or no case is labeled; all problems in one message.
+        CaseListError: the list cannot be found or read, a case is in two lists or twice in one, is of another modality
+            than the list, a file or a label is missing, or no case is labeled; all problems in one message.
         NoDataError: the list is sound but none of its cases is under ``dataset_dir``.
         ValueError: a layout without ``{id}``, or an unknown list in ``allow_overlap``.
     """
-    _check_arguments(layouts, allow_overlap)
+    check_layouts(layouts)
+    _check_allow_overlap(allow_overlap)
     dataset_dir = os.path.abspath(os.path.expanduser(dataset_dir))
     path = find_case_list(case_list, case_lists_dir, labeled_percent, dataset_dir)
-    entries, problems = parse_entries(read_json(path), dataset_dir)
+    content = read_json(path)
+    entries, problems = parse_entries(content, dataset_dir)
     problems += membership_problems(((entry.name, _key(entry), entry.list_name) for entry in entries), allow_overlap)
 
     found = [(entry, _find_files(entry, dataset_dir, layouts)) for entry in entries]
+    if other_modalities:
+        images = [(item or _candidates(entry, dataset_dir, layouts)[0])["image"] for entry, (item, _) in found]
+        problems += modality_problems(
+            ((entry.name, entry.list_name, image) for entry, image in zip(entries, images, strict=True)),
+            content.get(MODALITIES, [CT]),
+            other_modalities,
+            _lists_with(other_modalities, case_lists_dir),
+        )
     if entries and not any(item for _, (item, _) in found):
         if not problems:
             raise NoDataError(_no_data_message(path, dataset_dir, entries, layouts, where_to_get, phantom_hint))
@@ -174,7 +190,7 @@ def parse_entries(content: Mapping[str, object], dataset_dir: str) -> tuple[list
     """
     entries, problems = [], []
     for key, value in content.items():
-        if key not in LISTS and isinstance(value, list):
+        if key not in (*LISTS, MODALITIES) and isinstance(value, list):
             problems.append(f"unknown list {key!r}; the lists are called {', '.join(LISTS)}")
         elif key in LISTS and not isinstance(value, list):
             problems.append(f"'{key}' is a {type(value).__name__}; expected a list of ids or of image/label paths")
@@ -214,10 +230,20 @@ def membership_problems(members: Iterable[tuple[str, str, str]], allow_overlap: 
     return problems
 
 
-def _check_arguments(layouts: Sequence[Mapping[str, str]], allow_overlap: Sequence[str]) -> None:
+def check_layouts(layouts: Sequence[Mapping[str, str]]) -> None:
+    """Layouts as in :func:`load_cases`.
+
+    Raises:
+        ValueError: there is none, or one lacks ``"image"`` or ``"label"`` with an ``{id}`` in it.
+    """
+    if not layouts:
+        raise ValueError("layouts is empty; expected at least one {'image': path, 'label': path} with '{id}' in both.")
     for layout in layouts:
         if any("{id}" not in layout.get(key, "") for key in ("image", "label")):
             raise ValueError(f"layout {dict(layout)}: expected 'image' and 'label', each a path containing '{{id}}'.")
+
+
+def _check_allow_overlap(allow_overlap: Sequence[str]) -> None:
     unknown = [name for name in allow_overlap if name not in LISTS]
     if unknown:
         raise ValueError(f"allow_overlap names {unknown}; the lists are {list(LISTS)}.")
@@ -290,6 +316,15 @@ def _same_file_problems(
     return membership_problems(
         ((entry.name, file, entry.list_name) for file, entries in aliases.items() for entry in entries), allow_overlap
     )
+
+
+def _lists_with(modalities: Iterable[str], case_lists_dir: str | None) -> dict[str, list[str]]:
+    """Of each modality the names, as ``case_list`` takes them, of the lists in a folder that hold it."""
+    listed = os.listdir(case_lists_dir) if case_lists_dir and os.path.isdir(case_lists_dir) else []
+    names = [name for name in listed if name.endswith(".json")]
+    held = {name: read_json(os.path.join(case_lists_dir, name)).get(MODALITIES, [CT]) for name in names}
+    named = {name: re.sub(r"(_[\d.]+p)?\.json$", "", name) for name in names}
+    return {modality: sorted({named[name] for name in names if modality in held[name]}) for modality in modalities}
 
 
 def _problems_message(path: str, problems: Sequence[str]) -> str:

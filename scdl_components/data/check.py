@@ -27,6 +27,8 @@ class InputCheck:
         validation: items with image and label.
         test: items with an image and, where there is one, a label.
         allow_overlap: names of lists that may share cases among one another.
+        other_modalities: of each modality that is not CT, a regular expression that finds its images by their file
+            names; their values need not be HU.
         limits: what is still believed; default ``Limits()``.
         num_workers: files read at a time; default one for each CPU core, at most 8.
         progress: whether to show a progress bar.
@@ -40,6 +42,7 @@ class InputCheck:
         validation: Sequence[Mapping[str, str]] = (),
         test: Sequence[Mapping[str, str]] = (),
         allow_overlap: Sequence[str] = (),
+        other_modalities: Mapping[str, str] | None = None,
         limits: Limits | None = None,
         num_workers: int | None = None,
         progress: bool = True,
@@ -48,7 +51,7 @@ class InputCheck:
         if unknown:
             raise ValueError(f"allow_overlap names {unknown}; the lists are {list(LISTS)}.")
         self.lists = dict(zip(LISTS, (labeled, unlabeled, validation, test), strict=True))
-        self.context = Context(tuple(organs), tuple(allow_overlap), limits or Limits())
+        self.context = Context(tuple(organs), tuple(allow_overlap), limits or Limits(), other_modalities or {})
         self.num_workers = num_workers or min(os.cpu_count() or 1, 8)
         self.progress = progress
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from scdl_components.data.case_list import LISTS_WITH_LABELS
 from scdl_components.data.facts import HIGHEST, LOWEST, VolumeFacts
+from scdl_components.data.modality import CT, modality_of
 
 NARROW_HU = 100  # air, water and bone span far more; an image that was scaled to [0, 1] does not
 
@@ -65,6 +66,7 @@ class Context:
     organs: Sequence[str]
     allow_overlap: Sequence[str]
     limits: Limits
+    other_modalities: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,8 @@ def check_intensities(case: CaseFacts, context: Context) -> Iterator[Problem]:
     found = f"values from {low:g} to {high:g}"
     if low == high:
         yield Problem(image.path, f"is constant, all voxels are {low:g}; copy or convert it again")
+    elif modality_of(image.path, context.other_modalities) != CT:
+        return  # no HU to expect; check_modalities tells of it
     elif high < -500 or low > 100 or high - low < NARROW_HU:
         yield Problem(image.path, f"{found} are not HU; store the CT in HU (raw value × slope + intercept), not scaled")
     elif low > -200:
@@ -214,6 +218,15 @@ def check_organs_labeled(cases: Sequence[CaseFacts], context: Context) -> Iterat
         yield Problem("labeled", message, is_error=False)
 
 
+def check_modalities(cases: Sequence[CaseFacts], context: Context) -> Iterator[Problem]:
+    """Images that are no CT are windowed as if their values were HU; the case list says whether they may be there."""
+    modalities = [modality_of(case.image.path, context.other_modalities) for case in cases]
+    for modality in context.other_modalities:
+        if modality in modalities:
+            message = f"{modalities.count(modality)} of {len(cases)} images are no CT; they are clipped as if in HU"
+            yield Problem(modality, message, is_error=False)
+
+
 CASE_RULES = (
     check_readable,
     check_label_given,
@@ -222,7 +235,7 @@ CASE_RULES = (
     check_label_fits,
     check_label_values,
 )
-LIST_RULES = (check_duplicates, check_organs_labeled)
+LIST_RULES = (check_duplicates, check_organs_labeled, check_modalities)
 
 
 def find_problems(cases: Sequence[CaseFacts], context: Context) -> list[Problem]:

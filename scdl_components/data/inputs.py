@@ -57,7 +57,7 @@ def list_images(
         problems.append("no input: expected a file, a folder, or a list of them")
     images = list(dict.fromkeys(images))
     problems += [problem for image in images if os.path.isdir(image) for problem in series_problems(image)]
-    problems += _name_problems(images, tuple(suffixes))
+    problems += _name_problems(images)
     if problems:
         raise InputError("\n".join(problems))
     return [{"image": image} for image in images]
@@ -187,12 +187,16 @@ def _images_at(path: str, suffixes: tuple[str, ...]) -> list[str]:
     return found
 
 
-def _name_problems(images: Sequence[str], suffixes: tuple[str, ...]) -> list[str]:
+def base_name(path: str) -> str:
+    """Name of an image without folder and extension, as MONAI's SaveImage takes it for its results."""
+    stem, extension = os.path.splitext(os.path.basename(os.path.normpath(path)))
+    return os.path.splitext(stem)[0] if extension == ".gz" else stem
+
+
+def _name_problems(images: Sequence[str]) -> list[str]:
     by_name: dict[str, list[str]] = {}
     for image in images:
-        name = os.path.basename(image)
-        suffix = max((s for s in suffixes if name.lower().endswith(s)), key=len, default="")
-        by_name.setdefault(name[: len(name) - len(suffix)], []).append(image)
+        by_name.setdefault(base_name(image), []).append(image)
     return [
         f"{' and '.join(repr(path) for path in paths)} have one name, so their results would overwrite each other; "
         "rename them or run them one by one"

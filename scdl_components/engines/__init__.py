@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Engines."""
 
+from .case_by_case import CaseByCase
 from .dual_student_trainer import DualStudentTrainer
 
-__all__ = ["DualStudentTrainer"]
+__all__ = ["CaseByCase", "DualStudentTrainer"]

@@ -41,7 +41,7 @@ class Assigned(NamedTuple):
         return self.log_r.exp()
 
     def consensus(self) -> Tensor:
-        """q ∘ r̄ renormalised over the classes, without gradient: the weights of tokens that have no label, [B, L, C]."""
+        """q ∘ r̄ renormalised over the classes, without gradient: weights [B, L, C] of tokens without label."""
         return (self.log_q + self.log_r).detach().softmax(-1)
 
 

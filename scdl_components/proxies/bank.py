@@ -132,8 +132,8 @@ class ProxyBank(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Cosines of embeddings [B, L, Z] with the classes: mean over the samples (a), and with the mean μ.
 
-        The cosine is linear in the normalised sample, so the mean over S samples of cosines is one product with the mean
-        of the normalised samples: no [B, C, L, S] tensor, the same value and gradient.
+        The cosine is linear in the normalised sample, so the mean of the cosines with S samples is one product with
+        the mean of the normalised samples: no [B, C, L, S] tensor, the same value and gradient.
 
         Returns:
             two tensors [B, L, C].
@@ -147,7 +147,7 @@ class ProxyBank(nn.Module):
         return to_samples, to_means
 
     def semantic_prior(self, assigned: Assigned, grid: Sequence[int]) -> Tensor:
-        """Map of the class means each token belongs to, normalise(Σ_c r̄_lc μ̂_c), [B, Z, *grid], for a host's decoder."""
+        """Map of class means for a host's decoder, normalise(Σ_c r̄_lc μ̂_c), [B, Z, *grid]."""
         with _autocast_off(assigned.log_r):
             prior = F.normalize(assigned.r @ F.normalize(full_precision(self.mu), dim=-1), dim=-1)
         return prior.transpose(1, 2).unflatten(2, tuple(grid))

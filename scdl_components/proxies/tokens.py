@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tokens: feature maps and label maps pooled to a coarse grid (design.md section 2, rows 'tokens' and 'token labels')."""
+"""Tokens: feature maps and label maps pooled to a coarse grid (arXiv 2603.05202; design.md section 2)."""
 
 from __future__ import annotations
 
@@ -116,8 +116,8 @@ def pool_labels(label: Tensor, num_classes: int, grid: Sequence[int], ignore_ind
         [B, L, C] float32; rows sum to 1, or are zero where every voxel is ignored.
 
     Raises:
-        ValueError: when ``label`` has another shape, or when a label on the CPU is neither in 0..C-1 nor ``ignore_index`` (checking on a GPU would stop it;
-            there such voxels count as ignored).
+        ValueError: when ``label`` has another shape, or when a label on the CPU is neither in 0..C-1 nor
+            ``ignore_index`` (on a GPU the check would wait for it: there such voxels count in no class).
     """
     rank = len(grid)
     label = _index_map(label, rank)

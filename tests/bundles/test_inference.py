@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 
 import nibabel as nib
 import numpy as np
+import torch
 from support.dicom import write_series
 from support.runner import REAL_CT, copy_bundle, options, run_monai
 from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
@@ -13,7 +16,7 @@ from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 CT = REAL_CT / "ct.nii.gz"
 
 
-def infer(bundle, images, output, *args):
+def infer(bundle, images, output, *args, check=True):
     keep = {"pixdim", "roi_size", "num_filters", "num_workers"}
     words = options()
     scale = [w for key, value in zip(words[::2], words[1::2]) if key[2:] in keep for w in (key, value)]
@@ -21,6 +24,7 @@ def infer(bundle, images, output, *args):
         *("run", "--config_file", bundle / "configs" / "inference.yaml", "--dataset_dir", images),
         *("--output_dir", output, *scale, *args),
         cwd=output.parent,
+        check=check,
     )
 
 
@@ -80,4 +84,41 @@ def test_without_weights_it_says_how_to_get_them(tmp_path):
     output = run_monai(
         *("run", "--config_file", bundle / "configs" / "inference.yaml", "--dataset_dir", CT), cwd=tmp_path, check=False
     )
-    assert output.rstrip().splitlines()[-1].startswith("MissingFileError: no weights at")
+    assert output.rstrip().splitlines()[-1].startswith("WeightsError: no weights at")
+
+
+def test_a_failed_case_does_not_stop_the_others_and_done_ones_are_skipped(trained, tmp_path):
+    images = tmp_path / "images"
+    images.mkdir()
+    for name in ("a", "c"):
+        shutil.copy(CT, images / f"{name}.nii.gz")
+    (images / "b.nii.gz").write_bytes(CT.read_bytes()[:20000])
+    output = infer(trained, images, tmp_path / "out", check=False)
+    message = output[output.rindex("FailedCasesError") :]
+    assert "1 of 3 cases failed" in message and "b.nii.gz" in message and "a.nii.gz" not in message
+    first = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
+    assert set(first) == {"a_seg.nii.gz", "a_seg.json", "c_seg.nii.gz", "c_seg.json"}
+    # the file is mended: only this one is segmented
+    shutil.copy(CT, images / "b.nii.gz")
+    assert "1 segmented, 2 done before" in infer(trained, images, tmp_path / "out")
+    after = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
+    assert {name: after[name] for name in first} == first and "b_seg.json" in after
+    # other settings: nothing counts as done
+    assert "3 segmented, 0 done" in infer(trained, images, tmp_path / "out", "--overlap", "0.25")
+
+
+def test_weights_of_another_network_say_what_differs(trained, tmp_path):
+    output = infer(trained, CT, tmp_path / "out", "--num_filters", "4", check=False)
+    assert "holds weights of another network" in output.rstrip().splitlines()[-1]
+    assert "block_one.conv.0.weight is (2, 1, 3, 3, 3), not (4, 1, 3, 3, 3)" in output
+
+
+def test_a_pickle_that_runs_code_is_refused(trained, tmp_path):
+    class Malicious:
+        def __reduce__(self):
+            return (os.mkdir, (str(tmp_path / "owned"),))
+
+    torch.save({"model": Malicious()}, tmp_path / "bad.pt")
+    output = infer(trained, CT, tmp_path / "out", "--weights", tmp_path / "bad.pt", check=False)
+    assert "can be loaded safely" in output.rstrip().splitlines()[-1]
+    assert not (tmp_path / "owned").exists()

@@ -24,9 +24,9 @@ def test_similarity_is_the_mean_cosine_with_the_samples():
     torch.testing.assert_close(to_samples, expected)
     torch.testing.assert_close(to_means, F.cosine_similarity(embeddings[:, :, None], bank.mu, dim=-1))
     upstream = torch.randn_like(expected)
-    for ours, theirs in zip(*(torch.autograd.grad(a, (embeddings, bank.proxies), upstream, retain_graph=True)
-                              for a in (to_samples, expected))):
-        torch.testing.assert_close(ours, theirs)
+    inputs = (embeddings, bank.proxies)
+    ours, theirs = (torch.autograd.grad(a, inputs, upstream, retain_graph=True) for a in (to_samples, expected))
+    torch.testing.assert_close(ours, theirs)
 
 
 def test_proxy_samples_follow_mu_and_sigma():

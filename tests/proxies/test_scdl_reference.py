@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""The published SCDL module, run in float64 (tests/reference/scdl_module.npz), is reproduced by the parts put together."""
+"""What the published SCDL module gave in float64 (tests/reference/scdl_module.npz) is reproduced by our parts."""
 
 from __future__ import annotations
 
