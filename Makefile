@@ -20,12 +20,13 @@ $(STAMP): setup.cfg constraints.txt
 	touch $@
 
 BUNDLE := bundles/scdl_synapse
+MAX_ITERATIONS ?= 1200
 PHANTOMS := $(BUNDLE)/data/phantom
 with_phantoms = "['$(BUNDLE)/configs/$(1).yaml','$(BUNDLE)/configs/phantom.yaml']"
 
 # Phantoms, training and segmentation of the two test cases through MONAI's runner, then a table and pictures.
 demo: install
-	python -m monai.bundle run training --config_file $(call with_phantoms,train)
+	python -m monai.bundle run training --config_file $(call with_phantoms,train) --max_iterations $(MAX_ITERATIONS)
 	python -m monai.bundle run --config_file $(call with_phantoms,inference) \
 	    --dataset_dir "['$(PHANTOMS)/img/img0019.nii.gz','$(PHANTOMS)/img/img0020.nii.gz']"
 	python -m scdl_components.report.preview --case_list $(PHANTOMS)/case_list.json \

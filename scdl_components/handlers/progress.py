@@ -4,12 +4,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import torch
 from ignite.engine import Engine, Events
 from tqdm.auto import tqdm
 
 
 class TrainingProgressBar:
-    """One bar over all iterations of the training, with the loss terms.
+    """One bar over all iterations of the training, with the loss and what each group of terms adds to it.
 
     Args:
         interval: iterations between two updates of the losses; each fetches them from the device.
@@ -33,10 +36,21 @@ class TrainingProgressBar:
 
     def _show(self, engine: Engine) -> None:
         scalars = engine.state.output["scalars"]
-        terms = {name: float(value) for name, value in scalars.items() if f"weight/{name}" in scalars}
-        self.bar.set_postfix({"loss": f"{float(scalars['loss']):.3g}"} | {k: f"{v:.3g}" for k, v in terms.items()})
+        shares = {"loss": float(scalars["loss"])} | weighted_by_group(scalars)
+        self.bar.set_postfix({name: f"{value:.3g}" for name, value in shares.items()})
 
     def _close(self, engine: Engine, *exception: BaseException) -> None:
         self.bar.close()
         if exception:
             raise exception[0]
+
+
+def weighted_by_group(scalars: Mapping[str, float | torch.Tensor]) -> dict[str, float]:
+    """What each group of loss terms adds to the total: a group is what stands before the / in a term's name."""
+    groups: dict[str, float] = {}
+    for name, weight in scalars.items():
+        if name.startswith("weight/"):
+            term = name.removeprefix("weight/")
+            group = term.split("/")[0]
+            groups[group] = groups.get(group, 0.0) + weight * float(scalars[term])
+    return groups

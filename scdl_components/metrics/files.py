@@ -1,0 +1,108 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+"""Scores of a segmentation and a reference that are files."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from ..data.check_rules import grid_distance
+from ..errors import InputError
+from .protocols import ClinicalProtocol, PaperProtocol
+from .scores import OrganScore
+
+GRID_TOLERANCE = 0.1  # voxels that prediction and reference may be apart at the volume's corners
+
+
+@dataclass(frozen=True)
+class CaseScores:
+    """Scores of one case.
+
+    Attributes:
+        scores: of classes 1 to ``num_classes - 1``.
+        volumes_prediction: of the same classes on the patient's grid [num_classes - 1], ml.
+        volumes_reference: likewise of the reference.
+    """
+
+    scores: list[OrganScore]
+    volumes_prediction: np.ndarray
+    volumes_reference: np.ndarray
+
+
+def read_labels(path: str | Path, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Class indices (uint8) of a NIfTI file, its axes in RAS order, and their affine.
+
+    Read with nibabel: MONAI's ``LoadImage`` holds four bytes a voxel where one is enough.
+
+    Raises:
+        InputError: the file cannot be read, is no volume, or holds other values than 0 to ``num_classes - 1``.
+    """
+    try:
+        image = nib.as_closest_canonical(nib.load(path))
+        voxels = np.asanyarray(image.dataobj)
+    except (OSError, EOFError, ValueError, zlib.error, nib.spatialimages.HeaderDataError) as error:
+        raise InputError(f"'{path}' cannot be read ({error}); write it again") from error
+    if voxels.ndim == 4 and voxels.shape[3] == 1:
+        voxels = voxels[..., 0]
+    if voxels.ndim != 3:
+        raise InputError(f"'{path}' has shape {voxels.shape}; expected one volume of three axes")
+    lowest, highest = voxels.min(), voxels.max()
+    if not (0 <= lowest and highest < num_classes <= 256):
+        raise InputError(
+            f"'{path}' holds values from {lowest:g} to {highest:g}; expected 0 to {num_classes - 1}, the values of the "
+            "classes: is it of another data set?"
+        )
+    labels = voxels.astype(np.uint8)
+    if voxels.dtype.kind == "f" and (labels != voxels).any():
+        raise InputError(f"'{path}' holds fractions; expected whole numbers: save it without interpolation")
+    return labels, image.affine
+
+
+def organ_volumes(labels: np.ndarray, affine: np.ndarray, num_classes: int) -> np.ndarray:
+    """Volumes [num_classes - 1] of classes 1 and up in ml."""
+    # slice by slice: bincount makes eight bytes of every voxel
+    counts = sum(np.bincount(part.ravel(), minlength=num_classes) for part in np.moveaxis(labels, 2, 0))
+    return counts[1:] * abs(np.linalg.det(affine[:3, :3])) / 1000
+
+
+def score_files(
+    prediction: str | Path, reference: str | Path, num_classes: int, protocol: ClinicalProtocol | PaperProtocol
+) -> CaseScores:
+    """Scores of a segmentation.
+
+    Args:
+        prediction: NIfTI file of class indices.
+        reference: NIfTI file of class indices on the same grid; the storage order of the axes may differ.
+        num_classes: with the background.
+        protocol: grid, unit and penalties.
+
+    Raises:
+        InputError: a file cannot be used, or the two are on different grids.
+    """
+    pred, affine = read_labels(prediction, num_classes)
+    label, label_affine = read_labels(reference, num_classes)
+    if pred.shape != label.shape:
+        raise InputError(
+            f"'{prediction}' has {_shape(pred)} voxels, its reference '{reference}' {_shape(label)} (in RAS order): "
+            "give the segmentation in the patient's own grid, as the inference writes it"
+        )
+    distance = grid_distance(label_affine, affine, label.shape)
+    if not distance <= GRID_TOLERANCE:
+        raise InputError(
+            f"'{prediction}' lies up to {distance:.3g} voxels off its reference '{reference}' (affines differ): "
+            "segment the image that the reference was drawn on"
+        )
+    return CaseScores(
+        protocol(pred, label, label_affine, num_classes),
+        organ_volumes(pred, label_affine, num_classes),
+        organ_volumes(label, label_affine, num_classes),
+    )
+
+
+def _shape(volume: np.ndarray) -> str:
+    return "×".join(map(str, volume.shape))

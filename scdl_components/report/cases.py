@@ -1,0 +1,50 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+"""The cases to evaluate, out of the case lists that a bundle trains on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from monai.bundle import ConfigParser
+
+from ..data.case_list import LISTS
+from ..errors import InputError
+
+
+def listed_cases(train_config: str, cases: str, **keys: object) -> list[dict[str, str]]:
+    """Items of one list, found as the training config's ``cases`` finds them, so that its facts stand in one place.
+
+    Args:
+        train_config: config whose key ``cases`` is a ``scdl_components.data.load_cases``.
+        cases: name of the list.
+        keys: keys of that config to set before; None keeps the config's own.
+
+    Returns:
+        Items ``{"image": path, "label": path}``.
+
+    Raises:
+        InputError: there is no such list, it is empty, or a case in it has no label.
+    """
+    parser = ConfigParser(ConfigParser.load_config_file(train_config))
+    for key, value in keys.items():
+        if value is not None:
+            parser[key] = value
+    return labeled_items(parser.get_parsed_content("cases"), cases)
+
+
+def labeled_items(lists: Mapping[str, Sequence[Mapping[str, str]]], cases: str) -> list[dict[str, str]]:
+    """Items of the list called ``cases``; errors as in :func:`listed_cases`."""
+    if cases not in LISTS:
+        raise InputError(f"cases is {cases!r}; expected the name of a list: {', '.join(LISTS)}")
+    items = [dict(item) for item in lists.get(cases, ())]
+    if not items:
+        filled = ", ".join(name for name in LISTS if lists.get(name)) or "none"
+        raise InputError(f"the list '{cases}' is empty, there is nothing to evaluate; lists with cases: {filled}")
+    unlabeled = [item["image"] for item in items if not item.get("label")]
+    if unlabeled:
+        raise InputError(
+            f"{len(unlabeled)} case(s) of the list '{cases}' have no label to compare with; give them one in the case "
+            f"list, or evaluate another list: {', '.join(unlabeled)}"
+        )
+    return items

@@ -1,0 +1,76 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+"""The README's commands, as they stand there, at a scale of seconds."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from support.runner import REAL_CT, copy_bundle, options, run_monai
+
+from scdl_components.data import write_phantoms
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
+TRAIN = "python -m monai.bundle run training --config_file bundles/scdl_synapse/configs/train.yaml"
+
+
+def bash_commands() -> list[str]:
+    blocks = re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)
+    return [line for block in blocks for line in block.replace("\\\n", " ").splitlines() if line.strip()]
+
+
+def table_options() -> list[str]:
+    """Second column of the table of things to add to the training command."""
+    table = README.split("| to | add |")[1].split("\n\n")[0]
+    return re.findall(r"\| `(--.*)` \|$", table, flags=re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory) -> Path:
+    """A repository's root with the bundle, its data as BTCV's owners hand them out, and a trained model."""
+    root = tmp_path_factory.mktemp("checkout")
+    bundle = copy_bundle(root / "bundles")
+    data = Path(write_phantoms(bundle / "data", 20, 0, 4, 6, seed=3, spacing=(10.0, 10.0, 10.0)))
+    for number in range(30, 10, -1):  # BTCV has no 11 to 20
+        for kind in ("img", "label"):
+            (data / kind / f"{kind}{number:04d}.nii.gz").rename(data / kind / f"{kind}{number + 10:04d}.nii.gz")
+    run_monai(*shlex.split(TRAIN)[3:], *options(max_iterations=2, val_interval=1), cwd=root)
+    return root
+
+
+def run_at_scale(command: str, checkout: Path, **overrides: object) -> str:
+    """The command with the paths of this machine, and the tiny scale where it says nothing else."""
+    words = shlex.split(command)[3:]
+    places = {"/data/btcv": checkout / "bundles" / "scdl_synapse" / "data", "/path/of/ct.nii.gz": REAL_CT / "ct.nii.gz"}
+    words = [str(places.get(word, word)) for word in words]
+    scale = options(max_iterations=1, **overrides)
+    added = [w for key, value in zip(scale[::2], scale[1::2]) if key not in words for w in (key, value)]
+    return run_monai(*words, *added, cwd=checkout)
+
+
+@pytest.mark.parametrize("command", [c for c in bash_commands() if "monai.bundle" in c])
+def test_commands(checkout, command):
+    output = run_at_scale(command, checkout)
+    if "inference.yaml" in command:
+        assert "1 segmented" in output and (checkout / "bundles/scdl_synapse/eval/ct_seg.nii.gz").is_file()
+
+
+@pytest.mark.parametrize("added", table_options())
+def test_options_of_training(checkout, tmp_path, added):
+    saved = next((checkout / "bundles" / "scdl_synapse" / "models").glob("checkpoint_*.pt"))
+    added = added.replace("checkpoint_500.pt", saved.name)
+    phantoms = {"dataset_dir#spacing": "[10,10,10]"} if "phantom.yaml" in added else {}
+    command = TRAIN if "--config_file" not in added else TRAIN.split(" --config_file")[0]
+    run_at_scale(f"{command} {added}", checkout, ckpt_dir=tmp_path, **phantoms)
+    assert (tmp_path / "model_final.pt").is_file()
+
+
+def test_all_commands_are_known():
+    """A command that no test runs must not slip into the README."""
+    run_here = [c for c in bash_commands() if "monai.bundle" in c]
+    run_by_ci = ["make demo", "make test"]
+    assert sorted(bash_commands()) == sorted(run_here + run_by_ci)
+    assert len(run_here) >= 3 and len(table_options()) >= 5
