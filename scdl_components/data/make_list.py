@@ -84,7 +84,10 @@ def make_list(
         logger.info("left out: %d of %d cases, which are not %s", len(found) - len(cases), len(found), modalities)
     if not cases:
         looked = "".join(f"\n- {os.path.join(facts['dataset_dir'], layout['image'])}" for layout in facts["layouts"])
-        raise InputError(f"no cases of {' or '.join(modalities)}; set dataset_dir or layouts; looked for:{looked}")
+        raise InputError(
+            f"no cases of {' or '.join(modalities)}; set dataset_dir or layouts; looked for:{looked}"
+            f"\nWhere to get the data: {facts['where_to_get']}"
+        )
 
     organs_of = read_organs(cases, facts["organs"], num_workers or min(os.cpu_count() or 1, 8), progress)
     unshown = [organ for organ in facts["organs"] if not any(organ in shown for shown in organs_of.values())]
@@ -112,7 +115,8 @@ def make_list(
 
 
 def read_dataset_facts(config_file: str | Sequence[str], overrides: Mapping[str, object]) -> dict:
-    """What a bundle's config says about its data set: ``dataset_dir``, ``layouts``, ``other_modalities``, ``organs``.
+    """What a bundle's config says about its data set: ``dataset_dir``, ``layouts``, ``other_modalities``,
+    ``where_to_get`` and ``organs``.
 
     Raises:
         InputError: a file is missing, or an override is no key of the config.
@@ -132,8 +136,8 @@ def read_dataset_facts(config_file: str | Sequence[str], overrides: Mapping[str,
         raise InputError(f"{', '.join(unknown)}: no argument of make_list and no key of {', '.join(files)}")
     for key, value in overrides.items():
         parser[key] = value
-    facts = {key: parser.get_parsed_content(key) for key in ("dataset_dir", "layouts", "other_modalities")}
-    return {**facts, "organs": parser.get_parsed_content("class_names")[1:]}
+    keys = ("dataset_dir", "layouts", "other_modalities", "where_to_get")
+    return {**{key: parser.get_parsed_content(key) for key in keys}, "organs": parser.get_parsed_content("class_names")[1:]}
 
 
 def find_cases(dataset_dir: str, layouts: Sequence[Mapping[str, str]]) -> dict[str, dict[str, str]]:

@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 
@@ -45,13 +46,45 @@ class GACELoss(nn.Module):
 
     def forward(self, input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Loss of logits ``input`` [B, C, *spatial] against class indices ``target`` [B, 1, *spatial]."""
-        num_classes = input.shape[1]
-        target = target.squeeze(1).long()
-        # in float32: half precision overflows in the sums over millions of voxels
-        entropy = F.cross_entropy(input.float() if input.dtype != torch.float64 else input, target, reduction="none")
-        entropy, target = entropy.flatten(), target.flatten()
-        if self.top_k < 100:
-            entropy, kept = torch.topk(entropy, int(entropy.numel() * self.top_k / 100), sorted=False)
-            target = target[kept]
-        weights = class_weights(target, num_classes, self.gamma).to(entropy.dtype)
-        return (entropy * weights[target]).sum()
+        logits = input.float() if input.dtype != torch.float64 else input
+        return _WeightedCrossEntropy.apply(logits, target.long(), self.voxel_weights)
+
+    def voxel_weights(self, entropy: torch.Tensor, target: torch.Tensor, num_classes: int) -> torch.Tensor:
+        """Weight of each voxel's cross entropy: that of its class where it is kept, else 0.
+
+        Args:
+            entropy: cross entropies, [N].
+            target: class indices, [N].
+            num_classes: C.
+
+        Returns:
+            [N]
+        """
+        if self.top_k == 100:
+            return class_weights(target, num_classes, self.gamma).to(entropy.dtype)[target]
+        kept = torch.topk(entropy, int(entropy.numel() * self.top_k / 100), sorted=False).indices
+        target = target[kept]
+        weights = class_weights(target, num_classes, self.gamma).to(entropy.dtype)[target]
+        return torch.zeros_like(entropy).index_copy_(0, kept, weights)
+
+
+class _WeightedCrossEntropy(torch.autograd.Function):
+    """Σ w CE of logits [B, C, *spatial] against t [B, 1, *spatial], with weights w(CE [N], t [N], C) [N] as constants.
+
+    Autograd would go through every step over C channels again on the way back; here it is one pass.
+    """
+
+    @staticmethod
+    def forward(ctx, logits: torch.Tensor, target: torch.Tensor, weights_of: Callable) -> torch.Tensor:
+        log_prob = torch.log_softmax(logits, dim=1)
+        entropy = -log_prob.gather(1, target)
+        weights = weights_of(entropy.flatten(), target.flatten(), logits.shape[1]).reshape(entropy.shape)
+        ctx.save_for_backward(log_prob, target, weights)
+        return (entropy * weights).sum()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        log_prob, target, weights = ctx.saved_tensors
+        weights = weights * grad
+        return log_prob.exp().mul_(weights).scatter_add_(1, target, -weights), None, None

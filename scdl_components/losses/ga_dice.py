@@ -24,19 +24,35 @@ class GADiceLoss(nn.Module):
 
     def forward(self, input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Loss of logits ``input`` [B, C, *spatial] against class indices ``target`` [B, 1, *spatial]."""
-        num_classes = input.shape[1]
         prob = torch.softmax(input.float() if input.dtype != torch.float64 else input, dim=1)
         target = target.long()
-        # Σpt and Σt² of each class by index: a one-hot target would cost the memory of the logits again
-        flat = target.flatten()
-        size = torch.bincount(flat, minlength=num_classes).to(prob.dtype)
-        hit = prob.gather(1, target).flatten()
-        overlap = torch.zeros(num_classes, dtype=prob.dtype, device=prob.device).index_add(0, flat, hit)
-        per_class = tuple(d for d in range(prob.ndim) if d != 1)
-        squares = prob.square().sum(per_class)
+        size = torch.bincount(target.flatten(), minlength=input.shape[1]).to(prob.dtype)
+        overlap, squares = _ClassSums.apply(prob, target)
         dice = 1 - (2 * overlap + self.smooth) / (squares + size + self.smooth)
-        outside = (flat.numel() - size).clamp(min=1)
+        outside = (target.numel() - size).clamp(min=1)
         # stopgrad(p) p has half of p²'s gradient and all of its value
         half = 0.5 * squares
         absent = (half + half.detach()) / outside
         return torch.where(size > 0, dice, absent).mean()
+
+
+class _ClassSums(torch.autograd.Function):
+    """Σ pt and Σ p² of each class [C] from p [B, C, *spatial] and class indices t [B, 1, *spatial].
+
+    By index: a one-hot target and autograd's gradients of each step would cost the memory of p several times.
+    """
+
+    @staticmethod
+    def forward(ctx, prob: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        ctx.save_for_backward(prob, target)
+        hit = prob.gather(1, target).flatten()
+        overlap = prob.new_zeros(prob.shape[1]).index_add(0, target.flatten(), hit)
+        per_class = tuple(d for d in range(prob.ndim) if d != 1)
+        return overlap, torch.linalg.vector_norm(prob, dim=per_class).square()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad_overlap: torch.Tensor, grad_squares: torch.Tensor) -> tuple[torch.Tensor, None]:
+        prob, target = ctx.saved_tensors
+        grad = prob * (2 * grad_squares).reshape(1, -1, *[1] * (prob.ndim - 2))
+        return grad.scatter_add_(1, target, grad_overlap[target]), None

@@ -9,12 +9,21 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from monai.transforms import Compose, LoadImage, Orientation
 
 PLANES = ("sagittal", "coronal", "axial")  # by the axis that is cut, in RAS
+
+
+def load_volume(path: str | Path) -> torch.Tensor:
+    """A volume [1, X, Y, Z] of a file or a DICOM folder in RAS order, with its affine."""
+    # named, as MONAI's choice among all its readers warns of those it cannot find
+    reader = "PydicomReader" if Path(path).is_dir() else "NibabelReader"
+    return Compose([LoadImage(reader=reader, ensure_channel_first=True), Orientation("RAS", labels=None)])(path)
 
 
 def class_colors(num_classes: int) -> np.ndarray:

@@ -20,6 +20,7 @@ from scdl_components.losses import (
     SupervisedTerm,
     gaussian_ramp,
 )
+from scdl_components.losses.dual_student import hard_labels
 from scdl_components.networks import DualStudent, VNet
 
 
@@ -87,6 +88,13 @@ def test_cps_teaches_each_student_the_other_ones_labels():
     # voxel 0 is class 0 to the first student, voxel 1 class 0 to the second: each is pulled to the other's class
     assert logits[1].grad[0, 0, 0] < 0 < logits[1].grad[0, 1, 0]
     assert logits[0].grad[0, 0, 1] < 0 < logits[0].grad[0, 1, 1]
+
+
+def test_hard_labels_are_those_of_argmax():
+    torch.manual_seed(0)
+    logits = torch.randint(0, 4, (2, 7, 5, 6, 4)).float()  # many equal ones
+    expected = torch.from_numpy(logits.numpy().argmax(axis=1))[:, None]
+    assert torch.equal(hard_labels(logits), expected)
 
 
 def test_cps_of_one_student_is_refused():

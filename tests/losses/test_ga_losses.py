@@ -41,3 +41,15 @@ def test_half_precision_stays_finite_and_close(loss):
 def test_top_k_outside_the_percentages_is_refused():
     with pytest.raises(ValueError, match="percentage"):
         GACELoss(top_k=0)
+
+
+@pytest.mark.parametrize("loss", [GADiceLoss(), GACELoss(top_k=10), GACELoss(top_k=100)])
+@pytest.mark.parametrize("shape", [(2, 5, 4, 3, 5), (2, 3, 6, 5)])
+def test_gradients_agree_with_finite_differences(loss, shape):
+    torch.manual_seed(0)
+    logits = torch.randn(shape, dtype=torch.float64, requires_grad=True)
+    target = torch.randint(0, shape[1] - 1, (shape[0], 1, *shape[2:]))  # one class is absent
+    if isinstance(loss, GADiceLoss):
+        # the absent class's weight p / Σ(1−t) is a constant to its gradient, not to finite differences
+        target[0, 0].view(-1)[0] = shape[1] - 1
+    assert torch.autograd.gradcheck(lambda x: loss(x, target), logits)

@@ -1,0 +1,245 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+"""Comparison of evaluated runs, paired by case.
+
+    python -m scdl_components.report.compare --runs "[cps/report,scdl/report]" --names "[CPS,SCDL]" --output comparison
+
+A run may be a list of report folders, one for each seed: then the seeds' mean of each case and organ is compared.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from itertools import combinations
+from pathlib import Path
+
+import fire
+import numpy as np
+import yaml
+
+from ..errors import InputError, show_user_errors
+from ..metrics.scores import METRICS
+from .charts import BETTER, difference_chart, title
+from .document import digits
+from .files import whole_files
+from .paired import Difference, compare_tables
+from .table import ScoreTable
+from .text import NO_VALUE, html_image, html_page, html_table, markdown_table, number
+
+CHARTED = ("dice", "nsd", "hd95")
+READING = (
+    "Differences are those of the same cases, with a {confidence:g} % bootstrap interval over the cases ({num_resamples} "
+    "resamples, seed {seed}) and the two-sided p of Wilcoxon's signed-rank test; p (Holm) is corrected for the number "
+    "of organs. n are the cases in which both runs are defined, and everything in a line is of these; the last column "
+    "counts the case-organ pairs that one run alone defines (first / second), which therefore do not enter. Lines of "
+    "head, tail and all are of each case's mean over its organs. Runs of several seeds: the seeds' mean of each case."
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """An evaluated run.
+
+    Attributes:
+        name: to show.
+        table: scores by case and organ; with several seeds, their means.
+        protocol: as in ``summary.json``.
+        num_tail: how many of the smallest organs are the tail.
+    """
+
+    name: str
+    table: ScoreTable
+    protocol: dict
+    num_tail: int
+
+
+def load_run(folder: str | Path, name: str) -> Run:
+    """The run of a report folder (``metrics.csv`` and ``summary.json``).
+
+    Raises:
+        InputError: the folder holds no complete report.
+    """
+    try:
+        summary = json.loads(Path(folder, "summary.json").read_text(encoding="utf-8"))
+        protocol, num_tail = summary["protocol"], summary["num_tail"]
+        table = ScoreTable.read_csv(Path(folder, "metrics.csv"), protocol["unit"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"'{folder}' holds no report of an evaluation ({type(error).__name__}: {error}); expected metrics.csv and "
+            "summary.json: name the report_dir of an evaluation"
+        ) from error
+    return Run(name, table, protocol, num_tail)
+
+
+def mean_of_seeds(runs: Sequence[Run], name: str) -> Run:
+    """One run of the means of several; a score is undefined where one of them is.
+
+    Raises:
+        InputError: the runs cannot be compared.
+    """
+    check_comparable(runs)
+    first = runs[0].table
+    values = {metric: np.mean([run.table.values[metric] for run in runs], axis=0) for metric in METRICS}
+    return replace(runs[0], name=name, table=replace(first, values=values))
+
+
+def check_comparable(runs: Sequence[Run]) -> None:
+    """Refuses runs that are not of the same cases, organs, references and protocol.
+
+    Raises:
+        InputError: the message says what differs, and between which runs.
+    """
+    first = runs[0]
+    for run in runs[1:]:
+        pair = f"'{first.name}' and '{run.name}' cannot be compared"
+        for what in ("cases", "organs"):
+            ours, theirs = getattr(first.table, what), getattr(run.table, what)
+            if set(ours) != set(theirs):
+                raise InputError(
+                    f"{pair}, their {what} differ: only in '{first.name}': {_names(set(ours) - set(theirs))}; only in "
+                    f"'{run.name}': {_names(set(theirs) - set(ours))}. Evaluate both on the same list"
+                )
+            if ours != theirs:
+                raise InputError(f"{pair}, their {what} stand in different orders; evaluate both on the same list")
+        settings = {**first.protocol, "num_tail": first.num_tail}, {**run.protocol, "num_tail": run.num_tail}
+        differing = [key for key in ("name", "nsd_tolerance", "num_tail") if settings[0].get(key) != settings[1].get(key)]
+        if differing:
+            found = "; ".join(f"{key}: {settings[0].get(key)} and {settings[1].get(key)}" for key in differing)
+            raise InputError(f"{pair}, their protocols differ ({found}); evaluate both with the same")
+        volumes = (each.table.volumes["volume_reference_ml"] for each in (first, run))
+        other = ~np.isclose(*volumes, rtol=1e-4, atol=1e-3).all(axis=1)
+        if other.any():
+            names = [case for case, differs in zip(first.table.cases, other) if differs]
+            raise InputError(
+                f"{pair}, their references differ in {_names(names)} (volumes of the organs); evaluate both against the "
+                "same labels"
+            )
+
+
+def compare_runs(runs: Sequence[Run], **options: object) -> dict[tuple[str, str], list[Difference]]:
+    """Differences of every pair of runs, second minus first: (first, second) -> differences.
+
+    Args:
+        runs: at least two, with names of their own.
+        options: of :py:func:`scdl_components.report.paired.compare_tables`.
+
+    Raises:
+        InputError: the runs cannot be compared.
+    """
+    names = [run.name for run in runs]
+    if len(runs) < 2 or len(set(names)) < len(names):
+        raise InputError(f"runs are {names}; expected at least two, each with a name of its own")
+    check_comparable(runs)
+    return {
+        (a.name, b.name): compare_tables(a.table, b.table, runs[0].num_tail, **options) for a, b in combinations(runs, 2)
+    }
+
+
+def compare(
+    runs: str | Sequence[str | Sequence[str]],
+    output: str,
+    names: str | Sequence[str] | None = None,
+    confidence: float = 0.95,
+    num_resamples: int = 10000,
+    seed: int = 0,
+) -> None:
+    """Compares runs and writes ``comparison.csv``, ``comparison.md``, ``comparison.html`` and a chart for each pair.
+
+    Args:
+        runs: report folders of evaluations; a list of folders in place of one is a run of several seeds. On the
+            command line "[a,b]" or "[[a1,a2],[b1,b2]]".
+        output: folder to write to.
+        names: of the runs, "[A,B]"; default the folders.
+        confidence: of the intervals.
+        num_resamples: of the bootstrap.
+        seed: of the bootstrap.
+    """
+    # Fire leaves a list of paths as it stands
+    runs, names = (yaml.safe_load(value) if isinstance(value, str) else value for value in (runs, names))
+    names = runs if names is None else names
+    if not isinstance(runs, (list, tuple)) or not isinstance(names, (list, tuple)) or len(names) != len(runs):
+        raise InputError(f"runs is {runs!r}, names {names!r}; expected two lists of one length, e.g. \"[a,b]\"")
+    loaded = []
+    for name, folders in zip(names, runs):
+        seeds = [load_run(f, str(f)) for f in ([folders] if isinstance(folders, str) else folders)]
+        loaded.append(mean_of_seeds(seeds, str(name)))
+    options = {"confidence": confidence, "num_resamples": num_resamples, "seed": seed}
+    found = compare_runs(loaded, **options)
+    reading = READING.format(**{**options, "confidence": 100 * confidence})
+    write_comparison(found, loaded[0], reading, output)
+    print(f"comparison: {Path(output, 'comparison.html')}")
+
+
+def write_comparison(
+    found: dict[tuple[str, str], list[Difference]], run: Run, reading: str, output: str | Path
+) -> None:
+    """Writes what :py:func:`compare` says.
+
+    Args:
+        found: of :py:func:`compare_runs`.
+        run: one of the runs, for cases and protocol.
+        reading: how the numbers are to be read.
+        output: folder.
+    """
+    unit = run.table.unit
+    lead = f"{len(run.table.cases)} cases, protocol {run.protocol['name']}: {run.protocol['description']}."
+    with whole_files(output) as folder:
+        with open(folder / "comparison.csv", "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["first", "second", *(field.name for field in fields(Difference))])
+            writer.writerows([*pair, *map(_cell, asdict(row).values())] for pair, rows in found.items() for row in rows)
+        text, sections = [f"# Comparison of runs\n\n{lead}\n\n{reading}"], [("", f"<p>{reading}</p>")]
+        for index, ((a, b), rows) in enumerate(found.items(), start=1):
+            heading, chart = f"{b} minus {a}", folder / f"difference_{index}.png"
+            by_metric = {metric: [row for row in rows if row.metric == metric] for metric in METRICS}
+            difference_chart({metric: by_metric[metric] for metric in CHARTED}, heading, unit, chart)
+            text.append(f"## {heading}\n\n![{heading}]({chart.name})")
+            html = html_image(chart, "Mean difference and its confidence interval; diamonds: groups of organs.")
+            for metric, lines in by_metric.items():
+                name = f"{title(metric, unit)}, {BETTER[metric]} is better"
+                header, cells = _table(a, b, lines)
+                text.append(f"### {name}\n\n{markdown_table(header, cells)}")
+                strong = [i for i, line in enumerate(lines) if line.scope == "group"]
+                opened = " open" if metric == "dice" else ""
+                html += f"<details{opened}><summary>{name}</summary>{html_table(header, cells, strong)}</details>"
+            sections.append((heading, html))
+        (folder / "comparison.md").write_text("\n\n".join(text) + "\n", encoding="utf-8")
+        (folder / "comparison.html").write_text(html_page("Comparison of runs", lead, sections), encoding="utf-8")
+
+
+def _table(a: str, b: str, rows: Sequence[Difference]) -> tuple[list[str], list[list[str]]]:
+    header = ["organ", "n", a, b, "difference [interval]", "p", "p (Holm)", "one run alone"]
+    cells = []
+    for row in rows:
+        d = digits(row.metric)
+        change = NO_VALUE if not row.n else f"{row.difference:+.{d}f}"
+        interval = "" if np.isnan(row.low) else f" [{row.low:+.{d}f}, {row.high:+.{d}f}]"
+        alone = f"{row.only_a} / {row.only_b}" if row.only_a or row.only_b else NO_VALUE
+        name = row.name if row.scope == "organ" else f"mean of {row.name}"
+        means = number(row.mean_a, d), number(row.mean_b, d)
+        cells.append([name, str(row.n), *means, change + interval, _p(row.p_value), _p(row.p_holm), alone])
+    return header, cells
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else number(value, 3)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return "" if np.isnan(value) else f"{value:.8g}"
+    return "" if value is None else str(value)
+
+
+def _names(names: set[str] | Sequence[str]) -> str:
+    return ", ".join(sorted(names)) or "none"
+
+
+if __name__ == "__main__":
+    show_user_errors()
+    fire.Fire(compare)

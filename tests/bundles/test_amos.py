@@ -1,0 +1,179 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+"""The AMOS bundle: its lists, its MR cases, and a run on phantoms."""
+
+from __future__ import annotations
+
+import json
+import warnings
+
+import nibabel as nib
+import numpy as np
+import pytest
+from monai.bundle import ConfigParser
+from support.runner import BUNDLES, TINY, copy_bundle, options, run_monai
+
+from scdl_components.data import InputCheck
+from scdl_components.data.case_list import LISTS, CaseListError, NoDataError
+from scdl_components.data.phantom import AMOS_ORGANS
+from scdl_components.errors import InputError, UserError, causes
+
+CONFIGS = BUNDLES / "scdl_amos" / "configs"
+OTHER_MODALITIES = {"MR": r"amos_0[5-9]\d\d"}
+# labeled, unlabeled, validation, test
+COUNTS = {
+    ("published", 2): (4, 212, 24, 120),
+    ("published", 5): (10, 206, 24, 120),
+    ("published", 10): (21, 195, 24, 120),
+    ("ct", 2): (4, 178, 18, 100),
+    ("ct", 5): (7, 175, 18, 100),
+    ("ct", 10): (16, 166, 18, 100),
+}
+NUM_MR = {2: (0, 34, 6, 20), 5: (3, 31, 6, 20), 10: (5, 29, 6, 20)}
+
+
+def shipped(name: str, percent: int) -> dict:
+    return json.loads((CONFIGS / "case_lists" / f"{name}_{percent}p.json").read_text())
+
+
+def load(folder, case_list, percent=5):
+    """The cases as the config loads them."""
+    parser = ConfigParser()
+    parser.read_config(CONFIGS / "train.yaml")
+    overrides = {"bundle_root": str(CONFIGS.parent), "dataset_dir": str(folder), "case_list": str(case_list)}
+    parser.update(overrides | {"labeled_percent": percent})
+    try:
+        return parser.get_parsed_content("cases")
+    except RuntimeError as error:
+        raise next(cause for cause in causes(error) if isinstance(cause, UserError)) from error
+
+
+def touch(folder, ids, test_ids=()):
+    """Empty files in AMOS's layout: the challenge's validation cases lie in imagesVa."""
+    for folders, names in ((("imagesTr", "labelsTr"), ids), (("imagesVa", "labelsVa"), test_ids)):
+        for name in folders:
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            for case in names:
+                (folder / name / f"amos_{case}.nii.gz").touch()
+
+
+@pytest.mark.parametrize("name, percent", COUNTS)
+def test_lists_hold_what_was_published(name, percent):
+    lists = [shipped(name, percent)[key] for key in LISTS]
+    assert tuple(map(len, lists)) == COUNTS[name, percent]
+    mr = tuple(sum(int(case) >= 500 for case in cases) for cases in lists)
+    assert mr == (NUM_MR[percent] if name == "published" else (0, 0, 0, 0))
+
+
+@pytest.mark.parametrize("percent", NUM_MR)
+def test_ct_lists_are_the_published_ones_without_mr(percent):
+    for key in LISTS:
+        published = shipped("published", percent)[key]
+        assert shipped("ct", percent)[key] == [case for case in published if int(case) < 500]
+
+
+def test_only_these_lists_are_shipped():
+    shipped_files = {path.name for path in (CONFIGS / "case_lists").iterdir()}
+    assert shipped_files == {f"{name}_{percent}p.json" for name, percent in COUNTS}
+
+
+@pytest.mark.parametrize("name, percent", COUNTS)
+def test_lists_load_in_amos_layout(tmp_path, name, percent):
+    content = shipped(name, percent)
+    touch(tmp_path, [case for key in LISTS[:3] for case in content[key]], content["test"])
+    cases = load(tmp_path, name, percent)
+    assert tuple(len(cases[key]) for key in LISTS) == COUNTS[name, percent]
+    assert {item["image"].split("/")[-2] for item in cases["test"]} == {"imagesVa"}
+    assert {item["label"].split("/")[-2] for item in cases["labeled"] + cases["validation"]} == {"labelsTr"}
+
+
+def test_without_data_it_says_where_to_get_it(tmp_path):
+    with pytest.raises(NoDataError) as error:
+        load(tmp_path, "ct", 5)
+    for text in ("none of the 300 cases", f"{tmp_path}/imagesTr/amos_0", f"{tmp_path}/labelsVa/amos_0", "zenodo"):
+        assert text in str(error.value)
+    with pytest.raises(CaseListError, match="no case list 'ct' .*labeled_percent: 20.*published_10p.json"):
+        load(tmp_path, "ct", 20)
+
+
+def test_mr_in_a_ct_list_is_refused_by_name(tmp_path):
+    """Ids and paths, whatever the folder; the extra CTs of AMOS, numbered from 5000, are none."""
+    touch(tmp_path, ["0001", "0004", "0499", "0500", "0507", "0599", "5437"])
+    (tmp_path / "img").mkdir()
+    (tmp_path / "img" / "case_0000.nii.gz").symlink_to(tmp_path / "imagesTr" / "amos_0500.nii.gz")
+    content = {
+        "labeled": ["0001", {"image": "imagesTr/amos_0507.nii.gz", "label": "labelsTr/amos_0507.nii.gz"}],
+        "unlabeled": ["imagesTr/amos_0004.nii.gz", "0499", "5437", "img/case_0000.nii.gz"],
+        "test": ["0599"],
+    }
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(CaseListError) as error:
+        load(tmp_path, path)
+    [line] = str(error.value).split("\n- ")[1:]
+    by_path = f"'{tmp_path}/imagesTr/amos_0507.nii.gz' (labeled), '{tmp_path}/img/case_0000.nii.gz' (unlabeled)"
+    assert line.startswith(f"3 case(s) are MR in a list of CT: {by_path}, '0599' (test); take them out")
+    assert line.endswith('add "modalities": ["CT", "MR"] to the list, or use --case_list published')
+    path.write_text(json.dumps(content | {"modalities": ["CT", "MR"]}))
+    assert len(load(tmp_path, path)["unlabeled"]) == 4
+
+
+def test_mr_is_refused_without_any_file(tmp_path):
+    (tmp_path / "mine.json").write_text(json.dumps({"labeled": ["0001"], "unlabeled": ["0507"]}))
+    with pytest.raises(CaseListError, match=r"1 case\(s\) are MR in a list of CT: '0507' \(unlabeled\)"):
+        load(tmp_path, "mine.json")
+
+
+@pytest.mark.parametrize("modalities", ["MR", [1], {"0": "CT"}])
+def test_damaged_modalities_are_a_problem(tmp_path, modalities):
+    (tmp_path / "mine.json").write_text(json.dumps({"labeled": ["0001"], "modalities": modalities}))
+    with pytest.raises(CaseListError, match='"modalities" is .*; expected a list such as'):
+        load(tmp_path, "mine.json")
+
+
+def test_the_input_check_knows_mr():
+    config = ConfigParser.load_config_file(CONFIGS / "train.yaml")
+    assert config["other_modalities"] == OTHER_MODALITIES
+    assert config["check"]["other_modalities"] == "@other_modalities"
+
+
+def test_mr_values_are_no_hu_and_told_once(tmp_path):
+    """In a mixed list MR values are no fault of the file; in a CT they stay one."""
+    items = []
+    for case in ("0001", "0507", "0508"):
+        low, scale = (-1000, 1500) if case == "0001" else (0, 40)
+        voxels = (low + scale * np.random.default_rng(int(case)).random((8, 8, 8))).astype(np.int16)
+        label = np.tile(np.arange(16, dtype=np.uint8), 32).reshape(8, 8, 8)
+        item = {"image": str(tmp_path / f"amos_{case}.nii.gz"), "label": str(tmp_path / f"label_{case}.nii.gz")}
+        nib.save(nib.Nifti1Image(voxels, np.eye(4)), item["image"])
+        nib.save(nib.Nifti1Image(label, np.eye(4)), item["label"])
+        items.append(item)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        InputCheck(AMOS_ORGANS, items, other_modalities=OTHER_MODALITIES, progress=False).run()
+    assert "MR: 2 of 3 images are no CT" in str(caught[-1].message) and "1 warning(s)" in str(caught[-1].message)
+    with pytest.raises(InputError, match="(?s)2 error.*amos_0507.nii.gz: values from .* are not HU"):
+        InputCheck(AMOS_ORGANS, items, progress=False).run()
+
+
+def test_phantom_overlay_trains_and_segments_15_organs(tmp_path):
+    bundle = copy_bundle(tmp_path, "scdl_amos")
+    run_monai(
+        *("run", "training", "--config_file", f"['{bundle}/configs/train.yaml','{bundle}/configs/phantom.yaml']"),
+        *options(max_iterations=2, val_interval=2),
+        *("--dataset_dir#spacing", "[10,10,10]", "--dataset_dir#num_unlabeled", "2"),
+        cwd=tmp_path,
+    )
+    assert (bundle / "models" / "model.pt").is_file()
+    drawn = json.loads((bundle / "data" / "phantom" / "case_list.json").read_text())
+    assert drawn["phantom"]["organs"] == list(AMOS_ORGANS)
+    image = bundle / "data" / "phantom" / drawn["test"][0]["image"]
+    scale = [word for key in ("--pixdim", "--roi_size", "--num_filters") for word in (key, TINY[key])]
+    run_monai(
+        *("run", "--config_file", bundle / "configs" / "inference.yaml", "--dataset_dir", image, *scale),
+        cwd=tmp_path,
+    )
+    name = image.name.removesuffix(".nii.gz")
+    assert nib.load(bundle / "eval" / f"{name}_seg.nii.gz").shape == nib.load(image).shape
+    labels = json.loads((bundle / "eval" / f"{name}_seg.json").read_text())["labels"]
+    assert labels == {str(value): organ for value, organ in enumerate(("background", *AMOS_ORGANS))}
