@@ -21,8 +21,11 @@ class WeightsError(UserError):
 
 def file_hash(path: str) -> str:
     """SHA-256 of a file."""
+    digest = hashlib.sha256()
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 class WeightsLoader:

@@ -73,7 +73,10 @@ def test_configs_differ_in_the_named_facts_only(name):
 def test_text_and_comments_differ_in_the_bundles_name_only(name):
     """A change of one bundle's config belongs into the other's, too."""
     ours, theirs = ((bundle / "configs" / name).read_text(encoding="utf-8") for bundle in (SYNAPSE, AMOS))
-    assert outside_block(theirs).replace("scdl_amos", "scdl_synapse") == outside_block(ours)
+    assert outside_block(theirs).replace("scdl_amos", "scdl_synapse") == outside_block(ours), (
+        f"configs/{name}: bring what was changed in one bundle into the other; only the part of train.yaml between "
+        f"{BLOCK[0]!r} and {BLOCK[1]!r} is a bundle's own"
+    )
 
 
 @pytest.mark.parametrize("name", ["LICENSE", "configs/logging.conf"])
