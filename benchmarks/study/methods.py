@@ -1,0 +1,30 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+"""What is compared: each method is a set of overrides of the bundle's train.yaml, and nothing else."""
+
+from __future__ import annotations
+
+SUPERVISED, CPS, SCDL = "@supervised_term", "@cps_term", "@scdl_term"
+PUBLISHED = {"_target_": "scdl_components.proxies.PublishedAssignment", "tau_e2p": 0.2, "tau_p2e": 0.2}
+
+METHODS: dict[str, dict[str, object]] = {
+    # as many labelled samples an iteration as the others have samples in all
+    "supervised": {"loss_terms": [SUPERVISED], "labeled_batch_size": 4, "unlabeled_batch_size": 0},
+    "cps": {
+        "loss_terms": [SUPERVISED, CPS],
+        "supervised_losses": "@dice_ce_losses",
+        "cps_loss": "@dice_ce",
+    },
+    "cps_ga": {"loss_terms": [SUPERVISED, CPS]},
+    "scdl_published": {"assignment": PUBLISHED},
+    "scdl": {},
+    # one part at a time off
+    "scdl_no_sac": {"sac_weight": 0.0},
+    "scdl_no_agreement": {"agreement_weight": 0.0},
+    "scdl_no_unlabeled_tokens": {"scdl_unlabeled_weight": 0.0},
+    "scdl_one_student": {
+        "loss_terms": [SUPERVISED, SCDL],
+        "network_def#initializers": ["$torch.nn.init.kaiming_normal_"],
+    },
+}
+MAIN = ("supervised", "cps", "cps_ga", "scdl_published", "scdl")

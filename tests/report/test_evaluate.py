@@ -1,0 +1,194 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import csv
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from monai.data import PILReader
+
+from scdl_components.errors import InputError, MissingFileError
+from scdl_components.metrics import ClinicalProtocol, make_protocol
+from scdl_components.report.evaluate import Evaluation, evaluate, read_case_list
+
+FILES = {
+    *("metrics.csv", "summary.json", "report.md", "report.html", "by_organ.png", "dice_box.png"),
+    *("worst_1.png", "worst_2.png", "worst_3.png"),
+}
+
+
+def report(data, predictions, output, **options):
+    evaluate(str(predictions), str(data / "cases.json"), str(output), **{"num_tail": 1, **options})
+    return json.loads((output / "summary.json").read_text())
+
+
+def rows_of(output):
+    with open(output / "metrics.csv", newline="") as file:
+        return {(row["case"], row["organ"]): row for row in csv.DictReader(file)}
+
+
+def test_means_say_how_many_cases_they_are_of_and_what_is_missing(data, predict, tmp_path):
+    """Perfect, but the gallbladder is lost in case 1; case 2 has none."""
+    summary = report(data, predict("seg", shift=0, lost={1: (3,)}), tmp_path / "out")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == FILES
+    gallbladder = summary["organs"]["gallbladder"]
+    assert gallbladder["status"] == {
+        "in both": 2,
+        "missing in prediction": 1,
+        "missing in reference": 0,
+        "absent in both": 1,
+    }
+    assert gallbladder["metrics"]["dice"] == {"mean": pytest.approx(2 / 3), "std": pytest.approx(3**-0.5), "n": 3}
+    assert gallbladder["metrics"]["hd95"] == {"mean": 0, "std": 0, "n": 2}
+    assert summary["organs"]["liver"]["metrics"]["dice"] == {"mean": 1, "std": 0, "n": 4}
+    # by case: 1, (1 + 1 + 0) / 3, 1, 1
+    assert summary["groups"]["all"]["metrics"]["dice"]["mean"] == pytest.approx((3 + 2 / 3) / 4)
+    assert summary["groups"]["tail"]["organs"] == ["gallbladder"] and summary["groups"]["head"]["metrics"]["dice"]["n"] == 4
+    assert summary["worst_cases"][0] == {"case": "case1", "mean_dice": pytest.approx(2 / 3)}
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert "| 0.667 ± 0.577 (3) | 0.00 ± 0.00 (2) |" in text and "NSD at 2 mm" in text
+
+
+def test_rows_hold_every_case_and_organ(data, predict, tmp_path):
+    report(data, predict("seg", shift=1, lost={1: (3,)}), tmp_path / "out")
+    rows = rows_of(tmp_path / "out")
+    assert len(rows) == 12
+    liver = rows["case0", "liver"]
+    # a box of 8 × 8 × 8 voxels moved by one
+    assert float(liver["dice"]) == pytest.approx(7 / 8) and float(liver["hd95_mm"]) == 2
+    assert float(liver["volume_reference_ml"]) == pytest.approx(512 * 10 / 1000)
+    lost, absent = rows["case1", "gallbladder"], rows["case2", "gallbladder"]
+    assert (lost["status"], lost["dice"], lost["nsd"], lost["hd95_mm"]) == ("missing in prediction", "0", "0", "")
+    assert (absent["status"], absent["dice"], absent["asd_mm"]) == ("absent in both", "", "")
+
+
+def test_paper_protocol_penalises_what_is_missing(data, predict, tmp_path):
+    summary = report(data, predict("seg", shift=0, lost={1: (3,)}), tmp_path / "out", protocol="paper")
+    metrics = summary["organs"]["gallbladder"]["metrics"]
+    assert metrics["dice"]["mean"] == 0.75 and metrics["asd"]["mean"] == 128 / 4
+    assert metrics["dice"]["n"] == metrics["asd"]["n"] == 4 and metrics["hd95"]["n"] == 2
+    assert "asd_voxels" in rows_of(tmp_path / "out")["case0", "liver"]
+
+
+class References(HTMLParser):
+    """What a browser would fetch for a page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.fetched, self.images = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        fetched = [value for name, value in attrs if name in ("src", "href", "srcset", "data", "action", "poster")]
+        self.images += [value for value in fetched if value.startswith("data:image/png;base64,")]
+        self.fetched += [value for value in fetched if not value.startswith(("data:", "#"))]
+        self.fetched += [tag] if tag in ("script", "link", "iframe", "object", "embed") else []
+
+
+def test_page_needs_nothing_but_itself(data, predict, tmp_path):
+    report(data, predict("seg", shift=1), tmp_path / "out")
+    text = (tmp_path / "out" / "report.html").read_text()
+    found = References(text)
+    assert found.fetched == [] and len(found.images) == 5
+    assert not re.search(r"url\(|@import|https?://", text)
+    for word in ("gallbladder", "case3", "NSD at 2 mm", "worst", "HD95"):
+        assert word.lower() in text.lower()
+
+
+def test_overlays_show_reference_and_prediction(data, predict, tmp_path):
+    report(data, predict("seg", shift=2), tmp_path / "out")
+    image = np.asarray(PILReader().read(tmp_path / "out" / "worst_1.png").convert("RGB")).astype(int)
+    colored = (image.max(axis=2) - image.min(axis=2)) > 40
+    # columns: image (grey), reference, prediction, then the legend
+    parts = np.array_split(colored[:, : int(colored.shape[1] * 0.8)], 3, axis=1)
+    assert [part.mean() > 0.02 for part in parts] == [False, True, True]
+
+
+def test_names_are_shown_as_they_are(data, predict, tmp_path):
+    """A case whose name is markup."""
+    folder = predict("seg", shift=0)
+    cases = json.loads((data / "cases.json").read_text())
+    for kind, parent, suffix in (("image", data, ""), ("label", data, ""), ("seg", folder, "_seg")):
+        old = parent / (cases["test"][0][kind] if kind != "seg" else "case0_seg.nii.gz")
+        old.rename(old.with_name(f"<b>x|y&{suffix}.nii.gz"))
+    (folder / "case0_seg.json").rename(folder / "<b>x|y&_seg.json")
+    cases["test"][0] = {"image": "img/<b>x|y&.nii.gz", "label": "label/<b>x|y&.nii.gz"}
+    (data / "cases.json").write_text(json.dumps(cases))
+    report(data, folder, tmp_path / "out")
+    text = (tmp_path / "out" / "report.html").read_text()
+    assert "&lt;b&gt;x|y&amp;" in text and "<b>x" not in text
+
+
+def test_all_bad_cases_are_named_and_nothing_is_left_half_written(data, predict, tmp_path):
+    folder = predict("seg", shift=0)
+    report(data, folder, tmp_path / "out")
+    before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
+    for number in (1, 3):
+        path = folder / f"case{number}_seg.nii.gz"
+        path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(InputError, match="2 case.*(?s:.*case1_seg.*case3_seg)"):
+        report(data, folder, tmp_path / "out")
+    (folder / "case2_seg.nii.gz").unlink()
+    with pytest.raises(MissingFileError, match="1 of 4 cases.*case2.nii.gz"):
+        report(data, folder, tmp_path / "out")
+    assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()} == before
+
+
+def test_a_report_that_fails_half_way_leaves_the_earlier_one(data, predict, tmp_path):
+    """The image of a worst case is unreadable: found after the tables are written."""
+    folder = predict("seg", shift=0)
+    report(data, folder, tmp_path / "out")
+    before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
+    for image in (data / "img").iterdir():
+        image.write_bytes(b"")
+    with pytest.raises(Exception, match="case"):
+        report(data, folder, tmp_path / "out")
+    assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()} == before
+
+
+def test_fewer_cases_leave_no_overlay_of_an_earlier_report(data, predict, tmp_path):
+    folder = predict("seg", shift=0)
+    report(data, folder, tmp_path / "out")
+    items = read_case_list(str(data / "cases.json"), "test")[:1]
+    classes = ["background", "liver", "spleen", "gallbladder"]
+    Evaluation(items, str(folder), classes, str(tmp_path / "out"), ClinicalProtocol(), num_tail=1).run()
+    assert [path.name for path in (tmp_path / "out").glob("worst_*")] == ["worst_1.png"]
+
+
+def test_segmentations_of_other_organs_or_of_two_networks_are_refused(data, predict, tmp_path):
+    folder = predict("seg", shift=0)
+    sidecar = json.loads((folder / "case1_seg.json").read_text())
+    for number, weights in ((1, "aaa"), (2, "bbb")):
+        content = {**sidecar, "made_with": {"weights": weights, "settings": {}, "image": {"path": str(number)}}}
+        (folder / f"case{number}_seg.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match="3 different weights or settings"):
+        report(data, folder, tmp_path / "out")
+    (folder / "case1_seg.json").write_text(json.dumps({"labels": {"0": "background", "1": "lung"}}))
+    with pytest.raises(InputError, match="case1_seg.nii.gz' has the classes background, lung"):
+        report(data, folder, tmp_path / "out")
+
+
+@pytest.mark.parametrize("num_tail", [0, 3, "2"])
+def test_tail_is_some_of_the_organs(num_tail):
+    with pytest.raises(InputError, match="num_tail is"):
+        Evaluation([], "", ["background", "liver", "spleen", "gallbladder"], "", make_protocol("paper"), num_tail)
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        ("{", "expected a JSON"),
+        ("[]", "expected a JSON"),
+        ('{"test": []}', "the list 'test' is empty"),
+        ('{"test": ["0001"]}', "expected a JSON"),
+        ('{"test": [{"image": "a.nii.gz"}]}', "no label to compare with.*a.nii.gz"),
+    ],
+)
+def test_case_lists_that_cannot_be_evaluated(tmp_path, content, message):
+    (tmp_path / "cases.json").write_text(content)
+    with pytest.raises(InputError, match=message):
+        read_case_list(str(tmp_path / "cases.json"), "test")
