@@ -33,7 +33,7 @@ demo: install
 	    --predictions $(BUNDLE)/eval --output demo_output
 
 real-ct: install
-	python benchmarks/real_ct.py
+	python -m benchmarks.real_ct
 
 test: install
 	$(BIN)/python -m pytest -m 'not slow'

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The bundle on one real CT: trained on it as labelled and as unlabelled case, then segmented in its own grid.
 
-    make real-ct    (or: python benchmarks/real_ct.py)
+    make real-ct    (or: python -m benchmarks.real_ct)
 
 It shows that the pipeline works on real voxels. The case is its own training data, so that its Dice says nothing about
 other patients.

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What training and sliding windows cost beyond the networks' own work, as ratios of one run.
 
-    python benchmarks/step_time.py                                        # the bundle's own size: minutes an iteration
-    python benchmarks/step_time.py --roi_size "[32,32,32]" --num_filters 8
+    python -m benchmarks.step_time                                        # the bundle's own size: minutes an iteration
+    python -m benchmarks.step_time --roi_size "[32,32,32]" --num_filters 8
 
 Training: an iteration of the bundle's trainer (data, both students, losses, SCDL, optimizer, logging) over forward and
 backward of the two students on the same tensors, in turn. Inference: the sliding window over its number of windows times
@@ -156,7 +156,7 @@ def main(
     median = {name: statistics.median(values) for name, values in times.items()}
     text = f"""# Cost of an iteration and of sliding windows
 
-`python benchmarks/step_time.py --pairs {pairs} --roi_size "{list(roi_size)}" --num_filters {num_filters}`, {threads} threads,
+`python -m benchmarks.step_time --pairs {pairs} --roi_size "{list(roi_size)}" --num_filters {num_filters}`, {threads} threads,
 {platform.machine()}, PyTorch {torch.__version__}; batch 2 + 2; medians, in brackets the extremes.
 
 | what | seconds | ratio |
