@@ -7,6 +7,8 @@ TORCH_INDEX ?= $(if $(PIP_FIND_LINKS),,https://download.pytorch.org/whl/cpu)
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# large tensors in huge pages: Linux hands their memory out faster (benchmarks/step_time.md)
+export THP_MEM_ALLOC_ENABLE ?= 1
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .PHONY: install demo test test-all real-ct clean

@@ -12,6 +12,7 @@ one window's forward.
 
 from __future__ import annotations
 
+import os
 import platform
 import statistics
 import tempfile
@@ -26,12 +27,23 @@ from monai.bundle import ConfigWorkflow
 from monai.data.utils import dense_patch_slices
 from monai.engines.utils import IterationEvents
 from monai.inferers.utils import _get_scan_interval
+from monai.utils import ensure_tuple_rep
 
 from scdl_components.data import write_phantoms
 from scdl_components.data.two_stream import prepare_two_stream_batch
-from scdl_components.losses import StudentOutputs
 
 BUNDLE = Path(__file__).parents[1] / "bundles" / "scdl_synapse"
+
+
+# part of an iteration -> the event that ends it
+PARTS = {
+    "data": Events.ITERATION_STARTED,
+    "students, forward": IterationEvents.FORWARD_COMPLETED,
+    "losses, forward": IterationEvents.LOSS_COMPLETED,
+    "losses and students, backward": IterationEvents.BACKWARD_COMPLETED,
+    "optimizer": IterationEvents.MODEL_COMPLETED,
+    "schedule and logging": Events.ITERATION_COMPLETED,
+}
 
 
 def seconds(function: Callable[[], object]) -> float:
@@ -60,40 +72,35 @@ def workflow(folder: str, spacing: float, **overrides: object) -> ConfigWorkflow
 
 def training(pairs: int, **scale: object) -> dict[str, list[float]]:
     """Seconds of whole iterations, of their parts, and of the bare networks, one of each in turn."""
-    times: dict[str, list[float]] = {name: [] for name in ("bare", "iteration", "students", "losses")}
+    times: dict[str, list[float]] = {name: [] for name in ("bare", "iteration", *PARTS)}
     with tempfile.TemporaryDirectory() as folder:
         run = workflow(folder, max_iterations=pairs + 1, val_interval=10**6, **scale)
         trainer = run.trainer
-        marks: dict[str, float] = {}
+        stamps: list[float] = []
 
         def bare() -> None:
             images, _ = prepare_two_stream_batch(trainer.state.batch, trainer.state.device)
             trainer.optimizer.zero_grad(set_to_none=True)
             sum(student(images).mean() for student in trainer.network.students).backward()
 
-        def loss_alone() -> None:
-            images, label = prepare_two_stream_batch(trainer.state.batch, trainer.state.device)
-            with torch.no_grad():
-                logits, features = trainer._forward(images)
-            outputs = [[t.detach().requires_grad_() for t in ts] for ts in (logits, features)]
-            marks["losses"] = seconds(lambda: trainer.loss_function(StudentOutputs(*outputs, label, 0.5))[0].backward())
+        def stamp() -> None:
+            stamps.append(time.perf_counter())
 
         @trainer.on(Events.GET_BATCH_STARTED)
         def begin() -> None:
-            marks["begin"] = time.perf_counter()
+            stamps.clear()
+            stamp()
 
-        @trainer.on(IterationEvents.FORWARD_COMPLETED)
-        def forward() -> None:
-            marks["forward"] = time.perf_counter()
+        for event in PARTS.values():
+            trainer.add_event_handler(event, stamp)
 
         def end() -> None:
-            whole = time.perf_counter() - marks["begin"]
             if trainer.state.iteration > 1:  # the first one warms up
-                times["iteration"].append(whole)
+                for name, start, stop in zip(PARTS, stamps, stamps[1:]):
+                    times[name].append(stop - start)
+                times["iteration"].append(stamps[-1] - stamps[0])
+                trainer.state.output = None  # as at the start of an iteration: nothing of the last one is held
                 times["bare"].append(seconds(bare))
-                loss_alone()
-                times["losses"].append(marks["losses"])
-                times["students"].append(marks["forward"] - marks["begin"])
                 print({name: round(values[-1], 3) for name, values in times.items()}, flush=True)
 
         # last of all handlers, so that logging is in the iteration
@@ -116,7 +123,7 @@ def inference(repeats: int, roi_size: list[int], num_filters: int) -> tuple[list
     run.initialize()
     network, inferer = run.network_def.eval(), run.inferer
     size = tuple(2 * n for n in roi_size)
-    windows = len(dense_patch_slices(size, roi_size, _get_scan_interval(size, roi_size, 3, inferer.overlap), False))
+    windows = len(dense_patch_slices(size, roi_size, _get_scan_interval(size, roi_size, 3, ensure_tuple_rep(inferer.overlap, 3)), False))
     volume, window = torch.rand(1, 1, *size), torch.rand(1, 1, *roi_size)
     sliding, bare = [], []
     with torch.no_grad():
@@ -154,16 +161,18 @@ def main(
     times = training(pairs, roi_size=list(roi_size), num_filters=num_filters, spacing=spacing)
     sliding, bare, windows = inference(max(3, pairs // 2), list(roi_size), num_filters)
     median = {name: statistics.median(values) for name, values in times.items()}
+    parts = "\n".join(f"| of it: {name} | {median[name]:.3f} | {ratio(times[name], times['bare'])} |" for name in PARTS)
     text = f"""# Cost of an iteration and of sliding windows
 
 `python -m benchmarks.step_time --pairs {pairs} --roi_size "{list(roi_size)}" --num_filters {num_filters}`, {threads} threads,
-{platform.machine()}, PyTorch {torch.__version__}; batch 2 + 2; medians, in brackets the extremes.
+{platform.machine()}, PyTorch {torch.__version__}, THP_MEM_ALLOC_ENABLE={os.environ.get("THP_MEM_ALLOC_ENABLE", 0)}; batch 2 + 2; medians,
+in brackets the extremes.
 
 | what | seconds | ratio |
 | --- | --- | --- |
 | two students, forward and backward | {median["bare"]:.3f} | 1 |
 | a training iteration, whole | {median["iteration"]:.3f} | {ratio(times["iteration"], times["bare"])} |
-| of it: losses, forward and backward | {median["losses"]:.3f} | {ratio(times["losses"], times["bare"])} |
+{parts}
 | {windows} windows, forward | {statistics.median(bare):.3f} | 1 |
 | sliding window | {statistics.median(sliding):.3f} | {ratio(sliding, bare)} |
 """
