@@ -7,5 +7,6 @@ from .check import InputCheck
 from .inputs import list_images
 from .phantom import write_phantoms
 from .two_stream import TwoStreamLoader
+from .unlabeled import unlabeled_stream
 
-__all__ = ["InputCheck", "TwoStreamLoader", "list_images", "load_cases", "write_phantoms"]
+__all__ = ["InputCheck", "TwoStreamLoader", "list_images", "load_cases", "unlabeled_stream", "write_phantoms"]

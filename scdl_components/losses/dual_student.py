@@ -65,12 +65,13 @@ def hard_labels(logits: torch.Tensor) -> torch.Tensor:
     Class by class: on a CPU three times as fast as argmax over a strided dimension.
     """
     best = logits[:, :1].clone()
-    labels = torch.zeros_like(best, dtype=torch.int64)
+    # bytes, widened at the end: an eighth of the traffic of thirteen writes
+    labels = torch.zeros_like(best, dtype=torch.uint8 if logits.shape[1] <= 256 else torch.int64)
     for c in range(1, logits.shape[1]):
         channel = logits[:, c : c + 1]
         labels.masked_fill_(channel > best, c)
         torch.maximum(best, channel, out=best)
-    return labels
+    return labels.long()
 
 
 class CrossPseudoSupervisionTerm(nn.Module):

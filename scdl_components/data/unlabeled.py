@@ -1,0 +1,89 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+"""Unlabeled cases of a training: those of the case list, or the images beside labeled cases that come from elsewhere.
+
+MONAI Label puts the studies that have a final label in the place of the config's labeled cases, and part of them in the
+place of its validation cases. The studies without a label do not reach the config; they lie in the same folder.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from ..errors import UserError
+from .inputs import SUFFIXES
+
+# of MONAI Label's datastore, below the studies
+FINAL_LABELS = ("labels", "final")
+
+
+class UnlabeledStream(NamedTuple):
+    """Items ``{"image": path}`` and how many of them a batch has."""
+
+    cases: list[dict[str, str]]
+    batch_size: int
+
+
+def unlabeled_stream(
+    labeled: Sequence[Mapping[str, str]],
+    validation: Sequence[Mapping[str, str]],
+    load_cases: Callable[[], Mapping[str, list[dict[str, str]]]],
+    batch_size: int,
+) -> UnlabeledStream:
+    """The unlabeled cases that belong to a training's labeled ones.
+
+    Where the labeled cases are of the case list, so are the unlabeled ones. Else they are the images of the labeled
+    cases' folders that are not labeled themselves, nor in ``validation``, nor held out by the case list. With none of
+    these, training goes on with the labeled cases alone, and a warning says so.
+
+    Args:
+        labeled: items ``{"image": path, "label": path}`` of the training.
+        validation: items of its validation.
+        load_cases: reads the case list, as :func:`scdl_components.data.load_cases`; its ``UserError`` counts as no list,
+            for whoever trains on the list's labeled cases has met it already.
+        batch_size: unlabeled samples of a batch.
+    """
+    try:
+        lists = load_cases()
+    except UserError:
+        lists = {}
+    if _files(labeled) <= _files(lists.get("labeled", ())):
+        return UnlabeledStream(list(lists.get("unlabeled", ())), batch_size)
+    taken = _files(labeled) | _files(validation) | _files(lists.get("validation", ())) | _files(lists.get("test", ()))
+    folders = sorted({study_folder(item) for item in labeled})
+    images = [path for folder in folders for path in images_in(folder) if os.path.realpath(path) not in taken]
+    if not images and batch_size:
+        warnings.warn(
+            f"no image without a label in {', '.join(folders)}: training on the {len(labeled)} labeled alone. Put "
+            "images there that have no label to learn from them, too",
+            UserWarning,
+            stacklevel=2,
+        )
+    return UnlabeledStream([{"image": path} for path in images], batch_size if images else 0)
+
+
+def study_folder(item: Mapping[str, str]) -> str:
+    """Folder that an item's image was put into.
+
+    MONAI Label resolves links, so the image may be far from the studies; its label is not.
+    """
+    label_folder = Path(item.get("label") or "").parent
+    if label_folder.parts[-2:] == FINAL_LABELS:
+        return str(label_folder.parents[1])
+    return os.path.dirname(os.path.abspath(item["image"]))
+
+
+def images_in(folder: str) -> list[str]:
+    """NIfTI files of a folder, sorted; hidden ones and those of its sub-folders are none."""
+    names = [name for name in sorted(os.listdir(folder)) if not name.startswith(".")]
+    paths = [os.path.join(folder, name) for name in names if name.lower().endswith(SUFFIXES)]
+    return [path for path in paths if os.path.isfile(path)]
+
+
+def _files(items: Iterable[Mapping[str, str]]) -> set[str]:
+    """Files of the items' images, links resolved."""
+    return {os.path.realpath(item["image"]) for item in items}
