@@ -37,8 +37,11 @@ demo: install
 real-ct: install
 	python -m benchmarks.real_ct
 
+# one thread a worker: two workers on two cores
+test test-all: export OMP_NUM_THREADS = 1
+
 test: install
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not slow'
 
 test-all: install
 	$(BIN)/python -m pytest

@@ -52,8 +52,10 @@ def run_at_scale(command: str, checkout: Path, **overrides: object) -> str:
 
 
 @pytest.mark.parametrize("command", [c for c in bash_commands() if "monai.bundle" in c])
-def test_commands(checkout, command):
-    output = run_at_scale(command, checkout)
+def test_commands(checkout, tmp_path, command):
+    # weights of another network must not take the place of those that later tests start from
+    elsewhere = {"ckpt_dir": tmp_path} if "--student" in command else {}
+    output = run_at_scale(command, checkout, **elsewhere)
     if "inference.yaml" in command:
         assert "1 segmented" in output and (checkout / "bundles/scdl_synapse/eval/ct_seg.nii.gz").is_file()
 

@@ -1,0 +1,143 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+"""The bundle in MONAI Label: a real server, driven over HTTP from an unlabelled folder to a retrained model.
+
+MONAI Label lives in an environment of its own, which is built here where it is missing (minutes).
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from support.label_server import LabelServer, copy_app, install_bundle, label_python
+from support.runner import REAL_CT
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from scdl_components.data import write_phantoms
+from scdl_components.data.phantom import SYNAPSE_ORGANS
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="session")
+def python() -> Path:
+    return label_python()
+
+
+@pytest.fixture(scope="session")
+def phantoms(tmp_path_factory) -> Path:
+    """Five phantoms of 8 mm, all with labels."""
+    return Path(write_phantoms(tmp_path_factory.mktemp("phantoms"), 5, 0, 0, 0, seed=7, spacing=(8.0, 8.0, 8.0)))
+
+
+@pytest.fixture(params=["pinned", "1.5.2"])
+def python_path(request, python, tmp_path) -> str:
+    """Nothing, for the MONAI of the environment, or a folder with another one."""
+    if request.param == "pinned":
+        return ""
+    target = tmp_path / "monai"
+    install = [python, "-m", "pip", "install", "--quiet", "--no-deps", "--target", target, f"monai=={request.param}"]
+    subprocess.run(install, check=True, timeout=600)
+    show = [python, "-c", "import monai; print(monai.__version__)"]
+    assert subprocess.check_output(show, env={"PYTHONPATH": str(target)}, text=True).strip() == request.param
+    return str(target)
+
+
+def make_studies(folder: Path, phantoms: Path, numbers: list[int]) -> Path:
+    folder.mkdir()
+    for number in numbers:
+        shutil.copy(phantoms / "img" / f"img{number:04d}.nii.gz", folder)
+    return folder
+
+
+def label(phantoms: Path, number: int) -> Path:
+    return phantoms / "label" / f"label{number:04d}.nii.gz"
+
+
+def voxels(path: Path) -> np.ndarray:
+    return np.asarray(nib.load(path).dataobj)
+
+
+def test_from_unlabelled_studies_to_a_retrained_model(python, python_path, phantoms, tmp_path):
+    app = copy_app(python, tmp_path)
+    bundle = install_bundle(app, val_interval=500)
+    model = bundle / "models" / "model.pt"
+    studies = make_studies(tmp_path / "studies", phantoms, [1, 2, 3, 4, 5])
+    shutil.copy(REAL_CT / "ct.nii.gz", studies)
+
+    # without weights there is nothing to segment with, and the server says so; it trains
+    with LabelServer(python, app, studies, python_path) as server:
+        info = server.json("GET", "/info/")
+        assert info["models"] == {} and set(info["trainers"]) == {"scdl_synapse"}
+        assert "neither model.pt nor model.ts exists" in server.log
+        for number in (1, 2):
+            assert server.save_label(f"img{number:04d}", label(phantoms, number))["label"] == f"img{number:04d}"
+        assert sorted(path.name for path in (studies / "labels" / "final").iterdir()) == [
+            "img0001.nii.gz",
+            "img0002.nii.gz",
+        ]
+        task = server.train(max_epochs=2)
+        assert task["status"] == "DONE", task["details"]
+        assert model.is_file()
+        events = EventAccumulator(str(bundle / "eval")).Reload()
+        assert "scdl/unlabeled_separation" in events.Tags()["scalars"]
+        # two labelled cases and four unlabelled ones: two iterations an epoch
+        assert (bundle / "models" / "checkpoint_4.pt").is_file()
+
+    with LabelServer(python, app, studies, python_path) as server:
+        info = server.json("GET", "/info/")
+        assert info["labels"] == list(SYNAPSE_ORGANS)
+        assert info["models"]["scdl_synapse"]["labels"] == {name: i for i, name in enumerate(SYNAPSE_ORGANS, 1)}
+        before = voxels(server.infer("ct", tmp_path / "before.nii.gz"))
+        image, result = nib.load(REAL_CT / "ct.nii.gz"), nib.load(tmp_path / "before.nii.gz")
+        assert result.shape == image.shape
+        np.testing.assert_allclose(result.affine, image.affine, atol=1e-3)
+        assert set(np.unique(before)) <= set(range(14))
+        np.testing.assert_array_equal(voxels(server.infer("ct", tmp_path / "again.nii.gz")), before)
+
+        # with a third label MONAI Label puts one aside for validation; the best weights become the model
+        server.save_label("img0003", label(phantoms, 3))
+        old = model.read_bytes()
+        task = server.train(max_epochs=10)
+        assert task["status"] == "DONE", task["details"]
+        assert "Add Checkpoint Loader" in server.log and model.read_bytes() != old
+        assert (voxels(server.infer("ct", tmp_path / "after.nii.gz")) != before).any()
+
+
+def test_few_and_wrong_labels(python, phantoms, tmp_path):
+    app = copy_app(python, tmp_path)
+    models = install_bundle(app) / "models"
+    studies = make_studies(tmp_path / "studies", phantoms, [1, 2])
+    with LabelServer(python, app, studies) as server:
+        task = server.train()
+        assert task["status"] == "ERROR"
+        assert "training needs labeled samples: got 0" in "\n".join(task["details"])
+
+        # one study with a label, one without
+        server.save_label("img0001", label(phantoms, 1))
+        task = server.train()
+        assert task["status"] == "DONE", task["details"]
+        assert (models / "checkpoint_1.pt").is_file() and "training on the" not in server.log
+
+        # a label with another organ table
+        other = nib.load(label(phantoms, 2))
+        table = np.where(np.asarray(other.dataobj) == 6, 52, np.asarray(other.dataobj)).astype(np.uint8)
+        nib.save(nib.Nifti1Image(table, other.affine), tmp_path / "other.nii.gz")
+        server.save_label("img0002", tmp_path / "other.nii.gz")
+        model = (models / "model.pt").read_bytes()
+        task = server.train()
+        details = "\n".join(task["details"])
+        assert task["status"] == "ERROR" and "Traceback" not in details
+        assert f"{studies}/labels/final/img0002.nii.gz: has values 52 outside the organ table" in details
+        assert (models / "model.pt").read_bytes() == model
+
+        # all studies with a label
+        server.save_label("img0002", label(phantoms, 2))
+        task = server.train()
+        assert task["status"] == "DONE", task["details"]
+        assert f"no image without a label in {studies}: training on the 2 labeled alone" in server.log
