@@ -31,6 +31,7 @@ from monai.utils import ensure_tuple_rep
 
 from scdl_components.data import write_phantoms
 from scdl_components.data.two_stream import prepare_two_stream_batch
+from scdl_components.losses import DualStudentLoss, StudentOutputs
 
 BUNDLE = Path(__file__).parents[1] / "bundles" / "scdl_synapse"
 
@@ -72,16 +73,25 @@ def workflow(folder: str, spacing: float, **overrides: object) -> ConfigWorkflow
 
 def training(pairs: int, **scale: object) -> dict[str, list[float]]:
     """Seconds of whole iterations, of their parts, and of the bare networks, one of each in turn."""
-    times: dict[str, list[float]] = {name: [] for name in ("bare", "iteration", *PARTS)}
+    times: dict[str, list[float]] = {name: [] for name in ("bare", "iteration", *PARTS, "scdl")}
     with tempfile.TemporaryDirectory() as folder:
         run = workflow(folder, max_iterations=pairs + 1, val_interval=10**6, **scale)
         trainer = run.trainer
         stamps: list[float] = []
+        scdl_alone = DualStudentLoss([trainer.loss_function.terms[-1]])
+        feature_shape = (4, scale["num_filters"], *scale["roi_size"])
 
         def bare() -> None:
             images, _ = prepare_two_stream_batch(trainer.state.batch, trainer.state.device)
             trainer.optimizer.zero_grad(set_to_none=True)
             sum(student(images).mean() for student in trainer.network.students).backward()
+
+        def scdl() -> None:
+            _, label = prepare_two_stream_batch(trainer.state.batch, trainer.state.device)
+            features = [torch.rand(feature_shape, requires_grad=True) for _ in trainer.network.students]
+            times["scdl"].append(
+                seconds(lambda: scdl_alone(StudentOutputs([], features, label, trainer.progress))[0].backward())
+            )
 
         def stamp() -> None:
             stamps.append(time.perf_counter())
@@ -101,6 +111,8 @@ def training(pairs: int, **scale: object) -> dict[str, list[float]]:
                 times["iteration"].append(stamps[-1] - stamps[0])
                 trainer.state.output = None  # as at the start of an iteration: nothing of the last one is held
                 times["bare"].append(seconds(bare))
+                trainer.optimizer.zero_grad(set_to_none=True)
+                scdl()
                 print({name: round(values[-1], 3) for name, values in times.items()}, flush=True)
 
         # last of all handlers, so that logging is in the iteration
@@ -173,6 +185,7 @@ in brackets the extremes.
 | two students, forward and backward | {median["bare"]:.3f} | 1 |
 | a training iteration, whole | {median["iteration"]:.3f} | {ratio(times["iteration"], times["bare"])} |
 {parts}
+| SCDL alone, forward and backward, both students | {median["scdl"]:.3f} | {ratio(times["scdl"], times["iteration"])} of the iteration |
 | {windows} windows, forward | {statistics.median(bare):.3f} | 1 |
 | sliding window | {statistics.median(sliding):.3f} | {ratio(sliding, bare)} |
 """
