@@ -35,7 +35,7 @@ def monai_run(config: str, *arguments: str, **overrides: object) -> None:
     subprocess.run([sys.executable, "-m", "monai.bundle", *command], check=True)
 
 
-def main(output: str = "demo_output/real_ct", max_iterations: int = 500, report: str = "benchmarks/real_ct.md") -> None:
+def main(output: str = "demo_output/real_ct", max_iterations: int = 800, report: str = "benchmarks/real_ct.md") -> None:
     """Trains, segments and compares.
 
     Args:

@@ -13,10 +13,10 @@ from ..errors import InputError
 
 
 def listed_cases(train_config: str, cases: str, **keys: object) -> list[dict[str, str]]:
-    """Items of one list, found as the training config's ``cases`` finds them, so that its facts stand in one place.
+    """Items of one list, found as the training config's ``load_cases`` finds them, so that its facts stand in one place.
 
     Args:
-        train_config: config whose key ``cases`` is a ``scdl_components.data.load_cases``.
+        train_config: config whose key ``load_cases`` is a :func:`scdl_components.data.load_cases` to be called.
         cases: name of the list.
         keys: keys of that config to set before; None keeps the config's own.
 
@@ -30,7 +30,7 @@ def listed_cases(train_config: str, cases: str, **keys: object) -> list[dict[str
     for key, value in keys.items():
         if value is not None:
             parser[key] = value
-    return labeled_items(parser.get_parsed_content("cases"), cases)
+    return labeled_items(parser.get_parsed_content("load_cases")(), cases)
 
 
 def labeled_items(lists: Mapping[str, Sequence[Mapping[str, str]]], cases: str) -> list[dict[str, str]]:

@@ -16,7 +16,7 @@ from support.runner import BUNDLES, TINY, copy_bundle, options, run_monai
 from scdl_components.data import InputCheck
 from scdl_components.data.case_list import LISTS, CaseListError, NoDataError
 from scdl_components.data.phantom import AMOS_ORGANS
-from scdl_components.errors import InputError, UserError, causes
+from scdl_components.errors import InputError
 
 CONFIGS = BUNDLES / "scdl_amos" / "configs"
 OTHER_MODALITIES = {"MR": r"amos_0[5-9]\d\d"}
@@ -42,10 +42,7 @@ def load(folder, case_list, percent=5):
     parser.read_config(CONFIGS / "train.yaml")
     overrides = {"bundle_root": str(CONFIGS.parent), "dataset_dir": str(folder), "case_list": str(case_list)}
     parser.update(overrides | {"labeled_percent": percent})
-    try:
-        return parser.get_parsed_content("cases")
-    except RuntimeError as error:
-        raise next(cause for cause in causes(error) if isinstance(cause, UserError)) from error
+    return parser.get_parsed_content("load_cases")()
 
 
 def touch(folder, ids, test_ids=()):

@@ -63,6 +63,11 @@ def voxels(path: Path) -> np.ndarray:
     return np.asarray(nib.load(path).dataobj)
 
 
+def slicer_params(config: dict) -> dict:
+    """What 3D Slicer's plugin sends of a trainer's options: all of them, of each list the first."""
+    return {key: value[0] if isinstance(value, list) else value for key, value in config.items()}
+
+
 def test_from_unlabelled_studies_to_a_retrained_model(python, python_path, phantoms, tmp_path):
     app = copy_app(python, tmp_path)
     bundle = install_bundle(app, val_interval=500)
@@ -103,7 +108,7 @@ def test_from_unlabelled_studies_to_a_retrained_model(python, python_path, phant
         # with a third label MONAI Label puts one aside for validation; the best weights become the model
         server.save_label("img0003", label(phantoms, 3))
         old = model.read_bytes()
-        task = server.train(max_epochs=10)
+        task = server.train(**{**slicer_params(info["trainers"]["scdl_synapse"]["config"]), "max_epochs": 10})
         assert task["status"] == "DONE", task["details"]
         assert "Add Checkpoint Loader" in server.log and model.read_bytes() != old
         assert (voxels(server.infer("ct", tmp_path / "after.nii.gz")) != before).any()

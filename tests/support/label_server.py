@@ -91,7 +91,7 @@ class LabelServer:
                 start_new_session=True,
             )
         try:
-            self._wait(lambda: self._answers(), START_SECONDS, "the server did not start")
+            self._wait(self._answers, START_SECONDS, "the server did not start")
         except BaseException:
             self.__exit__()
             raise
@@ -123,7 +123,10 @@ class LabelServer:
 
     def infer(self, image: str, output: Path) -> Path:
         """Segmentation of a study by its id, saved as ``output``."""
-        status, body = self.request("POST", f"/infer/scdl_synapse?image={image}&output=image")
+        params = {"result_extension": ".nii.gz", "result_dtype": "uint16"}  # as 3D Slicer's plugin sends them
+        form = urllib.parse.urlencode({"params": json.dumps(params)}).encode()
+        path = f"/infer/scdl_synapse?image={urllib.parse.quote(image)}&output=image"
+        status, body = self.request("POST", path, form, "application/x-www-form-urlencoded")
         assert status == 200, (status, body, self.log[-4000:])
         output.write_bytes(body)
         return output
