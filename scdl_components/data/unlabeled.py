@@ -43,8 +43,8 @@ def unlabeled_stream(
     Args:
         labeled: items ``{"image": path, "label": path}`` of the training.
         validation: items of its validation.
-        load_cases: reads the case list, as :func:`scdl_components.data.load_cases`; its ``UserError`` counts as no list,
-            for whoever trains on the list's labeled cases has met it already.
+        load_cases: reads the case list, as :func:`scdl_components.data.load_cases`; its ``UserError`` counts as no
+            list, for whoever trains on the list's labeled cases has met it already.
         batch_size: unlabeled samples of a batch.
     """
     try:

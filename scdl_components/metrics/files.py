@@ -10,12 +10,15 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
 
 from ..data.check_rules import grid_distance
 from ..errors import InputError
 from .protocols import ClinicalProtocol, PaperProtocol
 from .scores import OrganScore
 
+UNREADABLE = (OSError, EOFError, ValueError, zlib.error, HeaderDataError, ImageFileError)
 GRID_TOLERANCE = 0.1  # voxels that prediction and reference may be apart at the volume's corners
 
 
@@ -45,7 +48,7 @@ def read_labels(path: str | Path, num_classes: int) -> tuple[np.ndarray, np.ndar
     try:
         image = nib.as_closest_canonical(nib.load(path))
         voxels = np.asanyarray(image.dataobj)
-    except (OSError, EOFError, ValueError, zlib.error, nib.spatialimages.HeaderDataError) as error:
+    except UNREADABLE as error:
         raise InputError(f"'{path}' cannot be read ({error}); write it again") from error
     if voxels.ndim == 4 and voxels.shape[3] == 1:
         voxels = voxels[..., 0]

@@ -16,7 +16,7 @@ def listed_cases(train_config: str, cases: str, **keys: object) -> list[dict[str
     """Items of one list, found as the training config's ``load_cases`` finds them, so that its facts stand in one place.
 
     Args:
-        train_config: config whose key ``load_cases`` is a :func:`scdl_components.data.load_cases` to be called.
+        train_config: config whose key ``load_cases``, called, gives the lists.
         cases: name of the list.
         keys: keys of that config to set before; None keeps the config's own.
 
