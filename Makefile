@@ -11,7 +11,7 @@ STAMP := $(VENV)/.installed
 export THP_MEM_ALLOC_ENABLE ?= 1
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: install demo test test-all real-ct clean
+.PHONY: install demo test test-all real-ct label-env clean
 
 install: $(STAMP)
 
@@ -45,6 +45,10 @@ test: install
 
 test-all: install
 	$(BIN)/python -m pytest
+
+# MONAI Label and what it needs, in an environment of its own (docs/monai_label.md)
+label-env:
+	LABEL_VENV=.venv-label $(if $(TORCH_INDEX),TORCH_INDEX=$(TORCH_INDEX)) scripts/label_env.sh
 
 clean:
 	rm -rf $(VENV) demo_output

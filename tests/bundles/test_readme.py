@@ -4,8 +4,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,6 +50,9 @@ def run_at_scale(command: str, checkout: Path, **overrides: object) -> str:
     places = {"/data/btcv": checkout / "bundles" / "scdl_synapse" / "data", "/path/of/ct.nii.gz": REAL_CT / "ct.nii.gz"}
     words = [str(places.get(word, word)) for word in words]
     scale = options(max_iterations=1, **overrides)
+    if "inference.yaml" in command:  # which has no training to shorten
+        training_only = ("--max_iterations", "--val_interval", "--log_interval")
+        scale = [w for pair in zip(scale[::2], scale[1::2]) if pair[0] not in training_only for w in pair]
     added = [w for key, value in zip(scale[::2], scale[1::2]) if key not in words for w in (key, value)]
     return run_monai(*words, *added, cwd=checkout)
 
@@ -56,8 +62,30 @@ def test_commands(checkout, tmp_path, command):
     # weights of another network must not take the place of those that later tests start from
     elsewhere = {"ckpt_dir": tmp_path} if "--student" in command else {}
     output = run_at_scale(command, checkout, **elsewhere)
-    if "inference.yaml" in command:
-        assert "1 segmented" in output and (checkout / "bundles/scdl_synapse/eval/ct_seg.nii.gz").is_file()
+    results = checkout / "bundles" / "scdl_synapse" / "eval"
+    if "evaluate.yaml" in command:
+        assert (results / "report_clinical" / "report.html").is_file()
+    elif "inference.yaml" in command:
+        assert "1 segmented" in output and (results / "ct_seg.nii.gz").is_file()
+
+
+def test_new_list(checkout, tmp_path):
+    command = next(c for c in bash_commands() if "make_list" in c).replace("my_list.json", str(tmp_path / "my_list.json"))
+    command = command.replace("/data/btcv", str(checkout / "bundles" / "scdl_synapse" / "data"))
+    subprocess.run([sys.executable, *shlex.split(command)[1:]], cwd=checkout, check=True)
+    lists = json.loads((tmp_path / "my_list.json").read_text())
+    assert {name: len(lists[name]) for name in ("labeled", "validation", "test")} == {"labeled": 4, "validation": 4, "test": 6}
+
+
+def test_comparison(checkout, tmp_path):
+    """Of two evaluations of the same test list, the second with fewer overlapping windows."""
+    evaluate = next(c for c in bash_commands() if "evaluate.yaml" in c)
+    for name, overlap in (("a", 0.5), ("b", 0.25)):
+        places = {"output_dir": tmp_path / name, "report_dir": tmp_path / name / "report", "overlap": overlap}
+        run_at_scale(evaluate, checkout, **places)
+    command = re.search(r"`(python -m scdl_components.report.compare .*?)`", README.replace("\n", " ")).group(1)
+    subprocess.run([sys.executable, *shlex.split(command)[1:]], cwd=tmp_path, check=True)
+    assert any((tmp_path / "comparison").iterdir())
 
 
 @pytest.mark.parametrize("added", table_options())
@@ -72,7 +100,7 @@ def test_options_of_training(checkout, tmp_path, added):
 
 def test_all_commands_are_known():
     """A command that no test runs must not slip into the README."""
-    run_here = [c for c in bash_commands() if "monai.bundle" in c]
+    run_here = [c for c in bash_commands() if "monai.bundle" in c or "make_list" in c]
     run_by_ci = ["make demo", "make test"]
     assert sorted(bash_commands()) == sorted(run_here + run_by_ci)
     assert len(run_here) >= 3 and len(table_options()) >= 5
