@@ -14,16 +14,21 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from monai.transforms import Compose, LoadImage, Orientation
+from monai.data import MetaTensor, NibabelReader, PydicomReader
+from monai.transforms import Orientation
 
 PLANES = ("sagittal", "coronal", "axial")  # by the axis that is cut, in RAS
 
 
-def load_volume(path: str | Path) -> torch.Tensor:
-    """A volume [1, X, Y, Z] of a file or a DICOM folder in RAS order, with its affine."""
-    # named, as MONAI's choice among all its readers warns of those it cannot find
-    reader = "PydicomReader" if Path(path).is_dir() else "NibabelReader"
-    return Compose([LoadImage(reader=reader, ensure_channel_first=True), Orientation("RAS", labels=None)])(path)
+def load_volume(path: str | Path) -> MetaTensor:
+    """A volume [1, X, Y, Z] of a NIfTI file or a DICOM folder in RAS order, with its affine.
+
+    With MONAI's reader alone: ``LoadImage`` sets up all its readers and warns of those whose packages are not there.
+    """
+    reader = PydicomReader() if Path(path).is_dir() else NibabelReader()
+    voxels, meta = reader.get_data(reader.read(str(path)))
+    volume = MetaTensor(torch.from_numpy(np.array(voxels, dtype=np.float32))[None], affine=meta["affine"])
+    return Orientation("RAS", labels=None)(volume)
 
 
 def class_colors(num_classes: int) -> np.ndarray:

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import nibabel as nib
@@ -262,7 +263,9 @@ def test_an_interrupted_run_leaves_no_data_set(tmp_path, how):
     folder = tmp_path / "phantom"
     counts = ["--num_labeled", "500", "--num_unlabeled", "0", "--num_validation", "0", "--num_test", "0"]
     command = [sys.executable, "-m", "scdl_components.data.phantom", "--output_dir", str(folder), *counts]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
+    # a job that a shell put into the background ignores SIGINT, and its children inherit that
+    answer_sigint = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, preexec_fn=answer_sigint)
     try:
         deadline = time.monotonic() + 60
         while not list(tmp_path.glob(".phantom.unfinished-*/label/*")):
