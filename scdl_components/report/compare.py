@@ -188,7 +188,7 @@ def write_comparison(
     """
     unit = run.table.unit
     lead = f"{len(run.table.cases)} cases, protocol {run.protocol['name']}: {run.protocol['description']}."
-    with whole_files(output) as folder:
+    with whole_files(output, numbered="difference_*.png") as folder:
         with open(folder / "comparison.csv", "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(["first", "second", *(field.name for field in fields(Difference))])

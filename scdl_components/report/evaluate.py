@@ -188,7 +188,7 @@ class Evaluation:
         return ScoreTable.from_scores(names, self.class_names[1:], self.protocol.unit, scores)
 
     def _write(self, table: ScoreTable, summary: Mapping) -> None:
-        with whole_files(self.report_dir) as folder:
+        with whole_files(self.report_dir, numbered="worst_*.png") as folder:
             table.write_csv(folder / "metrics.csv")
             bar_chart(summary, table.unit, folder / "by_organ.png")
             dice_box_plot(table, summary, folder / "dice_box.png")
@@ -198,19 +198,14 @@ class Evaluation:
             (folder / "report.html").write_text(html, encoding="utf-8")
             text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False)
             (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
-        for overlay in set(self.report_dir.glob("worst_*.png")) - {self.report_dir / name for name, _ in worst}:
-            overlay.unlink()  # of an earlier report on more cases
 
     def _draw_worst(self, worst: Sequence[Mapping], folder: Path) -> list[tuple[str, str]]:
         items = {base_name(item["image"]): item for item in self.data}
         drawn = []
         for place, case in enumerate(worst, start=1):
             item = items[case["case"]]
-            paths = item["image"], item["label"], str(self.prediction(item["image"]))
-            try:
-                image, label, pred = (load_volume(path) for path in paths)
-            except RuntimeError as error:  # MONAI's, without the file's name
-                raise InputError(f"case {case['case']} cannot be drawn: one of {paths} cannot be read") from error
+            paths = item["image"], item["label"], self.prediction(item["image"])
+            image, label, pred = (load_volume(path) for path in paths)
             three_planes(
                 image.numpy()[0],
                 {name: mask.numpy()[0].astype(np.uint8) for name, mask in (("reference", label), ("prediction", pred))},

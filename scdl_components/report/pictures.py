@@ -17,6 +17,9 @@ from matplotlib.patches import Patch
 from monai.data import MetaTensor, NibabelReader, PydicomReader
 from monai.transforms import Orientation
 
+from ..errors import InputError
+from ..metrics.files import UNREADABLE
+
 PLANES = ("sagittal", "coronal", "axial")  # by the axis that is cut, in RAS
 
 
@@ -24,9 +27,15 @@ def load_volume(path: str | Path) -> MetaTensor:
     """A volume [1, X, Y, Z] of a NIfTI file or a DICOM folder in RAS order, with its affine.
 
     With MONAI's reader alone: ``LoadImage`` sets up all its readers and warns of those whose packages are not there.
+
+    Raises:
+        InputError: it cannot be read.
     """
     reader = PydicomReader() if Path(path).is_dir() else NibabelReader()
-    voxels, meta = reader.get_data(reader.read(str(path)))
+    try:
+        voxels, meta = reader.get_data(reader.read(str(path)))
+    except UNREADABLE as error:
+        raise InputError(f"'{path}' cannot be drawn, as it cannot be read ({error}); copy it again") from error
     volume = MetaTensor(torch.from_numpy(np.array(voxels, dtype=np.float32))[None], affine=meta["affine"])
     return Orientation("RAS", labels=None)(volume)
 

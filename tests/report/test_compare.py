@@ -4,28 +4,49 @@ from __future__ import annotations
 
 import csv
 import itertools
+import json
 import re
 
 import numpy as np
 import pytest
 
 from scdl_components.errors import InputError
-from scdl_components.report.compare import compare, compare_runs, load_run, mean_of_seeds
-from scdl_components.report.evaluate import evaluate
+from scdl_components.report.compare import Run, compare, compare_runs, load_run, mean_of_seeds
 from scdl_components.report.paired import bootstrap_interval, holm, signed_rank_p
+from scdl_components.report.table import ScoreTable
 
 
-@pytest.fixture
-def run(data, predict, tmp_path):
-    """Report folder of segmentations made as ``predict`` says."""
+CASES = [f"case{number}" for number in range(4)]
+ORGANS = ["liver", "spleen", "gallbladder"]
+PROTOCOL = {"name": "clinical", "description": "in mm", "unit": "mm", "nsd_tolerance": 2.0}
 
-    def make(name, shift, lost=None, **options):
-        predictions = predict(f"{name}_seg", shift, lost)
-        case_list = str(data / "cases.json")
-        evaluate(str(predictions), case_list, str(tmp_path / name), **{"num_tail": 1, **options})
-        return tmp_path / name
 
-    return make
+def run(run_name, shift=0.0, lost=(), cases=CASES, volumes=(500.0, 100.0, 8.0), **protocol):
+    """A run whose Dice is an eighth worse and whose distances are 2 mm longer by step of ``shift``, a half and 2 mm for
+    the gallbladder, which case 2 does not have and which cases in ``lost`` miss."""
+    present = np.ones((len(cases), 3), dtype=bool)
+    present[cases.index("case2"), 2] = False
+    found = present.copy()
+    found[list(lost), 2] = False
+    dice = np.where(found, 1 - shift * np.array([1 / 8, 1 / 8, 1 / 2]), np.where(present, 0, np.nan))
+    distance = np.where(found, 2.0 * shift, np.nan)
+    table = ScoreTable(
+        cases=list(cases),
+        organs=ORGANS,
+        unit="mm",
+        status=np.where(found, "in both", np.where(present, "missing in prediction", "absent in both")),
+        values={"dice": dice, "nsd": dice, "hd95": distance, "asd": distance, "assd": distance},
+        volumes={"volume_prediction_ml": found * np.array(volumes), "volume_reference_ml": present * np.array(volumes)},
+    )
+    return Run(run_name, table, {**PROTOCOL, **protocol}, num_tail=1)
+
+
+def save(run, folder):
+    """Of a report folder what a comparison reads."""
+    folder.mkdir()
+    run.table.write_csv(folder / "metrics.csv")
+    (folder / "summary.json").write_text(json.dumps({"protocol": run.protocol, "num_tail": run.num_tail}))
+    return str(folder)
 
 
 def test_interval_covers_the_true_mean_as_often_as_it_says():
@@ -59,10 +80,11 @@ def test_holm_by_hand():
     assert holm([0.6, 0.7]) == [1, 1]
 
 
-def test_differences_are_of_the_cases_that_both_define(run):
-    """B is one voxel off and loses the gallbladder of case 1; case 2 has none."""
-    a, b = load_run(run("a", 0), "A"), load_run(run("b", 1, {1: (3,)}), "B")
-    found = {(row.metric, row.name): row for row in compare_runs([a, b], num_resamples=200)["A", "B"]}
+def test_differences_are_of_the_cases_that_both_define():
+    """B is one step off and loses the gallbladder of case 1; case 2 has none."""
+    rows = compare_runs([run("A"), run("B", 1, lost=[1])], num_resamples=200)["A", "B"]
+    assert [row.name for row in rows[:6]] == [*ORGANS, "head", "tail", "all"]
+    found = {(row.metric, row.name): row for row in rows}
     assert len(found) == 5 * (3 + 3)
     liver = found["dice", "liver"]
     assert (liver.n, liver.mean_a, liver.difference) == (4, 1, pytest.approx(-1 / 8))
@@ -75,44 +97,66 @@ def test_differences_are_of_the_cases_that_both_define(run):
     assert found["hd95", "all"].difference == pytest.approx(2)
 
 
-def test_seeds_are_averaged_by_case_before_they_are_compared(run):
-    a, seeds = load_run(run("a", 0), "A"), [load_run(run(f"b{shift}", shift), f"b{shift}") for shift in (1, 2)]
-    rows = compare_runs([a, mean_of_seeds(seeds, "B")], metrics=["dice"])["A", "B"]
+def test_seeds_are_averaged_by_case_before_they_are_compared():
+    seeds = mean_of_seeds([run("seed 0", 1), run("seed 1", 2)], "B")
+    rows = compare_runs([run("A"), seeds], metrics=["dice"])["A", "B"]
     assert {row.name: row.difference for row in rows}["liver"] == pytest.approx(-(1 / 8 + 2 / 8) / 2)
 
 
-def test_command_writes_tables_and_a_page_that_stands_alone(run, tmp_path):
-    runs = [str(run(name, shift)) for name, shift in (("a", 0), ("b", 1), ("c", 2))]
-    compare(f"[{runs[0]},[{runs[1]},{runs[2]}]]", str(tmp_path / "two"), "[exact,moved]", num_resamples=100)
-    compare(runs, str(tmp_path / "three"), num_resamples=100)
-    names = {path.name for path in (tmp_path / "three").iterdir()}
-    assert names == {f"comparison.{kind}" for kind in ("csv", "md", "html")} | {f"difference_{i}.png" for i in (1, 2, 3)}
-    with open(tmp_path / "two" / "comparison.csv", newline="") as file:
+def test_a_report_is_read_as_it_was_written(tmp_path):
+    before = run("A", 1, lost=[1])
+    after = load_run(save(before, tmp_path / "a"), "A")
+    assert (after.protocol, after.num_tail, after.table.cases) == (before.protocol, 1, CASES)
+    assert (after.table.status == before.table.status).all()
+    for name, values in {**before.table.values, **before.table.volumes}.items():
+        np.testing.assert_allclose({**after.table.values, **after.table.volumes}[name], values)
+
+
+def test_command_writes_tables_and_a_page_that_stands_alone(tmp_path):
+    folders = [save(run(name, shift), tmp_path / name) for name, shift in (("a", 0), ("b", 1), ("c", 2))]
+    output = tmp_path / "out"
+    compare(folders, str(output), num_resamples=100)
+    tables = {f"comparison.{kind}" for kind in ("csv", "md", "html")}
+    assert {path.name for path in output.iterdir()} == tables | {f"difference_{i}.png" for i in (1, 2, 3)}
+    page = (output / "comparison.html").read_text()
+    assert not re.search(r"url\(|@import|https?://|<script|<link", page) and page.count("data:image/png") == 3
+    # two runs, the second of two seeds, as the command line gives them; no chart of the three is left
+    compare(f"[{folders[0]},[{folders[1]},{folders[2]}]]", str(output), "[exact,moved]", num_resamples=100)
+    assert {path.name for path in output.iterdir()} == tables | {"difference_1.png"}
+    with open(output / "comparison.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 30 and {(row["first"], row["second"]) for row in rows} == {("exact", "moved")}
-    assert "-0.188 [-0.188, -0.188]" in (tmp_path / "two" / "comparison.md").read_text()
-    page = (tmp_path / "three" / "comparison.html").read_text()
-    assert not re.search(r"url\(|@import|https?://|<script|<link", page) and page.count("data:image/png") == 3
+    assert "-0.188 [-0.188, -0.188]" in (output / "comparison.md").read_text()
 
 
-def test_runs_that_are_not_of_the_same_thing_are_refused(run, data, tmp_path):
-    a = load_run(run("a", 0), "A")
-    with pytest.raises(InputError, match="protocols differ .name: clinical and paper"):
-        compare_runs([a, load_run(run("paper", 0, protocol="paper"), "B")])
-    with pytest.raises(InputError, match="nsd_tolerance: 2.0 and 3"):
-        compare_runs([a, load_run(run("tolerance", 0, nsd_tolerance=3), "B")])
-    cases = (data / "cases.json").read_text()
-    (data / "cases.json").write_text(re.sub(r', \{"image": "img/case3[^}]*\}', "", cases))
-    with pytest.raises(InputError, match="cases differ: only in 'A': case3; only in 'B': none"):
-        compare_runs([a, load_run(run("fewer", 0), "B")])
-    (data / "cases.json").write_text(cases)
-    (data / "label" / "case1.nii.gz").write_bytes((data / "label" / "case2.nii.gz").read_bytes())
-    with pytest.raises(InputError, match="references differ in case1"):
-        compare_runs([a, load_run(run("labels", 0), "B")])
-    with pytest.raises(InputError, match="expected at least two"):
-        compare_runs([a, a])
-    (tmp_path / "a" / "metrics.csv").write_text("case,organ\n")
-    with pytest.raises(InputError, match="no table of an evaluation"):
-        load_run(tmp_path / "a", "A")
+@pytest.mark.parametrize(
+    "other, message",
+    [
+        (run("B", name="paper"), "protocols differ .name: clinical and paper"),
+        (run("B", nsd_tolerance=3), "nsd_tolerance: 2.0 and 3"),
+        (run("B", cases=CASES[:3]), "cases differ: only in 'A': case3; only in 'B': none"),
+        (run("B", cases=CASES[::-1]), "cases stand in different orders"),
+        (run("B", volumes=(500.0, 100.0, 9.0)), "references differ in case0, case1, case3 "),
+        (run("A"), "expected at least two, each with a name of its own"),
+    ],
+)
+def test_runs_that_are_not_of_the_same_thing_are_refused(other, message):
+    with pytest.raises(InputError, match=message):
+        compare_runs([run("A"), other])
+
+
+def test_folders_without_a_report_are_refused(tmp_path):
+    folder = save(run("A"), tmp_path / "a")
+    rows = (tmp_path / "a" / "metrics.csv").read_text().splitlines()
+    for text, message in (
+        ("case,organ\n", "no table of an evaluation"),
+        ("\n".join(rows[:-1]), "no table of an evaluation"),
+        ("\n".join(rows).replace("in both,1,", "in both,one,"), "something else than a number"),
+    ):
+        (tmp_path / "a" / "metrics.csv").write_text(text)
+        with pytest.raises(InputError, match=message):
+            load_run(folder, "A")
     with pytest.raises(InputError, match="holds no report"):
         load_run(tmp_path / "nowhere", "A")
+    with pytest.raises(InputError, match="expected two lists of one length"):
+        compare("[a,b]", str(tmp_path / "out"), "[A]")
