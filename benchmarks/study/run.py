@@ -6,6 +6,11 @@
     python -m benchmarks.study.run --folder study --background true     # goes on when the terminal is closed
     python -m benchmarks.study.run --folder study --methods "['scdl_no_sac']" --seeds "[0]"
 
+Defaults are tuned on phantoms and seeds that are never reported:
+
+    python -m benchmarks.study.run --folder tuning --cases validation --seeds "[100,101]" --dataset_dir#seed 1
+        --dataset_dir#num_validation 8 --methods "['cps_ga','scdl','prototype_published','prototype']"
+
 Every run is two calls of MONAI's runner with overrides of the bundle's configs: its training, and its evaluation.
 """
 
@@ -22,10 +27,11 @@ from pathlib import Path
 
 import fire
 
-from benchmarks.study.methods import MAIN, METHODS
+from benchmarks.study.methods import CANDIDATES, MAIN, METHODS
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "bundles" / "scdl_synapse" / "configs"
+GRID = METHODS | CANDIDATES
 # what a size of the study sets in all methods alike
 SCALES: dict[str, dict[str, object]] = {
     "cpu": {
@@ -85,13 +91,13 @@ def run_one(folder: Path, data: Path, method: str, seed: int, num_labeled: int, 
     folder.mkdir(parents=True)
     labeled = {"dataset_dir#num_labeled": num_labeled, "dataset_dir#num_unlabeled": 16 - num_labeled}
     common = {"dataset_dir#output_dir": data, "dataset_dir#seed": 0, **labeled, **scale}
-    training = {**common, **METHODS[method], "seed": seed, "ckpt_dir": folder / "models", "output_dir": folder / "logs"}
+    training = {**common, **GRID[method], "seed": seed, "ckpt_dir": folder / "models", "output_dir": folder / "logs"}
     training_cost = measured(command(["train", "phantom"], training), folder / "train.log")
     evaluation = {key: value for key, value in common.items() if key not in NOT_OF_INFERENCE}
     evaluation |= {"weights": folder / "models" / "model.pt", "output_dir": folder / "segmentations", "cases": cases}
     evaluation |= {"report_dir": folder / "report", "progress": "false"}
-    if method == "scdl_one_student":
-        evaluation["network_def#initializers"] = METHODS[method]["network_def#initializers"]
+    # the network's own keys belong to both
+    evaluation |= {key: value for key, value in GRID[method].items() if key.startswith("network_def")}
     measured(command(["inference", "evaluate", "phantom"], evaluation), folder / "evaluate.log")
     done = {"method": method, "seed": seed, "num_labeled": num_labeled, "cases": cases, "training": training_cost}
     done["overrides"] = {key: str(value) for key, value in training.items()}
@@ -125,9 +131,9 @@ def main(
     Raises:
         ValueError: a method or scale is unknown.
     """
-    unknown = set(methods) - set(METHODS)
+    unknown = set(methods) - set(GRID)
     if unknown or scale not in SCALES:
-        raise ValueError(f"unknown: {sorted(unknown) or scale}; methods are {list(METHODS)}, scales {list(SCALES)}")
+        raise ValueError(f"unknown: {sorted(unknown) or scale}; methods are {list(GRID)}, scales {list(SCALES)}")
     root = Path(folder).resolve()
     root.mkdir(parents=True, exist_ok=True)
     if background:
