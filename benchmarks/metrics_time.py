@@ -5,7 +5,8 @@
     python -m benchmarks.metrics_time
 
 MedPy gets an environment of its own in build/medpy. Dice, HD95 and ASD of both are compared; ours computes ASSD and
-NSD as well, of which MedPy has no NSD and is not asked for ASSD. Each side runs in a process of its own, on one thread, in turn.
+NSD as well, of which MedPy has no NSD and is not asked for ASSD. Each side runs in a process of its own, on one
+thread, in turn.
 """
 
 from __future__ import annotations
