@@ -11,7 +11,7 @@ STAMP := $(VENV)/.installed
 export THP_MEM_ALLOC_ENABLE ?= 1
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: install demo test test-all real-ct label-env clean
+.PHONY: install demo test test-all real-ct package label-env clean
 
 install: $(STAMP)
 
@@ -36,6 +36,10 @@ demo: install
 
 real-ct: install
 	python -m benchmarks.real_ct
+
+# the bundles' zips and the wheel, in dist/ (docs/publishing.md)
+package: install
+	python scripts/package.py build
 
 # one thread a worker: two workers on two cores
 test test-all: export OMP_NUM_THREADS = 1
