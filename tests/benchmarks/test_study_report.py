@@ -1,0 +1,233 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib.image
+import nibabel as nib
+import numpy as np
+import pytest
+from torch.utils.tensorboard import SummaryWriter
+
+from benchmarks.study.methods import METHODS
+from benchmarks.study.report import report
+from benchmarks.study.report_charts import mean_of_curves
+from benchmarks.study.report_runs import find_runs
+from scdl_components.errors import InputError
+from scdl_components.metrics import make_protocol
+from scdl_components.report.evaluate import Evaluation
+
+ROOT = Path(__file__).parents[2]
+CLASSES = ["background", "liver", "spleen", "gallbladder", "adrenal gland"]
+# boxes, moved along x: where they begin, and how long, wide and high they are
+BOXES = {1: ((2, 2, 2), (8, 8, 8)), 2: ((2, 12, 2), (8, 4, 8)), 3: ((14, 2, 4), (4, 4, 4)), 4: ((14, 12, 4), (2, 2, 2))}
+# steps of the gallbladder (4 long) and of the adrenal gland (2 long) in the three cases, so that Dice is
+# 1 - step / 4 and 1 - step / 2; liver and spleen are right
+STEPS = {
+    ("cps_ga", 0): ((1, 1), (1, 1), (1, 1)),  # tail (0.75 + 0.5) / 2 in each case
+    ("cps_ga", 1): ((2, 1), (2, 1), (2, 1)),  # tail (0.5 + 0.5) / 2
+    ("scdl", 0): ((0, 0), (0, 2), (0, 1)),  # tail (1 + 1) / 2, (1 + 0) / 2, (1 + 0.5) / 2
+    ("scdl", 1): ((0, 0), (0, 0), (0, 0)),
+}
+TAIL = {("cps_ga", 0): 0.625, ("cps_ga", 1): 0.5, ("scdl", 0): 0.75, ("scdl", 1): 1.0, ("supervised", 0): 0.0}
+GRID = {"methods": ["cps_ga", "scdl"], "seeds": [0, 1]}
+
+
+def volume(steps=(0, 0)) -> np.ndarray:
+    """Class indices with gallbladder and adrenal gland moved."""
+    voxels = np.zeros((24, 20, 16), dtype=np.uint8)
+    for value, ((x, y, z), (length, width, height)) in BOXES.items():
+        x += {3: steps[0], 4: steps[1]}.get(value, 0)
+        voxels[x : x + length, y : y + width, z : z + height] = value
+    return voxels
+
+
+def save(path: Path, voxels: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(voxels, np.diag([2.0, 2.0, 2.5, 1.0])), path)
+
+
+def write_run(study: Path, method: str, seed: int, predictions: list[np.ndarray]) -> None:
+    """A run as the runner leaves it, with the real writers of its report and its log."""
+    folder = study / "4_labeled" / method / f"seed_{seed}"
+    cases = json.loads((study / "phantoms_4_labeled" / "case_list.json").read_text())["test"]
+    items = [{key: str(study / "phantoms_4_labeled" / path) for key, path in case.items()} for case in cases]
+    for number, voxels in enumerate(predictions):
+        save(folder / "segmentations" / f"case{number}_seg.nii.gz", voxels)
+        labels = {"labels": {str(value): organ for value, organ in enumerate(CLASSES)}}
+        (folder / "segmentations" / f"case{number}_seg.json").write_text(json.dumps(labels))
+    made = str(folder / "segmentations"), CLASSES, str(folder / "report"), make_protocol("clinical", 2.0)
+    Evaluation(items, *made, num_tail=2, num_worst=0, progress=False).run()
+    with SummaryWriter(str(folder / "logs")) as writer:
+        # 2 s an iteration with seed 0, 3 s with seed 1, and a validation of 100 s behind iteration 20
+        for step, clock in ((10, 0), (20, 20), (30, 140), (40, 160)):
+            writer.add_scalar("loss", 1.0, step, walltime=1000 + clock * (1 + seed / 2))
+        for step, dice in ((20, 0.25), (40, 0.5)):
+            writer.add_scalar("val_mean_dice", dice + seed / 4, step)
+            for place, organ in enumerate(CLASSES[1:]):  # tail: (2 + 3) / 32 more
+                writer.add_scalar(f"val_dice/{organ}", dice + place / 16, step)
+    overrides = {**METHODS[method], "seed": seed, "max_iterations": 40, "ckpt_dir": folder / "models"}
+    done = {"method": method, "seed": seed, "num_labeled": 4, "cases": "test"}
+    done["training"] = {"seconds": 240.0, "peak_memory_mb": 900.0 + seed}
+    done["overrides"] = {key: str(value) for key, value in overrides.items()}
+    (folder / "done.json").write_text(json.dumps(done))
+
+
+@pytest.fixture(scope="module")
+def whole_study(tmp_path_factory) -> Path:
+    """Two methods, two seeds, and a run beyond that grid that found none of the small organs and of the others."""
+    study = tmp_path_factory.mktemp("study")
+    cases = [{"image": f"img/case{n}.nii.gz", "label": f"label/case{n}.nii.gz"} for n in range(3)]
+    for case in cases:
+        save(study / "phantoms_4_labeled" / case["label"], volume())
+        save(study / "phantoms_4_labeled" / case["image"], volume().astype(np.int16) * 40 - 100)
+    (study / "phantoms_4_labeled" / "case_list.json").write_text(json.dumps({"test": cases}))
+    for (method, seed), steps in STEPS.items():
+        write_run(study, method, seed, [volume(step) for step in steps])
+    write_run(study, "supervised", 0, [np.zeros_like(volume())] * 3)
+    return study
+
+
+@pytest.fixture
+def study(whole_study, tmp_path) -> Path:
+    """A copy to change."""
+    return Path(shutil.copytree(whole_study, tmp_path / "study"))
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Writes the report; its text and the rows of results.csv."""
+
+    def run(study: Path, **grid) -> tuple[str, dict[tuple[str, int], dict[str, str]]]:
+        output = tmp_path / "results"
+        report(str(study), str(output), **{**GRID, **grid})
+        rows = list(csv.DictReader((output / "results.csv").open()))
+        return (output / "report.md").read_text(), {(row["method"], int(row["seed"])): row for row in rows}
+
+    return run
+
+
+def table(text: str, heading: str) -> dict[str, list[str]]:
+    """The first table below a heading: first cell -> other cells."""
+    lines = text.split(heading, 1)[1].split("\n| ", 1)[1].split("\n\n")[0].splitlines()
+    cells = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in lines]
+    return {row[0]: row[1:] for row in cells}
+
+
+def pair_rows(text: str, pair: str) -> dict[str, list[str]]:
+    """Lines of a pair in the table of all pairs: head, tail or all -> other cells."""
+    lines = [line.split("|")[1:-1] for line in text.splitlines() if line.startswith(f"| {pair} |")]
+    return {row[1].strip(): [cell.strip() for cell in row[2:]] for row in lines}
+
+
+def test_figures_are_those_computed_by_hand(whole_study, make):
+    text, rows = make(whole_study)
+    assert set(rows) == set(TAIL)
+    for (method, seed), tail in TAIL.items():
+        row, head = rows[method, seed], float(method != "supervised")
+        found = [float(row[name]) for name in ("head_dice", "tail_dice", "mean_dice")]
+        assert found == pytest.approx([head, tail, (head + tail) / 2])
+        cost = [float(row[name]) for name in ("seconds_per_iteration", "training_minutes", "peak_memory_mb")]
+        assert cost == pytest.approx([2 + seed, 4, 900 + seed])
+        assert row["state"] == "finished" and row["num_labeled"] == "4"
+    # 0.625 and 0.5: mean 0.5625, deviation 0.125 / sqrt(2)
+    assert table(text, "## Dice, 4")["cps_ga"] == ["0.781 ± 0.044 (2)", "1.000 ± 0.000 (2)", "0.562 ± 0.088 (2)"]
+    assert table(text, "## Dice, 4")["supervised"] == ["0.000 (1)"] * 3
+    organs = table(text, "## Dice by organ")
+    # a voxel is 10 mm³; gallbladder of cps_ga: 0.75 and 0.5
+    assert list(organs)[2:] == ["liver", "spleen", "gallbladder", "adrenal gland"]
+    assert organs["gallbladder"] == ["0.6", "tail", "0.625 ± 0.177 (2)", "1.000 ± 0.000 (2)", "0.000 (1)"]
+    assert table(text, "## Cost")["scdl"] == ["2.500 ± 0.707 (2)", "4.0 ± 0.0 (2)", "900 ± 1 (2)"]
+    assert "differ in more than method" not in text
+    assert "5 of 5 runs are finished" in text and "## Runs that are missing\n\nNone." in text
+
+
+def test_differences_are_paired_by_case_and_shown_by_seed(whole_study, make):
+    text, _ = make(whole_study)
+    tail = pair_rows(text, "scdl minus cps_ga")["tail"]
+    # cases of seeds' means: 1 - 0.5625, 0.75 - 0.5625, 0.875 - 0.5625; resampled means reach from lowest to highest
+    assert tail[:3] == ["0.562", "0.875", "+0.312 [+0.188, +0.438]"]
+    assert tail[4:] == ["0: +0.125, 1: +0.500", "2 of 2 seeds"]
+    assert pair_rows(text, "scdl minus cps_ga")["head"][4:] == ["0: +0.000, 1: +0.000", "0 of 2 seeds"]
+    adrenal = table(text, "<summary>scdl minus cps_ga, by organ")["adrenal gland"]
+    assert adrenal[:3] == ["3", "0.500", "0.750"] and adrenal[-2:] == ["+0.000", "+0.500"]
+    # a pair is of the seeds that both have, and what is left out is said
+    other = pair_rows(text, "supervised minus cps_ga")["tail"]
+    assert other[:2] == ["0.625", "0.000"] and other[4:] == ["0: -0.625", "0 of 1 seeds"]
+    assert "4 labelled, supervised minus cps_ga: cps_ga alone has seed 1" in text
+
+
+def test_runs_that_are_missing_are_named(study, make):
+    (study / "4_labeled" / "scdl" / "seed_1" / "done.json").unlink()
+    text, rows = make(study, methods=["cps_ga", "scdl", "cps"])
+    assert "4 of 7 runs are finished" in text
+    assert "- `4_labeled/scdl/seed_1`: begun, not finished\n" in text
+    assert "- `4_labeled/cps/seed_0`: not begun\n" in text and "- `4_labeled/cps/seed_1`: not begun\n" in text
+    assert rows["scdl", 1]["state"] == "begun, not finished" and rows["scdl", 1]["tail_dice"] == ""
+    assert table(text, "## Dice, 4")["scdl"][2] == "0.750 (1)"
+
+
+def test_one_seed_has_no_spread(study, make):
+    for folder in study.glob("4_labeled/*/seed_1"):
+        shutil.rmtree(folder)
+    text, rows = make(study, seeds=[0])
+    assert len(rows) == 3 and "None." in text
+    found = {**table(text, "## Dice, 4"), **table(text, "## Dice by organ"), **table(text, "## Cost")}
+    assert found["gallbladder"][2:] == ["0.750 (1)", "1.000 (1)", "0.000 (1)"] and found["cps_ga"][0] == "2.000 (1)"
+    assert not [cell for cells in found.values() for cell in cells if "±" in cell]
+
+
+def test_learning_curves_are_of_the_log(whole_study, make, tmp_path):
+    runs, _ = find_runs(whole_study, **GRID, num_labeled=[4])
+    runs = [run for run in runs if run.method == "scdl"]
+    assert mean_of_curves([run.curves["mean"] for run in runs]) == pytest.approx({20: 0.375, 40: 0.625})
+    assert mean_of_curves([run.curves["tail"] for run in runs]) == pytest.approx({20: 0.25 + 5 / 32, 40: 0.5 + 5 / 32})
+    text, _ = make(whole_study)
+    for name in ("learning_curves.png", "organs.png", "small_organ_4_labeled.png"):
+        drawn = matplotlib.image.imread(tmp_path / "results" / name)
+        assert f"({name})" in text and drawn[..., :3].std() > 0.02
+
+
+def test_runs_with_other_settings_are_pointed_out(study, make):
+    path = study / "4_labeled" / "scdl" / "seed_1" / "done.json"
+    done = json.loads(path.read_text())
+    done["overrides"]["max_iterations"] = "80"
+    path.write_text(json.dumps(done))
+    path = study / "4_labeled" / "cps_ga" / "seed_1" / "done.json"
+    path.write_text(path.read_text().replace("'@cps_term'", "'@scdl_term'"))
+    text = make(study)[0].split("## Runs that differ in more than method and seed")[1]
+    assert "- `max_iterations`: `40` in 4_labeled/cps_ga/seed_0, " in text
+    assert "; `80` in 4_labeled/scdl/seed_1\n" in text
+    assert "- `loss_terms`: `['@supervised_term', '@scdl_term']` in 4_labeled/cps_ga/seed_1; " in text
+
+
+def test_report_without_segmentations_says_that_a_picture_lacks(study, make):
+    for folder in study.glob("4_labeled/*/*/segmentations"):
+        shutil.rmtree(folder)
+    text, rows = make(study)
+    assert len(rows) == 5 and "no picture of a small organ: '" in text and "small_organ_4_labeled.png" not in text
+
+
+def test_study_that_cannot_be_read(study, tmp_path, make):
+    with pytest.raises(InputError, match="holds no finished run"):
+        make(tmp_path / "nowhere")
+    shutil.rmtree(study / "4_labeled" / "scdl" / "seed_0" / "logs")
+    with pytest.raises(InputError, match="seed_0/logs' holds no log of a training"):
+        make(study)
+
+
+def test_picture_from_the_command_line_is_of_the_median_case(whole_study, tmp_path):
+    words = ["--folder", str(whole_study), "--output", str(tmp_path / "organ.png"), "--methods", "['cps_ga','scdl']"]
+    words = [sys.executable, "-m", "benchmarks.study.report", "picture", *words]
+    found = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    # seed 0, adrenal gland: +0.5, -0.5 and 0 in the cases
+    assert "The adrenal gland of case2: Dice 0.500 with cps_ga, 0.500 with scdl." in found.stdout
+    assert "the smallest organ (adrenal gland)" in found.stdout and "(0)" in found.stdout
+    assert matplotlib.image.imread(tmp_path / "organ.png").size
