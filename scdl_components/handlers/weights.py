@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import hashlib
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +12,9 @@ import torch
 from ignite.engine import Engine, Events
 
 from ..errors import UserError
+
+# under which a state dict may stand: MONAI's and ignite's checkpoints, and the usual name elsewhere
+WRAPPERS = ("model", "state_dict")
 
 
 class WeightsError(UserError):
@@ -59,24 +61,56 @@ def load_weights(path: str, network: torch.nn.Module) -> None:
     Raises:
         WeightsError: with what was found and what was expected.
     """
-    if not Path(path).is_file():
+    state = read_state(
+        path,
+        if_missing="train first (python -m monai.bundle run training --config_file <bundle>/configs/train.yaml), "
+        "or name a file with --weights",
+        if_unsafe="train again, or name another file with --weights",
+    )
+    expected, found = shapes(network.state_dict()), shapes(state)
+    if found != expected:
         raise WeightsError(
-            f"no weights at {path}: train first (python -m monai.bundle run training --config_file "
-            "<bundle>/configs/train.yaml), or name a file with --weights"
+            f"{path} holds weights of another network: {differences(found, expected)}. Give the keys it was trained "
+            "with, e.g. --num_filters, --network_def#initializers; checkpoints of single students are put together by "
+            "python -m scdl_components.networks.convert"
         )
+    network.load_state_dict(state)
+
+
+def read_state(path: str, if_missing: str, if_unsafe: str) -> dict[str, torch.Tensor]:
+    """The state dict of a file, bare or under one of the keys of ``WRAPPERS``.
+
+    Args:
+        path: file as torch.save writes it.
+        if_missing: the way out when there is no such file; ends the message.
+        if_unsafe: the way out when the file is damaged or holds more than tensors.
+
+    Returns:
+        The file's tensors by name, on the CPU; what is no tensor is left out.
+
+    Raises:
+        WeightsError: when the file is missing, damaged, or would have to run code to be loaded.
+    """
+    if not Path(path).is_file():
+        raise WeightsError(f"no weights at {path}: {if_missing}")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    # the unpickler ends damaged bytes with whatever they lead to: KeyError, IndexError, struct.error, ...
+    except Exception as error:
         raise WeightsError(
             f"{path} is no file of weights that can be loaded safely ({type(error).__name__}): it is damaged, or holds "
-            "more than tensors; train again, or name another file with --weights"
+            f"more than tensors; {if_unsafe}"
         ) from error
-    state = state.get("model", state) if isinstance(state, Mapping) else {}
-    expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-    found = {name: tuple(value.shape) for name, value in state.items() if isinstance(value, torch.Tensor)}
-    if found != expected:
-        raise WeightsError(f"{path} holds weights of another network: {differences(found, expected)}")
-    network.load_state_dict(state)
+    for key in WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    items = content.items() if isinstance(content, Mapping) else ()
+    return {str(name): value for name, value in items if isinstance(value, torch.Tensor)}
+
+
+def shapes(state: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
+    """Shape of each entry of a state dict."""
+    return {name: tuple(value.shape) for name, value in state.items()}
 
 
 def differences(found: Mapping[str, tuple], expected: Mapping[str, tuple], shown: int = 3) -> str:
@@ -85,4 +119,4 @@ def differences(found: Mapping[str, tuple], expected: Mapping[str, tuple], shown
     lines += [f"{name} is missing" for name in expected if name not in found]
     lines += [f"{name} is not expected" for name in found if name not in expected]
     more = f" and {len(lines) - shown} more" if len(lines) > shown else ""
-    return "; ".join(lines[:shown]) + more + ". Give the keys it was trained with, e.g. --num_filters"
+    return "; ".join(lines[:shown]) + more

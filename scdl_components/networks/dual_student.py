@@ -8,7 +8,10 @@ from collections.abc import Callable, Sequence
 from copy import deepcopy
 
 import torch
+from monai.utils import ensure_tuple
 from torch import nn
+
+from ..errors import InputError
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
@@ -17,16 +20,19 @@ class DualStudent(nn.Module):
     """Two (or more) students; called as one network, it returns the mean of their logits.
 
     Training reaches the students through ``students``; inference, TorchScript export and MONAI's evaluators see one
-    plain network (design.md section 3: inference is the softmax of the mean logits).
+    plain network (design.md section 3: inference is the softmax of the mean logits). The state dict holds every
+    student, whichever of them are active, so that one file of weights fits each choice.
 
     Args:
         student: any segmentation network [B, in, *spatial] -> [B, num_classes, *spatial]; it becomes the first student,
             copies of it the others.
         initializers: one in-place initialiser of convolution weights a student, applied in order, e.g.
             ``torch.nn.init.kaiming_normal_``. Their number is the number of students.
+        active: indices of the students whose logits are averaged; the others are not run. None: all.
 
     Raises:
         ValueError: when there is no initializer.
+        InputError: when ``active`` is empty, names a student twice, or one that there is not.
     """
 
     def __init__(
@@ -36,6 +42,7 @@ class DualStudent(nn.Module):
             nn.init.kaiming_normal_,
             nn.init.xavier_normal_,
         ),
+        active: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         if len(initializers) == 0:
@@ -45,10 +52,26 @@ class DualStudent(nn.Module):
             for module in network.modules():
                 if isinstance(module, CONVOLUTIONS):
                     initializer(module.weight)
+        self.active = _checked(active, len(self.students))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Mean logits [B, num_classes, *spatial] of an image x [B, in_channels, *spatial]."""
+        """Mean logits of the active students [B, num_classes, *spatial] of an image x [B, in_channels, *spatial]."""
         logits = torch.zeros(1, dtype=x.dtype, device=x.device)
-        for student in self.students:
-            logits = logits + student(x)
-        return logits / len(self.students)
+        for index, student in enumerate(self.students):
+            if index in self.active:
+                logits = logits + student(x)
+        return logits / len(self.active)
+
+
+def _checked(active: Sequence[int] | None, num_students: int) -> list[int]:
+    """Indices of the active students, all of them when None."""
+    there_are = list(range(num_students))
+    chosen = there_are if active is None else list(ensure_tuple(active))
+    if not chosen or any(type(index) is not int or index not in there_are for index in chosen):
+        raise InputError(
+            f"students is {active!r}; expected indices out of {there_are}, the students of this network, e.g. [0], or "
+            "null for all"
+        )
+    if len(set(chosen)) < len(chosen):
+        raise InputError(f"students is {active!r}; name each student once")
+    return chosen

@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from scdl_components.errors import InputError
 from scdl_components.networks import DualStudent, VNet
 
 REFERENCE = Path(__file__).parents[1] / "reference" / "vnet.npz"
@@ -47,8 +49,29 @@ def test_students_differ_and_their_logits_are_averaged():
     torch.testing.assert_close(net(x), (a + b) / 2)
 
 
-def test_scripts():
-    net = DualStudent(VNet(1, 3, num_filters=2)).eval()
+@pytest.mark.parametrize("active, expected", [(None, [0, 1]), ([1, 0], [0, 1]), ([0], [0]), (1, [1])])
+def test_active_students_are_averaged_and_the_others_not_run(active, expected):
+    torch.manual_seed(0)
+    net = DualStudent(VNet(1, 3, num_filters=2), active=active).eval()
+    run = []
+    for index, student in enumerate(net.students):
+        student.register_forward_hook(lambda *_, index=index: run.append(index))
+    x = torch.randn(1, 1, 16, 16, 16)
+    mean = sum(net.students[index](x) for index in expected) / len(expected)
+    run.clear()
+    torch.testing.assert_close(net(x), mean)
+    assert run == expected
+
+
+@pytest.mark.parametrize("active", [[2], [-1], [], [0, 0], ["A"], [True], "0"])
+def test_students_that_there_are_not_are_named(active):
+    with pytest.raises(InputError, match=re.escape(f"students is {active!r}")):
+        DualStudent(VNet(1, 3, num_filters=1), active=active)
+
+
+@pytest.mark.parametrize("active", [None, [1]])
+def test_scripts(active):
+    net = DualStudent(VNet(1, 3, num_filters=2), active=active).eval()
     x = torch.randn(1, 1, 16, 16, 16)
     torch.testing.assert_close(torch.jit.script(net)(x), net(x))
 
