@@ -19,6 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from scdl_components.data.modality import CT, MODALITIES, modality_problems
+from scdl_components.data.paths import given_path
 from scdl_components.errors import InputError, MissingFileError
 
 LISTS = ("labeled", "unlabeled", "validation", "test")
@@ -28,7 +29,23 @@ MAX_BYTES = 64 * 2**20  # a list of a million cases is smaller
 
 
 class CaseListError(InputError):
-    """A case list that must not be used; the message holds one line for each of its problems."""
+    """A case list that must not be used; the message holds one line for each of its problems.
+
+    Attributes:
+        path: of the list; empty where it could not be read.
+        problems: one line each.
+        cases: the files of the entries that have no problem of their own, as :func:`load_cases` returns them.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        path: str = "",
+        problems: Sequence[str] = (),
+        cases: Mapping[str, list[dict[str, str]]] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.path, self.problems, self.cases = path, list(dict.fromkeys(problems)), dict(cases or {})
 
 
 class NoDataError(MissingFileError):
@@ -92,7 +109,7 @@ def load_cases(
     """
     check_layouts(layouts)
     _check_allow_overlap(allow_overlap)
-    dataset_dir = os.path.abspath(os.path.expanduser(dataset_dir))
+    dataset_dir = os.path.abspath(given_path(dataset_dir, "dataset_dir"))
     path = find_case_list(case_list, case_lists_dir, labeled_percent, dataset_dir)
     content = read_json(path)
     entries, problems = parse_entries(content, dataset_dir)
@@ -114,9 +131,11 @@ def load_cases(
     else:
         problems += [problem for _, (_, problem) in found if problem]
         problems += _same_file_problems(found, allow_overlap)
+    sound = [(entry.list_name, item) for entry, (item, problem) in found if item and not problem]
+    cases = {name: [item for list_name, item in sound if list_name == name] for name in LISTS}
     if problems:
-        raise CaseListError(_problems_message(path, problems))
-    return {name: [item for entry, (item, _) in found if entry.list_name == name] for name in LISTS}
+        raise CaseListError(_problems_message(path, problems), path, problems, cases)
+    return cases
 
 
 def find_case_list(case_list: str, case_lists_dir: str | None, labeled_percent: float | None, dataset_dir: str) -> str:
@@ -127,7 +146,7 @@ def find_case_list(case_list: str, case_lists_dir: str | None, labeled_percent: 
     """
     if str(case_list).endswith(".json"):
         folders = ["", dataset_dir] + ([case_lists_dir] if case_lists_dir else [])
-        candidates = [os.path.join(folder, os.path.expanduser(case_list)) for folder in folders]
+        candidates = [os.path.join(folder, given_path(case_list, "case_list")) for folder in folders]
     else:
         names = [f"{case_list}.json"]
         if labeled_percent is not None:
@@ -296,7 +315,8 @@ def _find_files(
     with_image = [item for item in candidates if os.path.exists(item["image"])]
     if not with_image:
         looked = ", ".join(f"'{item['image']}'" for item in candidates)
-        return None, f"{entry.list_name}: case '{entry.name}' has no file; looked for {looked}"
+        problem = f"{entry.list_name}: case '{entry.name}' has no file; looked for {looked}"
+        return None, f"{problem}; copy it there, or take the case out of the list"
     for item in with_image:
         if all(os.path.exists(path) for path in item.values()):
             return item, ""

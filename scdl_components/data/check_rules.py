@@ -13,13 +13,18 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import nibabel as nib
 import numpy as np
+from nibabel.affines import voxel_sizes
 
 from scdl_components.data.case_list import LISTS_WITH_LABELS
 from scdl_components.data.facts import HIGHEST, LOWEST, VolumeFacts
+from scdl_components.data.inputs import MAX_VOXELS
 from scdl_components.data.modality import CT, modality_of
 
 NARROW_HU = 100  # air, water and bone span far more; an image that was scaled to [0, 1] does not
+WIDEST_HU = 2**15  # of scanners with an extended scale, at metal; HU -1000 stored as unsigned is 64536
+DENSE_HU, MAX_DENSE = 800, 0.1  # cortical bone, teeth, metal; soft tissue lies there when 1000 or 1024 was added
 
 
 @dataclass(frozen=True)
@@ -31,12 +36,14 @@ class Limits:
         min_spacing: smallest voxel size of a CT, in mm.
         max_spacing: largest, in mm.
         affine_tolerance: how far image and label may be apart at the volume's corners, in voxels.
+        header_tolerance: how far apart the sform and the qform of one header may be there, in voxels.
     """
 
-    max_voxels: int = 2**30
+    max_voxels: int = MAX_VOXELS
     min_spacing: float = 0.1
     max_spacing: float = 20.0
     affine_tolerance: float = 0.1
+    header_tolerance: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -118,6 +125,26 @@ def check_grid(case: CaseFacts, context: Context) -> Iterator[Problem]:
         yield Problem(case.image.path, message + ", check that the result is not mirrored", is_error=False)
 
 
+def check_header_agrees(case: CaseFacts, context: Context) -> Iterator[Problem]:
+    """A NIfTI header can hold two affines; programs that believe different ones see the patient differently."""
+    way_out = "write the right one into both (nibabel: set_sform and set_qform)"
+    for volume in case.volumes:
+        if volume.other_affine is None or _is_degenerate(volume.affine):
+            continue
+        if _is_degenerate(volume.other_affine):
+            yield Problem(volume.path, f"has a degenerate qform or voxel size of 0 beside a sound sform; {way_out}")
+            continue
+        distance = grid_distance(volume.affine, volume.other_affine, volume.shape)
+        if distance <= context.limits.header_tolerance:
+            continue
+        affines = volume.affine, volume.other_affine
+        sizes, axes = [voxel_sizes(affine) for affine in affines], [axes_of(affine) for affine in affines]
+        sform, qform = (f"{_format(size)} mm {axis}" for size, axis in zip(sizes, axes, strict=True))
+        message = f"its sform ({sform}) and its qform ({qform}) lie up to {distance:.3g} voxels apart; {way_out}"
+        # a mere shift or shear is usual where a volume was registered or the gantry tilted
+        yield Problem(volume.path, message, is_error=axes[0] != axes[1] or not np.allclose(*sizes, rtol=1e-3))
+
+
 def check_intensities(case: CaseFacts, context: Context) -> Iterator[Problem]:
     for volume in case.volumes:
         if volume.num_non_finite:
@@ -128,17 +155,29 @@ def check_intensities(case: CaseFacts, context: Context) -> Iterator[Problem]:
     if image.failure or not image.values.size:
         return
     low, high = image.minimum, image.maximum
-    found = f"values from {low:g} to {high:g}"
     if low == high:
         yield Problem(image.path, f"is constant, all voxels are {low:g}; copy or convert it again")
-    elif modality_of(image.path, context.other_modalities) != CT:
-        return  # no HU to expect; check_modalities tells of it
-    elif high < -500 or low > 100 or high - low < NARROW_HU:
-        yield Problem(image.path, f"{found} are not HU; store the CT in HU (raw value × slope + intercept), not scaled")
-    elif low > -200:
+    elif modality_of(image.path, context.other_modalities) == CT:  # check_modalities tells of the others
+        yield from _check_hu(image)
+
+
+def _check_hu(image: VolumeFacts) -> Iterator[Problem]:
+    low, high = image.minimum, image.maximum
+    found, way_out = f"values from {low:g} to {high:g}", "store the CT in HU (raw value × slope + intercept)"
+    dense = image.counts[image.values > DENSE_HU].sum() / image.counts.sum()
+    if high < -500 or low > 100 or high - low < NARROW_HU or max(-low, high) > WIDEST_HU:
+        yield Problem(image.path, f"{found} are not HU; {way_out}, not scaled")
+    elif low > -200 and dense > MAX_DENSE:
         yield Problem(
-            image.path, f"{found}: no air in it, is this CT in HU? If stored with an offset, apply it", is_error=False
+            image.path,
+            f"{found}, {dense:.0%} of them above {DENSE_HU} and no air: not HU, an offset of 1000 or 1024 is still in "
+            f"them; {way_out}",
         )
+    elif low >= 0 and high <= 255:
+        yield Problem(image.path, f"{found} are the grey values of a picture, not HU; {way_out}, not a window of it")
+    elif low >= 0:
+        message = f"{found}: neither air nor fat in it, is this CT in HU? If not, {way_out}"
+        yield Problem(image.path, message, is_error=False)
 
 
 def check_label_fits(case: CaseFacts, context: Context) -> Iterator[Problem]:
@@ -231,6 +270,7 @@ CASE_RULES = (
     check_readable,
     check_label_given,
     check_grid,
+    check_header_agrees,
     check_intensities,
     check_label_fits,
     check_label_values,
@@ -250,6 +290,11 @@ def grid_distance(affine: np.ndarray, other: np.ndarray, shape: Sequence[int]) -
     corners = np.array([(*corner, 1) for corner in itertools.product(*((0, length - 1) for length in shape))])
     offsets = (corners @ (affine - other).T)[:, :3]
     return float(np.linalg.norm(offsets @ np.linalg.inv(affine[:3, :3]).T, axis=1).max())
+
+
+def axes_of(affine: np.ndarray) -> str:
+    """Where the voxel axes point to in the patient, e.g. ``LPS``."""
+    return "".join(axis or "?" for axis in nib.aff2axcodes(affine))
 
 
 def _is_degenerate(affine: np.ndarray) -> bool:

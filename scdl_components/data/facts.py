@@ -8,6 +8,7 @@ import gzip
 import hashlib
 import math
 import os
+import stat
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -40,6 +41,8 @@ class VolumeFacts:
         shape: spatial shape; a fourth axis of length one is dropped.
         affine: voxel to world (RAS, mm), 4×4.
         oriented: the header says how voxels lie in the patient (NIfTI: sform or qform code set).
+        other_affine: a second one that the header has and that somebody may go by (NIfTI: the qform beside an sform,
+            where its code is set, or where the voxel sizes are not those of the sform, which MONAI then drops).
         minimum: of the finite voxels.
         maximum: of the finite voxels.
         num_non_finite: voxels that are NaN or infinite.
@@ -53,6 +56,7 @@ class VolumeFacts:
     shape: tuple[int, ...] = ()
     affine: np.ndarray = field(default_factory=lambda: np.eye(4))
     oriented: bool = True
+    other_affine: np.ndarray | None = None
     minimum: float = math.nan
     maximum: float = math.nan
     num_non_finite: int = 0
@@ -126,7 +130,10 @@ def summarize(chunks: Iterable[np.ndarray]) -> dict:
 
 
 def _read_nifti(path: str, max_voxels: int) -> dict:
-    size = os.path.getsize(path)
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
+        raise UnreadableError("is no regular file (a pipe, socket or device); give the image's file")
+    size = status.st_size
     with open(path, "rb") as file:
         compressed = file.read(2) == GZIP_MAGIC
     if size == 0:
@@ -157,6 +164,7 @@ def _read_nifti(path: str, max_voxels: int) -> dict:
             raw = (np.frombuffer(chunk, dtype) for chunk in _chunks(stream, num_bytes))
             statistics = summarize((chunk * slope + intercept for chunk in raw) if scaled else raw)
             affine = np.asarray(header.get_best_affine(), dtype=float)
+            other_affine = _other_affine(header)
         except UnreadableError:
             raise
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
@@ -164,7 +172,23 @@ def _read_nifti(path: str, max_voxels: int) -> dict:
         except (nib.spatialimages.HeaderDataError, ValueError, OverflowError, KeyError) as error:
             raise UnreadableError(f"has a damaged NIfTI header ({error}); convert it again from its source") from error
     oriented = bool(header["sform_code"] > 0 or header["qform_code"] > 0)
-    return {"shape": shape[:3], "affine": affine, "oriented": oriented, **statistics}
+    geometry = {"affine": affine, "oriented": oriented, "other_affine": other_affine}
+    return {"shape": shape[:3], **geometry, **statistics}
+
+
+def _other_affine(header: nib.Nifti1Header) -> np.ndarray | None:
+    """The qform beside an sform, where somebody goes by it."""
+    if header["sform_code"] <= 0:
+        return None
+    sizes_agree = np.allclose(nib.affines.voxel_sizes(header.get_sform()), header.get_zooms()[:3])  # as MONAI asks
+    if header["qform_code"] <= 0 and sizes_agree:
+        return None
+    try:
+        return np.asarray(header.get_qform(), dtype=float)
+    except nib.spatialimages.HeaderDataError:
+        if sizes_agree:  # rounded quaternions are common, and nobody looks at this one
+            return None
+        raise
 
 
 def _read_header(stream: BinaryIO) -> nib.Nifti1Header:
@@ -207,7 +231,7 @@ def _chunks(stream: BinaryIO, num_bytes: int) -> Iterator[bytes]:
 
 
 def _read_dicom(folder: str, max_voxels: int) -> dict:
-    problems = series_problems(folder)
+    problems = series_problems(folder, max_voxels)
     if problems:
         raise UnreadableError("; ".join(problems))
     try:
@@ -215,7 +239,7 @@ def _read_dicom(folder: str, max_voxels: int) -> dict:
         voxels, meta = reader.get_data(reader.read(folder))
     except Exception as error:  # pydicom and its decoders raise many kinds on damaged files
         raise UnreadableError(f"is a DICOM series that MONAI cannot load ({error}); export it again") from error
-    if voxels.ndim != 3 or voxels.size > max_voxels:
-        raise UnreadableError(f"has shape {voxels.shape}; expected three axes and at most {max_voxels} voxels")
+    if voxels.ndim != 3:
+        raise UnreadableError(f"has shape {voxels.shape}; expected three axes")
     pieces = np.array_split(voxels.reshape(-1), max(1, voxels.nbytes // CHUNK_BYTES))
     return {"shape": voxels.shape, "affine": np.asarray(meta["affine"], dtype=float), **summarize(pieces)}

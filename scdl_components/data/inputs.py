@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import glob
 import os
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 from monai.utils import optional_import
 
+from scdl_components.data.paths import given_path
 from scdl_components.errors import InputError
 
 pydicom, has_pydicom = optional_import("pydicom")
@@ -19,6 +21,7 @@ SUFFIXES = (".nii", ".nii.gz")
 IMAGE_FOLDERS = ("img", "images", "imagesTs", "imagesTr", "imagesVa")
 # a slice further than this from its place on an even grid, in slice distances, is misplaced: an affine cannot hold it
 SLICE_TOLERANCE = 0.25
+MAX_VOXELS = 2**30  # 4 GiB once MONAI has loaded them
 
 
 def list_images(
@@ -46,11 +49,11 @@ def list_images(
             that is not one complete series, or two images have one name, so that their results would overwrite each
             other. All problems in one message.
     """
-    paths = [path] if isinstance(path, (str, os.PathLike)) else list(path)
+    paths = list(path) if isinstance(path, (list, tuple)) else [path]
     images, problems = [], []
     for item in paths:
         try:
-            images += _images_at(os.path.abspath(os.path.expanduser(item)), tuple(suffixes))
+            images += _images_at(os.path.abspath(given_path(item, "dataset_dir")), tuple(suffixes))
         except InputError as error:
             problems.append(str(error))
     if not paths:
@@ -69,12 +72,16 @@ def is_dicom_file(path: str) -> bool:
         return file.read(132)[128:] == b"DICM"
 
 
-def series_problems(folder: str) -> list[str]:
+def series_problems(folder: str, max_voxels: int = MAX_VOXELS) -> list[str]:
     """What keeps a folder of DICOM files from being one volume.
 
     MONAI's ``PydicomReader`` stacks every DICOM file of a folder in the order of its instance numbers, whatever series
     it belongs to, and derives the affine from the first and the last slice. So the files must be of one series, and the
     slices of one size, orientation and distance.
+
+    Args:
+        folder: of the series.
+        max_voxels: a series whose headers announce more is refused before its pixels are read.
 
     Returns:
         One message for each problem, naming the folder; empty for a sound series.
@@ -94,13 +101,29 @@ def series_problems(folder: str) -> list[str]:
                 continue
             if "SeriesInstanceUID" in header:  # DICOMDIR has none, and the reader passes over it
                 slices[file] = header
-    series: dict[str, int] = {}
-    for header in slices.values():
-        series[str(header.SeriesInstanceUID)] = series.get(str(header.SeriesInstanceUID), 0) + 1
-    if len(series) > 1:
-        counts = ", ".join(f"{uid} ({count} files)" for uid, count in series.items())
-        problems.append(f"'{folder}' holds {len(series)} DICOM series: {counts}; give each its own folder")
-    return problems or _geometry_problems(folder, slices)
+    try:
+        return problems or (
+            _identity_problems(folder, slices)
+            or _size_problems(folder, slices, max_voxels)
+            or _geometry_problems(folder, slices)
+        )
+    except Exception as error:  # tags are decoded when they are looked at, and pydicom raises many kinds
+        return [f"'{folder}' holds DICOM files with damaged headers ({error}); copy it again from its source"]
+
+
+def _identity_problems(folder: str, slices: dict) -> list[str]:
+    series = Counter(str(header.SeriesInstanceUID) for header in slices.values())
+    if len(series) <= 1:
+        return []
+    counts = ", ".join(f"{uid} ({count} files)" for uid, count in series.items())
+    return [f"'{folder}' holds {len(series)} DICOM series: {counts}; give each its own folder"]
+
+
+def _size_problems(folder: str, slices: dict, max_voxels: int) -> list[str]:
+    announced = sum(int(header.get("Rows") or 0) * int(header.get("Columns") or 0) for header in slices.values())
+    if announced <= max_voxels:
+        return []
+    return [f"'{folder}': its headers announce {announced} voxels, at most {max_voxels} are read; export it again"]
 
 
 def _geometry_problems(folder: str, slices: dict) -> list[str]:

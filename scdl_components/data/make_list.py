@@ -23,15 +23,16 @@ from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 import fire
-from monai.bundle import ConfigParser
 from monai.utils import ensure_tuple
 from tqdm import tqdm
 
 from scdl_components import __version__
+from scdl_components.data.bundle_config import evaluate, read_bundle_config
 from scdl_components.data.case_list import LISTS, check_layouts
 from scdl_components.data.check_rules import CaseFacts, Context, Limits, check_label_values, check_readable
 from scdl_components.data.facts import VolumeFacts, read_facts
 from scdl_components.data.modality import CT, MODALITIES, modality_of
+from scdl_components.data.paths import given_path
 from scdl_components.errors import InputError, show_user_errors
 
 logger = logging.getLogger(__name__)
@@ -121,23 +122,11 @@ def read_dataset_facts(config_file: str | Sequence[str], overrides: Mapping[str,
     Raises:
         InputError: a file is missing, or an override is no key of the config.
     """
-    files = [str(file) for file in ensure_tuple(config_file)]
-    folder = Path(files[0]).resolve().parent
-    for file in (*files, str(folder / "metadata.json")):
-        if not os.path.isfile(file):
-            raise InputError(f"'{file}' does not exist; config_file is a bundle's configs/train.yaml")
-    parser = ConfigParser()
-    parser.read_config(files)
-    parser.read_meta(folder / "metadata.json")
-    # a bundle's own way to find its root asks MONAI's runner, which is not running here
-    overrides = {"bundle_root": str(folder.parent), **overrides}
-    unknown = [key for key in overrides if key.split("#")[0] not in parser.config]
-    if unknown:
-        raise InputError(f"{', '.join(unknown)}: no argument of make_list and no key of {', '.join(files)}")
-    for key, value in overrides.items():
-        parser[key] = value
+    parser = read_bundle_config(config_file, overrides)
     keys = ("dataset_dir", "layouts", "other_modalities", "where_to_get")
-    return {**{key: parser.get_parsed_content(key) for key in keys}, "organs": parser.get_parsed_content("class_names")[1:]}
+    facts = {key: evaluate(parser, key) for key in keys}
+    facts["dataset_dir"] = given_path(facts["dataset_dir"], "dataset_dir")
+    return {**facts, "organs": evaluate(parser, "class_names")[1:]}
 
 
 def find_cases(dataset_dir: str, layouts: Sequence[Mapping[str, str]]) -> dict[str, dict[str, str]]:

@@ -61,22 +61,22 @@ class CaseByCase:
     def run(self) -> None:
         """Segments what is not done; failures are kept in ``failures`` (image -> reason)."""
         self.failures.clear()
+        if "::" in str(self.output_dir):  # of the config's text; what is computed in it stays as it is
+            logger.warning("results go to '%s': MONAI's config language writes # as ::", self.output_dir)
         weights_hash = file_hash(self.weights) if Path(self.weights).is_file() else ""
+        settings = json.loads(json.dumps(self.settings))
         skipped = 0
         for item in tqdm(self.dataset.data, desc="segmenting", unit="case"):
             image = item["image"]
-            made_with = {
-                "image": image_identity(image),
-                "weights": weights_hash,
-                "settings": json.loads(json.dumps(self.settings)),
-            }
             sidecar = self.output_dir / f"{base_name(image)}_seg.json"
-            if is_done(sidecar, made_with):
-                skipped += 1
-                continue
-            # a result of other weights must not outlive a failure of this one
-            sidecar.unlink(missing_ok=True)
             try:
+                made_with = {"image": image_identity(image), "weights": weights_hash, "settings": settings}
+                if is_done(sidecar, made_with):
+                    skipped += 1
+                    continue
+                # a result of other weights must not outlive a failure of this one
+                sidecar.unlink(missing_ok=True)
+                # an image that is damaged, or announces more than there is memory for, is refused before it is loaded
                 InputCheck(organs=(), unlabeled=[{"image": image}], num_workers=1, progress=False).run()
                 self._run_one(item)
                 self._write(sidecar, image, made_with)

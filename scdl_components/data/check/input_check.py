@@ -64,8 +64,7 @@ class InputCheck:
         Raises:
             InputError: at least one problem; the message has a line for each, warnings included.
         """
-        cases, problems = self.read()
-        problems = problems + find_problems(cases, self.context)
+        cases, problems = self.survey()
         errors = [problem for problem in problems if problem.is_error]
         report = "\n".join(map(str, errors + [problem for problem in problems if not problem.is_error]))
         if errors:
@@ -76,7 +75,12 @@ class InputCheck:
             warnings.warn(f"the input has {len(problems)} warning(s):\n{report}", UserWarning, stacklevel=2)
         return cases
 
-    def read(self) -> tuple[list[CaseFacts], list[Problem]]:
+    def survey(self) -> tuple[list[CaseFacts], list[Problem]]:
+        """Read the lists; returns the facts of every case and all problems, errors and warnings."""
+        cases, problems = self._read()
+        return cases, problems + find_problems(cases, self.context)
+
+    def _read(self) -> tuple[list[CaseFacts], list[Problem]]:
         """Read each file once, several at a time; returns the cases' facts and the items that are none."""
         items, problems = [], []
         for list_name, values in self.lists.items():
