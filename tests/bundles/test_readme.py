@@ -54,7 +54,8 @@ def run_at_scale(command: str, checkout: Path, **overrides: object) -> str:
         training_only = ("--max_iterations", "--val_interval", "--log_interval")
         scale = [w for pair in zip(scale[::2], scale[1::2]) if pair[0] not in training_only for w in pair]
     added = [w for key, value in zip(scale[::2], scale[1::2]) if key not in words for w in (key, value)]
-    return run_monai(*words, *added, cwd=checkout)
+    inside = "--config_file configs/" in command  # meant for the bundle's folder
+    return run_monai(*words, *added, cwd=checkout / "bundles" / "scdl_synapse" if inside else checkout)
 
 
 @pytest.mark.parametrize("command", [c for c in bash_commands() if "monai.bundle" in c])
@@ -63,7 +64,9 @@ def test_commands(checkout, tmp_path, command):
     elsewhere = {"ckpt_dir": tmp_path} if "--student" in command else {}
     output = run_at_scale(command, checkout, **elsewhere)
     results = checkout / "bundles" / "scdl_synapse" / "eval"
-    if "evaluate.yaml" in command:
+    if "ckpt_export" in command:
+        assert (checkout / "bundles" / "scdl_synapse" / "models" / "model.ts").is_file()
+    elif "evaluate.yaml" in command:
         assert (results / "report_clinical" / "report.html").is_file()
     elif "inference.yaml" in command:
         assert "1 segmented" in output and (results / "ct_seg.nii.gz").is_file()
@@ -104,3 +107,8 @@ def test_all_commands_are_known():
     run_by_ci = ["make demo", "make test"]
     assert sorted(bash_commands()) == sorted(run_here + run_by_ci)
     assert len(run_here) >= 3 and len(table_options()) >= 5
+
+
+def test_packages_are_built_as_tested():
+    makefile = (Path(__file__).parents[2] / "Makefile").read_text()
+    assert "package: install\n\tpython scripts/package.py build\n" in makefile  # tests/package runs it

@@ -125,10 +125,13 @@ def test_torchscript_alone(machine, bundle, tmp_path, inside):
     """Exported, and used without the weights and the network's Python; the same labels as those of model.pt."""
     root, cwd, path = (".", bundle, None) if inside else (bundle, tmp_path, bundle)
     config = ("--config_file", f"{root}/configs/inference.yaml")
+    meta = ("--meta_file", f"{root}/configs/metadata.json")
     words = ("--filepath", tmp_path / "model.ts", "--ckpt_file", f"{root}/models/model.pt", "--num_filters", "2")
-    machine.monai("ckpt_export", "network_def", *words, *config, cwd=cwd, path=path)
+    machine.monai("ckpt_export", "network_def", *words, *meta, *config, cwd=cwd, path=path)
     alone = tmp_path / "alone" / bundle.name
-    shutil.copytree(bundle, alone, ignore=shutil.ignore_patterns("models", "eval", "data"))
+    shutil.copytree(bundle, alone)
+    for folder in ("models", "eval", "data"):  # of runs
+        shutil.rmtree(alone / folder, ignore_errors=True)
     (alone / "models").mkdir()
     shutil.copy(tmp_path / "model.ts", alone / "models")
     common = ("--dataset_dir", REAL_CT / "ct.nii.gz", "--roi_size", "[32,32,32]", "--pixdim", "[8,8,8]")
@@ -190,14 +193,12 @@ def test_large_files(machine, dist, server, tmp_path):
     shutil.copy(tmp_path / "dist" / "scdl_synapse_v0.1.0.zip", dist / "large.zip")
     words = ("--name", "scdl_synapse", "--version", "0.1.0", "--url", f"{server}/large.zip", "--bundle_dir", tmp_path)
     machine.monai("download", *words, cwd=tmp_path)
-    place = ("download_large_files", "--bundle_path", tmp_path / "scdl_synapse", "--large_file_name", "large_files.yml")
-    machine.monai(*place, cwd=tmp_path / "scdl_synapse")
+    place = ("download_large_files", "--bundle_path", tmp_path / "scdl_synapse")
+    machine.monai(*place, cwd=tmp_path)
     assert (tmp_path / "scdl_synapse" / "models" / "model.pt").read_bytes() == (tmp_path / "model.pt").read_bytes()
     (tmp_path / "scdl_synapse" / "models" / "model.pt").unlink()
     (dist / "weights" / "scdl_synapse_v0.1.0_model.pt").write_bytes(b"something else")
-    assert "hash check of downloaded file failed" in machine.monai(
-        *place, cwd=tmp_path / "scdl_synapse", check=False
-    )
+    assert "hash check of downloaded file failed" in machine.monai(*place, cwd=tmp_path, check=False)
 
 
 def test_zoo_unit_tests(machine, dist, tmp_path):

@@ -20,7 +20,6 @@ def requirements(metadata: dict) -> list[str]:
     """What the model zoo installs for a bundle: the versions of its metadata.json."""
     versions = {key: metadata[f"{name}_version"] for key, name in (("monai", "monai"), ("numpy", "numpy"))}
     versions |= {"torch": metadata["pytorch_version"], **metadata["required_packages_version"]}
-    versions |= metadata["optional_packages_version"]
     return [f"{name}=={version}" for name, version in versions.items()]
 
 
