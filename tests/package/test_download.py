@@ -139,7 +139,7 @@ def test_torchscript_alone(machine, bundle, tmp_path, inside):
     machine.monai(
         *("run", "--config_file", alone / "configs" / "inference.yaml", *common, "--output_dir", tmp_path / "ts"),
         *("--network_def", "$torch.jit.load(@weights)", "--weights", "$@bundle_root + '/models/model.ts'"),
-        *("--handlers", "[]"),
+        *("--load_pretrain", "false"),
         cwd=tmp_path,
     )
     images = [nibabel.load(tmp_path / kind / "ct_seg.nii.gz") for kind in ("pt", "ts")]
