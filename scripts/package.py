@@ -106,12 +106,25 @@ def zoo(output: str = "dist/zoo", root: str | Path = ROOT) -> None:
     (output / "ci" / "unit_tests").mkdir(parents=True, exist_ok=True)
     for name, path in zips.items():
         shutil.rmtree(output / "models" / name, ignore_errors=True)
-        with zipfile.ZipFile(path) as archive:
-            archive.extractall(output / "models")
+        unpack(path, output / "models")
         (output / "ci" / "unit_tests" / f"test_{name}.py").write_text(
             test.replace("scdl_synapse", name), encoding="utf-8"
         )
         print(output / "models" / name)
+
+
+def unpack(path: Path, folder: Path) -> None:
+    """Unpacks a bundle's zip, as MONAI does it.
+
+    Raises:
+        InputError: the zip is damaged, or would write outside of ``folder``.
+    """
+    from monai.apps.utils import extractall  # see check_weights
+
+    try:
+        extractall(path, folder, has_base=True)
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise InputError(f"'{path}' is not what make package builds ({error}): build it again") from error
 
 
 def new_version(version: str, changes: str, root: str | Path = ROOT) -> None:

@@ -298,7 +298,7 @@ def test_sound_cases_raise_no_alarm_and_are_told_of(sound, tmp_path, capsys):
     assert [row["spleen"] for row in rows if row["list"] == "unlabeled"] == [""] * NUM["unlabeled"]
 
 
-def test_every_planted_fault_is_found_and_nothing_else(sound, tmp_path):
+def test_every_planted_fault_is_found_and_nothing_else(sound, tmp_path, record_property):
     folder = tmp_path / "data"
     shutil.copytree(sound, folder)
     text = (folder / "list.json").read_text().replace(json.dumps(str(sound))[1:-1], json.dumps(str(folder))[1:-1])
@@ -339,6 +339,8 @@ def test_every_planted_fault_is_found_and_nothing_else(sound, tmp_path):
     files = [path for _, item, _, _ in planted for path in item.values()]
     assert not [line for line in report if not any(f"{path}: " in line or f"'{path}'" in line for path in files)]
     assert len(planted) == len(FAULTS) + 3 == 33
+    record_property("sound cases", sum(NUM.values()) - len(planted))
+    record_property("faults planted and found", len(planted))
 
 
 @pytest.mark.parametrize(
