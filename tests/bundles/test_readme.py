@@ -80,6 +80,13 @@ def test_new_list(checkout, tmp_path):
     assert {name: len(lists[name]) for name in ("labeled", "validation", "test")} == {"labeled": 4, "validation": 4, "test": 6}
 
 
+def test_data_check(checkout):
+    command = next(c for c in bash_commands() if "data.check" in c)
+    command = command.replace("/data/btcv", str(checkout / "bundles" / "scdl_synapse" / "data"))
+    result = subprocess.run([sys.executable, *shlex.split(command)[1:]], cwd=checkout, stdout=subprocess.PIPE, text=True)
+    assert result.returncode == 0 and "spleen" in result.stdout, result.stdout
+
+
 def test_comparison(checkout, tmp_path):
     """Of two evaluations of the same test list, the second with fewer overlapping windows."""
     evaluate = next(c for c in bash_commands() if "evaluate.yaml" in c)
