@@ -4,12 +4,16 @@
 
 Which case a place of a batch takes, and the seed of its random transforms, are pure functions of the loader's seed
 and the iteration. Training can therefore start at any iteration and see what an undisturbed run would have seen,
-whatever the number of workers.
+whatever the number of workers. What cannot be loaded is left out of its batch if it is unlabeled, and ends the training
+if it is labeled (:py:mod:`.faults`).
 """
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +23,7 @@ from monai.utils import convert_to_tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ..errors import InputError
+from .faults import Fault, FaultLog, WorkerBoard, root_reason, start_worker
 
 STREAMS = ("labeled", "unlabeled")
 
@@ -57,6 +62,8 @@ class TwoStreamSampler(Sampler[list[Draw]]):
         self.batch_sizes = batch_sizes
         self.seed = seed
         self.start = 0
+        # draws that took a worker down: left out
+        self.lost: set[Draw] = set()
 
     def batch(self, iteration: int) -> list[Draw]:
         """The draws of one iteration, counted from 0."""
@@ -69,26 +76,55 @@ class TwoStreamSampler(Sampler[list[Draw]]):
     def __iter__(self) -> Iterator[list[Draw]]:
         iteration = self.start
         while True:
-            yield self.batch(iteration)
+            yield [item for item in self.batch(iteration) if item not in self.lost]
             iteration += 1
 
 
 class TwoStreamDataset(Dataset):
-    """Looks draws up in the datasets of the streams, their random transforms seeded by the draw."""
+    """Looks draws up in the datasets of the streams, their random transforms seeded by the draw.
 
-    def __init__(self, datasets: dict[str, Dataset]) -> None:
+    Args:
+        datasets: by stream.
+        board: where each worker notes the draw that it is at.
+    """
+
+    def __init__(self, datasets: dict[str, Dataset], board: WorkerBoard | None = None) -> None:
         self.datasets = datasets
+        self.board = board
 
-    def __getitem__(self, item: Draw) -> tuple[str, dict]:
+    def __getitem__(self, item: Draw) -> tuple[str, dict | Fault]:
         dataset = self.datasets[item.stream]
-        dataset.transform.set_random_state(seed=item.seed)
-        return item.stream, dataset[item.index]
+        if self.board is not None:
+            self.board.begin(STREAMS.index(item.stream), item.index, item.seed)
+        try:
+            dataset.transform.set_random_state(seed=item.seed)
+            return item.stream, dataset[item.index]
+        # whatever a reader or transform says of a file that went bad; it is told where the batch arrives
+        except Exception as error:
+            return item.stream, Fault(item.stream, self.files(item), root_reason(error))
+        finally:
+            if self.board is not None:
+                self.board.end()
+
+    def files(self, item: Draw) -> str:
+        """The files of a draw, in words."""
+        case = self.datasets[item.stream].data[item.index]
+        paths = [str(case[key]) for key in ("image", "label") if isinstance(case.get(key), (str, bytes))]
+        return ", ".join(paths) or f"case {item.index} of {item.stream}"
 
 
-def collate_streams(samples: Sequence[tuple[str, dict]]) -> dict[str, dict]:
-    """Samples with their stream -> {"labeled": batch, "unlabeled": batch}, each collated as MONAI does."""
-    streams = dict.fromkeys(stream for stream, _ in samples)
-    return {stream: list_data_collate([sample for s, sample in samples if s == stream]) for stream in streams}
+def collate_streams(samples: Sequence[tuple[str, dict | Fault]]) -> dict[str, dict | list[Fault]]:
+    """Samples with their stream -> {"labeled": batch, "unlabeled": batch}, each collated as MONAI does.
+
+    What could not be loaded is in "faults", where there is any; a stream without a sample is missing.
+    """
+    faults = [sample for _, sample in samples if isinstance(sample, Fault)]
+    streams: dict[str, list[dict]] = {}
+    for stream, sample in samples:
+        if not isinstance(sample, Fault):
+            streams.setdefault(stream, []).append(sample)
+    batch = {stream: list_data_collate(items) for stream, items in streams.items()}
+    return batch | ({"faults": faults} if faults else {})
 
 
 class TwoStreamLoader(DataLoader):
@@ -107,7 +143,8 @@ class TwoStreamLoader(DataLoader):
         pin_memory: copy batches into page-locked memory, for faster transfers to a GPU.
 
     Raises:
-        InputError: when a stream that batches ask for has no case.
+        InputError: when a stream that batches ask for has no case; while training, when a labeled case cannot be
+            loaded, when no unlabeled one can any more, or when workers die again and again.
     """
 
     def __init__(
@@ -137,17 +174,82 @@ class TwoStreamLoader(DataLoader):
         sampler = TwoStreamSampler({name: len(d) for name, d in datasets.items()}, batch_sizes, seed)
         last = list(datasets)[-1]
         self.epoch_length = -(-sampler.sizes[last] // batch_sizes[last])
+        self.fault_log = FaultLog(sampler.sizes)
         super().__init__(
-            TwoStreamDataset(datasets),
+            TwoStreamDataset(datasets, WorkerBoard(num_workers)),
             batch_sampler=sampler,
             collate_fn=collate_streams,
             num_workers=num_workers,
             pin_memory=pin_memory,
-            persistent_workers=num_workers > 0,
+            worker_init_fn=start_worker,
         )
 
     def __len__(self) -> int:
         return self.epoch_length
+
+    def files(self, iteration: int) -> list[str]:
+        """The files of an iteration's batch, counted from 0; one entry for each sample."""
+        return [self.dataset.files(item) for item in self.batch_sampler.batch(iteration)]
+
+    def __iter__(self) -> Iterator[dict[str, dict]]:
+        iteration, restarts = self.batch_sampler.start, 0
+        batches = self._begin(iteration)
+        while True:
+            try:
+                batch = next(batches)
+            except (RuntimeError, OSError, EOFError) as error:
+                dead = self.dataset.board.dead(wait=2.0)
+                if not dead:
+                    raise
+                restarts = self._lose(dead, iteration, restarts, error)
+                batch = None
+            if batch is None:
+                batches = None  # ends the other workers, before there are new ones
+                batches = self._begin(iteration)
+                continue
+            faults = batch.pop("faults", [])
+            if "unlabeled" in batch:
+                self.fault_log.loaded()
+            self.fault_log.add(faults, iteration)
+            restarts = 0
+            iteration += 1
+            yield batch
+
+    def _begin(self, iteration: int) -> Iterator[dict[str, dict]]:
+        self.batch_sampler.start = iteration
+        self.dataset.board.clear()
+        with sigchld_unchanged():
+            return super().__iter__()
+
+    def _lose(
+        self, dead: dict[int, tuple[int, int, int] | None], iteration: int, restarts: int, error: Exception
+    ) -> int:
+        """Leaves out and counts what dead workers (process id -> what it was loading) took with them.
+
+        Returns:
+            Restarts in a row for workers that were loading nothing.
+        """
+        items = {pid: Draw(STREAMS[row[0]], *row[1:]) for pid, row in dead.items() if row is not None}
+        restarts = 0 if items else restarts + 1
+        self.fault_log.add_idle(sorted(set(dead) - set(items)), restarts, error)
+        self.batch_sampler.lost.update(items.values())
+        reason = "the worker process {} that was loading it died"
+        faults = [Fault(item.stream, self.dataset.files(item), reason.format(pid)) for pid, item in items.items()]
+        self.fault_log.add(faults, iteration)
+        return restarts
+
+
+@contextmanager
+def sigchld_unchanged() -> Iterator[None]:
+    """Keeps torch from raising a worker's death wherever the training happens to be; the next batch tells of it."""
+    if not hasattr(signal, "SIGCHLD") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.getsignal(signal.SIGCHLD)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGCHLD, previous)
 
 
 def prepare_two_stream_batch(

@@ -16,6 +16,8 @@ from monai.utils import CommonKeys as Keys
 from torch import nn
 
 from ..data.two_stream import prepare_two_stream_batch
+from ..handlers.atomic import storage_errors
+from ..handlers.events import RunEvents
 from ..losses.dual_student import DualStudentLoss, StudentOutputs
 
 
@@ -42,7 +44,9 @@ class DualStudentTrainer(SupervisedTrainer):
 
     Each iteration runs every student on all images, hands logits, features and labels to ``loss_function`` and makes
     one optimizer step on its sum (design.md section 3). ``engine.state.output`` holds "image", "label", "loss" (the
-    total) and "scalars": the total, each term as ``<name>``, each weight as ``weight/<name>``, and the learning rate.
+    total), "scalars": the total, each term as ``<name>``, each weight as ``weight/<name>``, and the learning rate, and
+    "finite". Where that is False, loss or gradient held a NaN or an infinity: no step was made, and running statistics
+    are those of before. However :meth:`run` ends, ``RunEvents.ENDED`` is fired.
 
     Args:
         device: where to run.
@@ -78,12 +82,25 @@ class DualStudentTrainer(SupervisedTrainer):
             loss_function=loss_function.to(device),
             prepare_batch=prepare_batch,
             decollate=False,
+            event_names=[RunEvents, *kwargs.pop("event_names", [])],
             **kwargs,
         )
         self.feature_module = feature_module
         # an epoch may be one iteration, and ignite reports each; progress is the handlers' to show
         self.logger.setLevel(logging.WARNING)
         self.add_event_handler(Events.EPOCH_STARTED, self._start_loader_here)
+
+    def run(self) -> None:
+        """Trains from ``state.iteration`` to the end.
+
+        Raises:
+            StorageError: when a log or a checkpoint cannot be written.
+        """
+        try:
+            with storage_errors():
+                super().run()
+        finally:
+            self.fire_event(RunEvents.ENDED)
 
     def _start_loader_here(self) -> None:
         # takes effect when the loader is (re)started: at the first epoch of this process, also after a resume
@@ -110,6 +127,7 @@ class DualStudentTrainer(SupervisedTrainer):
         engine.network.train()
         engine.loss_function.train()
         engine.optimizer.zero_grad(set_to_none=True)
+        statistics = [(b, b.clone()) for m in (engine.network, engine.loss_function) for b in m.buffers()]
         with torch.autocast(engine.state.device.type, enabled=engine.amp, **engine.amp_kwargs):
             logits, features = engine._forward(images)
             engine.fire_event(IterationEvents.FORWARD_COMPLETED)
@@ -119,11 +137,19 @@ class DualStudentTrainer(SupervisedTrainer):
         scale = engine.scaler.scale if engine.scaler is not None else _identity
         scale(loss).backward()
         engine.fire_event(IterationEvents.BACKWARD_COMPLETED)
-        if engine.scaler is not None:
-            engine.scaler.step(engine.optimizer)
+        gradients = [p.grad for group in engine.optimizer.param_groups for p in group["params"] if p.grad is not None]
+        # one look at the device an iteration, in which the scaler's own is contained
+        finite_loss = loss.detach().isfinite()
+        finite_loss, finite = torch.stack([finite_loss, finite_loss & all_finite(gradients)]).tolist()
+        if engine.scaler is not None and finite_loss:
+            engine.scaler.step(engine.optimizer)  # none where gradients overflow: it then lowers its scale
             engine.scaler.update()
-        else:
+        elif finite:
             engine.optimizer.step()
+        if not finite:
+            for buffer, before in statistics:
+                buffer.copy_(before)
+        engine.state.output["finite"] = finite
         engine.state.output["scalars"] = {
             "loss": loss.detach(),
             "learning_rate": engine.optimizer.param_groups[0]["lr"],
@@ -132,6 +158,12 @@ class DualStudentTrainer(SupervisedTrainer):
         }
         engine.fire_event(IterationEvents.MODEL_COMPLETED)
         return engine.state.output
+
+
+def all_finite(tensors: list[torch.Tensor]) -> torch.Tensor:
+    """Whether no tensor holds a NaN or an infinity: a boolean on their device, without waiting for it."""
+    # as clip_grad_norm_ has it: one pass over each, in a few kernels for all
+    return torch.stack(torch._foreach_norm(tensors)).sum().isfinite()
 
 
 def _identity(loss: torch.Tensor) -> torch.Tensor:

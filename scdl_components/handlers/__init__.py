@@ -2,12 +2,35 @@
 # SPDX-License-Identifier: Apache-2.0
 """Handlers."""
 
+from .atomic import check_writable
 from .checkpoint import TrainingCheckpoint
+from .config_check import training_settings
+from .events import RunEvents
+from .finite import NonFiniteCheck
 from .overlay_board import OverlayBoard
 from .progress import TrainingProgressBar
 from .proxy_board import ProxyBoard
+from .resume import find_start
 from .seed import IterationSeed
+from .shared import shared_handler
+from .signals import StopOnSignal
 from .weights import WeightsLoader
+from .weights_files import BestWeights, FinalWeights
 
-__all__ = ["IterationSeed", "OverlayBoard", "TrainingCheckpoint",
-    "TrainingProgressBar", "WeightsLoader"]
+__all__ = [
+    "BestWeights",
+    "FinalWeights",
+    "IterationSeed",
+    "NonFiniteCheck",
+    "OverlayBoard",
+    "ProxyBoard",
+    "RunEvents",
+    "StopOnSignal",
+    "TrainingCheckpoint",
+    "TrainingProgressBar",
+    "WeightsLoader",
+    "check_writable",
+    "find_start",
+    "shared_handler",
+    "training_settings",
+]

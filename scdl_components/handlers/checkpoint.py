@@ -4,21 +4,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+import re
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from ignite.engine import Engine, Events
-from ignite.handlers import Checkpoint, DiskSaver
+from ignite.handlers import Checkpoint
+from torch.utils.tensorboard import SummaryWriter
 
-from ..errors import MissingFileError
+from .atomic import PART, check_writable, read_saved, save_atomically
+from .config_check import Settings, changes
+
+logger = logging.getLogger(__name__)
+WEIGHTS = ("model.pt", "model_final.pt")
 
 
 class TrainingCheckpoint:
     """Saves everything that training changes at an interval and at its end, and resumes from such a file.
 
-    Files are ``checkpoint_<iteration>.pt``, written to a temporary name and renamed. The trainer's own state is part of
-    them; sampling and random numbers need none, being functions of the iteration.
+    Files are ``checkpoint_<iteration>.pt``, each written to a temporary name, flushed and renamed, before the oldest is
+    removed. The trainer's own state and its AMP scaler are part of them. Random states are not: crops, order of cases
+    and Torch's generator are functions of seed and iteration (:py:class:`IterationSeed`).
 
     Args:
         save_dir: folder of the checkpoints, created when missing.
@@ -26,43 +35,148 @@ class TrainingCheckpoint:
         interval: iterations between two checkpoints.
         n_saved: how many of the newest are kept.
         resume: path of a checkpoint to go on from; empty to start anew.
+        keep_earlier: whether what another training left in ``save_dict`` is moved to ``earlier_<n>`` there; else its
+            checkpoints are removed and its weights stay until they are overwritten.
+        settings: saved with it (:func:`training_settings`), for a resumed training to be compared with.
+        logs: flushed before each checkpoint, which then has no gap before it in them.
 
     Raises:
-        MissingFileError: at the start of training, when ``resume`` is not a file.
+        MissingFileError, DamagedFileError: at the start of training, when ``resume`` is not a checkpoint.
+        StorageError: at its start and whenever a checkpoint cannot be written.
     """
 
     def __init__(
-        self, save_dir: str, save_dict: Mapping[str, object], interval: int, n_saved: int = 1, resume: str = ""
+        self,
+        save_dir: str,
+        save_dict: Mapping[str, object],
+        interval: int,
+        n_saved: int = 2,
+        resume: str = "",
+        keep_earlier: bool = True,
+        settings: Settings | None = None,
+        logs: Sequence[SummaryWriter] = (),
     ) -> None:
-        self.save_dir = save_dir
+        if n_saved < 1:
+            raise ValueError(f"n_saved is {n_saved}; at least one checkpoint is kept")
+        self.save_dir = Path(save_dir)
         self.save_dict = dict(save_dict)
         self.interval = interval
         self.n_saved = n_saved
         self.resume = resume
+        self.keep_earlier = keep_earlier
+        self.settings = settings
+        self.logs = list(logs)
 
     def attach(self, engine: Engine) -> None:
-        objects = {**self.save_dict, "trainer": engine}
-        self.checkpoint = Checkpoint(
-            objects,
-            DiskSaver(self.save_dir, create_dir=True, require_empty=False),
-            n_saved=self.n_saved,
-            global_step_transform=lambda engine, event: engine.state.iteration,
-            filename_pattern="checkpoint_{global_step}.pt",
-        )
-        engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.interval) | Events.COMPLETED, self._save)
-        if self.resume:
-            engine.add_event_handler(Events.STARTED, self._load, objects)
+        self.engine = engine
+        engine.add_event_handler(Events.STARTED, self._start)
 
-    def _save(self, engine: Engine) -> None:
-        # at the end of training the interval may just have saved
-        if self.checkpoint.last_checkpoint != f"checkpoint_{engine.state.iteration}.pt":
-            self.checkpoint(engine)
+    def save(self, *, validate_first: bool = False) -> Path:
+        """Saves now; ``validate_first`` when the validation of this iteration is still to come."""
+        engine = self.engine
+        for log in self.logs:
+            log.flush()
+        content = {name: item.state_dict() for name, item in self._objects().items()}
+        content |= {"settings": self.settings, "validate_first": validate_first}
+        path = self.save_dir / f"checkpoint_{engine.state.iteration}.pt"
+        save_atomically(content, path)
+        self._saved_iteration = engine.state.iteration
+        # only now: with one kept, removing it first would leave none while this is written
+        for old in checkpoints_in(self.save_dir)[self.n_saved :]:
+            old.unlink(missing_ok=True)
+        return path
 
-    def _load(self, engine: Engine, objects: dict[str, object]) -> None:
-        if not Path(self.resume).is_file():
-            raise MissingFileError(f"cannot resume from {self.resume}: no such file; name one of {self.save_dir}")
+    def _objects(self) -> dict[str, object]:
+        scaler = getattr(self.engine, "scaler", None)  # made by MONAI's trainer when it is run
+        return {**self.save_dict, "trainer": self.engine} | ({} if scaler is None else {"scaler": scaler})
+
+    def _start(self, engine: Engine) -> None:
+        check_writable([self.save_dir])
+        self.save_dir.mkdir(parents=True, exist_ok=True)
+        for part in self.save_dir.glob(f"*.pt{PART}"):  # of a process that was killed
+            part.unlink(missing_ok=True)
+        at_home = bool(self.resume) and Path(self.resume).resolve().parent == self.save_dir.resolve()
+        content = read_saved(self.resume) if self.resume else {}
+        self._put_aside(content["trainer"]["iteration"] if at_home else None)
+        if content:
+            self._load(content)
+        self._saved_iteration = engine.state.iteration if at_home else -1
+        if not engine.has_event_handler(self.save_once, Events.COMPLETED):
+            # added here to come after the validation: a checkpoint then knows the best metric
+            engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.interval) | Events.COMPLETED, self.save_once)
+
+    def save_once(self, *, validate_first: bool = False) -> None:
+        """Saves now, unless this iteration has been saved."""
+        if self._saved_iteration != self.engine.state.iteration:
+            self.save(validate_first=validate_first)
+
+    def _load(self, content: dict) -> None:
+        engine = self.engine
+        changed = bool(changes(content.get("settings"), self.settings))
         max_epochs = engine.state.max_epochs
-        state = torch.load(self.resume, map_location="cpu", weights_only=True)
-        Checkpoint.load_objects(to_load=objects, checkpoint=state)
+        objects = {name: item for name, item in self._objects().items() if content.get(name)}
+        given = {name: item.state_dict() for name, item in objects.items() if is_schedule(item)}
+        Checkpoint.load_objects(to_load=objects, checkpoint=content)
         # the length of training is the config's, so that a finished training can be prolonged
         engine.state.max_epochs = max_epochs
+        if changed or max_epochs != content["trainer"]["max_epochs"]:
+            for name, state in given.items():
+                apply_settings(objects[name], state, engine.state.iteration)
+
+    def _put_aside(self, done: int | None) -> None:
+        """What this training does not build on, for a later start not to take it for its own.
+
+        Args:
+            done: iteration of the checkpoint in this folder that it goes on from, if it does.
+        """
+        files = [path for path in checkpoints_in(self.save_dir) if done is None or iteration_of(path) > done]
+        if not self.keep_earlier:
+            for path in files:
+                path.unlink(missing_ok=True)
+            return
+        if done is None:
+            files += [self.save_dir / name for name in WEIGHTS if (self.save_dir / name).is_file()]
+        if files:
+            folder = next(f for n in range(1, 10**6) if not (f := self.save_dir / f"earlier_{n}").exists())
+            folder.mkdir()
+            for path in files:
+                path.rename(folder / path.name)
+            logger.warning("what an earlier training left in %s is in %s now", self.save_dir, folder)
+
+
+def is_schedule(item: object) -> bool:
+    """Whether an object holds values of the config beside its state: learning rate, length of the schedule, ..."""
+    return isinstance(item, (torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler))
+
+
+def apply_settings(item: object, given: dict, iteration: int) -> None:
+    """Puts the config's values back into a loaded optimizer or scheduler, as if it had run with them so far.
+
+    Args:
+        item: with a loaded state.
+        given: its state dict as the config made it.
+        iteration: done so far.
+    """
+    if isinstance(item, torch.optim.Optimizer):
+        item.load_state_dict({"state": item.state_dict()["state"], "param_groups": given["param_groups"]})
+        return
+    if "base_lrs" not in given:  # no schedule of the iteration alone, e.g. ReduceLROnPlateau
+        return
+    for group, rate in zip(item.optimizer.param_groups, given["base_lrs"], strict=True):
+        group["lr"] = group["initial_lr"] = rate
+    item.load_state_dict(given)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that the optimizer has made no step in between
+        for _ in range(iteration):
+            item.step()
+
+
+def checkpoints_in(folder: str | Path) -> list[Path]:
+    """Checkpoints of a folder, the one of the latest iteration first."""
+    found = [path for path in Path(folder).glob("checkpoint_*.pt") if re.fullmatch(r"checkpoint_\d+", path.stem)]
+    return sorted(found, key=iteration_of, reverse=True)
+
+
+def iteration_of(path: Path) -> int:
+    """Iteration that a checkpoint's name tells."""
+    return int(path.stem.removeprefix("checkpoint_"))

@@ -55,6 +55,8 @@ class ProxyBoard:
         step, bank = engine.state.iteration, self.term.banks[0]
         tokens, weights = self.term.last_tokens
         embeddings = bank.encode_target(tokens)
+        if not embeddings.isfinite().all():  # of a batch whose step is skipped: nothing to be shown
+            return
         assigned = bank.assignment(bank.similarity(embeddings)[1], None)
         curves = {
             "spread": bank.sigma.mean(1),

@@ -40,7 +40,7 @@ def checkout(tmp_path_factory) -> Path:
     for number in range(30, 10, -1):  # BTCV has no 11 to 20
         for kind in ("img", "label"):
             (data / kind / f"{kind}{number:04d}.nii.gz").rename(data / kind / f"{kind}{number + 10:04d}.nii.gz")
-    run_monai(*shlex.split(TRAIN)[3:], *options(max_iterations=2, val_interval=1), cwd=root)
+    run_monai(*shlex.split(TRAIN)[3:], *options(max_iterations=1, val_interval=1), cwd=root)
     return root
 
 

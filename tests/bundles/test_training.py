@@ -21,7 +21,7 @@ def test_weights_and_logs_land_in_the_bundle(trained):
     assert {p.name for p in trained.iterdir()} >= {"models", "eval"}
     assert sorted(p.name for p in trained.parent.iterdir()) == ["scdl_synapse"]
     models = {p.name for p in (trained / "models").iterdir()}
-    assert models == {"model.pt", "model_final.pt", "checkpoint_6.pt"}
+    assert models == {"model.pt", "model_final.pt", "checkpoint_3.pt", "checkpoint_6.pt"}
     state = torch.load(trained / "models" / "model.pt", weights_only=True)
     assert any(key.startswith("students.1.block_nine") for key in state)
 
@@ -98,15 +98,22 @@ def test_no_data_says_what_is_looked_for_and_how_to_run_the_phantom(tmp_path):
     assert "Traceback" not in output
 
 
-def test_resumes_from_a_checkpoint(trained, tmp_path, phantoms):
-    output = run_monai(
+def test_a_checkpoint_is_gone_on_from_with_what_may_change_alone(trained, tmp_path, phantoms):
+    command = [
         *("run", "training", "--config_file", trained / TRAIN, "--ckpt_dir", tmp_path, "--output_dir", tmp_path),
-        *options(dataset_dir=phantoms, case_list="case_list.json", max_iterations=8),
+        *options(dataset_dir=phantoms, case_list="case_list.json", max_iterations=8, num_workers=1),
         *("--resume", trained / "models" / "checkpoint_6.pt"),
-        cwd=tmp_path,
-    )
+    ]
+    output = run_monai(*command, cwd=tmp_path, check=False)
+    refusal = output[output.rindex("ChangedConfigError") :]
+    assert "- max_iterations: 6 -> 8\nTo go on" in refusal and "Traceback" not in output
+    assert not list(tmp_path.iterdir())
+    # as the refusal says
+    output = run_monai(*command, "--allow_changed", "['max_iterations']", cwd=tmp_path)
     assert "training:  75%" in output
     assert (tmp_path / "checkpoint_8.pt").is_file()
+    rates = {e.step: e.value for e in EventAccumulator(str(tmp_path)).Reload().Scalars("learning_rate")}
+    assert rates == pytest.approx({8: 0.01 * (1 - 7 / 8) ** 0.9}, rel=1e-5)
 
 
 def test_bad_input_is_listed_whole_before_training(tmp_path, phantoms):

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from ignite.engine import Events
@@ -10,7 +12,7 @@ from monai.transforms import Compose, RandSpatialCropd
 
 from scdl_components.data.two_stream import TwoStreamLoader
 from scdl_components.engines import DualStudentTrainer
-from scdl_components.handlers import IterationSeed, TrainingCheckpoint
+from scdl_components.handlers import IterationSeed, RunEvents, TrainingCheckpoint
 from scdl_components.losses import (
     CrossPseudoSupervisionTerm,
     DualStudentLoss,
@@ -150,3 +152,48 @@ def test_missing_checkpoint_is_named(tmp_path):
     TrainingCheckpoint(str(tmp_path), {"model": engine.network}, interval=5, resume="nowhere.pt").attach(engine)
     with pytest.raises(FileNotFoundError, match="nowhere.pt"):
         engine.run()
+
+
+class SometimesNotFinite(torch.nn.Module):
+    """A term that is NaN, or finite with an infinite gradient, in the named iterations of 12."""
+
+    def __init__(self, kinds: dict[int, str]) -> None:
+        super().__init__()
+        self.kinds = kinds
+
+    def forward(self, outputs):
+        kind = self.kinds.get(round(outputs.progress * 12) + 1)
+        value = sum(logits.square().mean() for logits in outputs.logits)
+        if kind == "loss":
+            value = value * float("nan")
+        elif kind == "gradient":
+            value = (value - value.detach()).sqrt()  # 0, whose slope there is infinite
+        return {"term": LossTerm(value, 1.0)}
+
+
+@pytest.mark.parametrize("kind", ["loss", "gradient"])
+def test_a_step_that_is_not_finite_changes_nothing(kind):
+    engine = trainer(max_epochs=4, terms=[SometimesNotFinite({5: kind, 6: kind})])
+    states, finite = [], []
+
+    def look():
+        states.append({name: value.clone() for name, value in engine.network.state_dict().items()})
+        finite.append(engine.state.output["finite"])
+
+    engine.add_event_handler(Events.ITERATION_COMPLETED, look)
+    engine.run()
+    assert [i for i, ok in enumerate(finite, 1) if not ok] == [5, 6]
+    # batch norm's running statistics too, which the forward of a bad batch would spoil for good
+    for bad in (4, 5):
+        assert all(torch.equal(value, states[bad][name]) for name, value in states[3].items())
+    assert any(not torch.equal(value, states[6][name]) for name, value in states[3].items())
+
+
+def test_the_end_of_a_run_is_told_whatever_ends_it():
+    ends = []
+    for feature_module in (None, "no such module"):
+        engine = trainer(max_epochs=1, feature_module=feature_module)
+        engine.add_event_handler(RunEvents.ENDED, lambda name: ends.append(name), feature_module)
+        with pytest.raises(ValueError, match="no such module") if feature_module else nullcontext():
+            engine.run()
+    assert ends == [None, "no such module"]

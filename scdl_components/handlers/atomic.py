@@ -1,0 +1,124 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+"""Files that are whole or not there."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pickle
+import tempfile
+import zipfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from ..errors import MissingFileError, UserError
+
+# of files in the making: one that a killed process left behind is overwritten by the next of its name
+PART = ".part"
+
+
+class StorageError(UserError, OSError):
+    """Something cannot be written; what was written before is as it was."""
+
+
+class DamagedFileError(UserError, ValueError):
+    """A file that is not what was once saved."""
+
+
+def save_atomically(content: object, path: str | Path) -> None:
+    """Saves as ``torch.save``: to a temporary file beside ``path``, flushed to the disk, then renamed.
+
+    Raises:
+        StorageError: when the disk is full, the folder read-only, ...; a file that was at ``path`` is intact.
+    """
+    path = Path(path)
+    part = path.with_name(path.name + PART)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(part, "wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+        _flush_folder(path.parent)
+    # torch turns an error of the disk into a RuntimeError of its own where it closes the archive
+    except (OSError, RuntimeError) as error:
+        _remove(part)
+        reason = next((e for e in (error, error.__cause__, error.__context__) if isinstance(e, OSError)), error)
+        raise StorageError(
+            f"cannot write {path} ({reason}); what was saved before is intact. Make room or give a folder that can be "
+            "written to (--ckpt_dir), then run the same command again: it goes on from the last checkpoint"
+        ) from error
+
+
+def check_writable(folders: Iterable[str | Path]) -> None:
+    """Tries whether folders, or those that they would be made in, can be written to; nothing is left there.
+
+    Raises:
+        StorageError: when one cannot.
+    """
+    for folder in map(Path, folders):
+        there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        try:
+            with tempfile.TemporaryFile(dir=there):
+                pass
+        except OSError as error:
+            raise StorageError(
+                f"cannot write to {folder} ({error}); make room or give another folder: --ckpt_dir for checkpoints and "
+                "weights, --output_dir for the logs"
+            ) from error
+
+
+@contextmanager
+def storage_errors() -> Iterator[None]:
+    """Makes what others say of a full or read-only disk a :py:class:`StorageError`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise
+        raise StorageError(
+            f"cannot write on ({error}); what was saved before is intact. Make room, then run the same command again: "
+            "it goes on from the last checkpoint"
+        ) from error
+
+
+def read_saved(path: str | Path) -> dict:
+    """Content of a file of :func:`save_atomically`, on the CPU, its checksums verified.
+
+    Raises:
+        MissingFileError: there is none.
+        DamagedFileError: it cannot be read, or not safely.
+    """
+    if not Path(path).is_file():
+        raise MissingFileError(f"cannot resume from {path}: no such file")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            # torch reads what is there without looking at the checksums that it has written
+            broken = archive.testzip()
+        if broken is not None:
+            raise DamagedFileError(f"{path} is damaged: the checksum of its part {broken} is wrong")
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError) as error:
+        raise DamagedFileError(f"{path} is damaged or no checkpoint ({type(error).__name__}: {error})") from error
+
+
+def _flush_folder(folder: Path) -> None:
+    """A rename survives a power failure once the folder is on the disk, too."""
+    if hasattr(os, "O_DIRECTORY"):  # not on Windows
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:  # what kept it from being written keeps it from being removed
+        pass

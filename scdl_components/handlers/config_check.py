@@ -1,0 +1,114 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+"""What decides the result of a training, as plain values to be saved and compared key by key."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from monai.bundle import ConfigWorkflow
+
+Settings = dict[str, Any]
+
+
+def training_settings(cases: Mapping[str, Sequence[Mapping[str, str]]], free: Iterable[str] = ()) -> Settings | None:
+    """The running config as it was given, overrides included, and its cases; None outside of MONAI's runner.
+
+    Args:
+        cases: list name -> items ``{"image": path, "label": path}``; their names and sizes in bytes count, not where
+            they are.
+        free: ids that may change, and what is below them.
+
+    Returns:
+        value by id, ids joined by ``#``.
+    """
+    config = _running_config()
+    if config is None:
+        return None
+    values = {key: value for key, value in config.items() if key != "_meta_"}
+    values["cases"] = {name: [_fingerprint(item) for item in items] for name, items in cases.items()}
+    # as JSON has them: what is saved and read again must equal what is compared with it
+    flat = leaves(json.loads(json.dumps(values, default=str)))
+    return {key: value for key, value in flat.items() if not covered(key, free)}
+
+
+def cases_are_given(settings: Settings | None) -> bool:
+    """Whether the labelled cases stand in the config itself, as MONAI Label puts them there, instead of in a list."""
+    return any(key.startswith("train#dataset#data#") for key in settings or ())
+
+
+def leaves(value: object, prefix: str = "") -> Settings:
+    """Values by id; lists of plain values are values."""
+    if isinstance(value, list) and any(isinstance(item, (dict, list)) for item in value):
+        value = {str(i): item for i, item in enumerate(value)}
+    if not isinstance(value, dict) or not value:
+        return {prefix: value}
+    found: Settings = {}
+    for key, item in value.items():
+        found |= leaves(item, f"{prefix}#{key}" if prefix else str(key))
+    return found
+
+
+def covered(key: str, ids: Iterable[str]) -> bool:
+    """Whether an id is one of ``ids`` or below one."""
+    return any(key == id_ or key.startswith(f"{id_}#") for id_ in ids)
+
+
+def changes(before: Settings | None, now: Settings | None, allowed: Iterable[str] = ()) -> dict[str, str]:
+    """Id -> how its value differs, in words, of all that differs and is not allowed to; none where one is unknown."""
+    if before is None or now is None:
+        return {}
+    keys = [*before, *(key for key in now if key not in before)]
+    return {
+        key: _difference(before.get(key, _MISSING), now.get(key, _MISSING))
+        for key in keys
+        if before.get(key, _MISSING) != now.get(key, _MISSING) and not covered(key, allowed)
+    }
+
+
+class _Missing:
+    def __repr__(self) -> str:
+        return "not there"
+
+
+_MISSING = _Missing()
+
+
+def _difference(before: object, now: object) -> str:
+    if isinstance(before, list) and isinstance(now, list) and max(len(before), len(now)) > 4:
+        gone, new = [v for v in before if v not in now], [v for v in now if v not in before]
+        if not gone and not new:
+            return "another order"
+        return f"{len(before)} -> {len(now)} entries; gone: {_short(gone)}; new: {_short(new)}"
+    return f"{_short(before)} -> {_short(now)}"
+
+
+def _short(value: object, length: int = 120) -> str:
+    text = repr(value)
+    return text if len(text) <= length else text[: length - 3] + "..."
+
+
+def _fingerprint(item: Mapping[str, str]) -> str:
+    paths = [os.fspath(item[key]) for key in ("image", "label") if item.get(key)]
+    return " ".join(f"{os.path.basename(os.path.normpath(path))} ({_bytes(path)})" for path in paths)
+
+
+def _bytes(path: str) -> str:
+    if os.path.isfile(path):
+        return f"{os.path.getsize(path)} bytes"
+    return "a folder" if os.path.isdir(path) else "missing"
+
+
+def _running_config() -> dict | None:
+    """Content of the config that is being run, which MONAI does not hand to it: looked up among the callers."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        caller = frame.f_locals.get("self")
+        if isinstance(caller, ConfigWorkflow):
+            return caller.parser.get()
+        frame = frame.f_back
+    return None

@@ -1,0 +1,72 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+"""Losses and gradients that are no numbers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+from ignite.engine import Engine, Events
+
+from ..errors import UserError
+
+logger = logging.getLogger(__name__)
+
+
+class NonFiniteError(UserError, FloatingPointError):
+    """A training whose loss or gradient was not finite too often in a row."""
+
+
+class NonFiniteCheck:
+    """Names the files of each batch whose step the trainer skipped, counts them, and ends a training of nothing else.
+
+    Args:
+        max_in_row: so many skipped steps in a row end the training.
+        files: called with an iteration, counted from 0, for the files of its batch.
+
+    Raises:
+        NonFiniteError: after ``max_in_row`` of them; the last checkpoint is of before or has the same weights.
+    """
+
+    def __init__(self, max_in_row: int, files: Callable[[int], Sequence[str]]) -> None:
+        self.max_in_row = max_in_row
+        self.files = files
+        self.counts = {"skipped": 0, "in_row": 0}
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        if engine.state.output["finite"]:
+            self.counts["in_row"] = 0
+            return
+        self.counts = {name: count + 1 for name, count in self.counts.items()}
+        iteration, scalars = engine.state.iteration, engine.state.output["scalars"]
+        values = {name: float(value) for name, value in scalars.items() if not name.startswith("weight/")}
+        logger.warning(
+            "iteration %d: loss or gradient is not finite; step skipped (%d in a row, %d of all), batch: %s; %s",
+            iteration,
+            self.counts["in_row"],
+            self.counts["skipped"],
+            ", ".join(self.files(iteration - 1)),
+            ", ".join(f"{name}={value:.4g}" for name, value in values.items()),
+        )
+        if self.counts["in_row"] >= self.max_in_row:
+            files = "\n".join(f"- {path}" for path in dict.fromkeys(self._files_of_row(iteration)))
+            raise NonFiniteError(
+                f"loss or gradient was not finite {self.counts['in_row']} times in a row (max_nonfinite), up to "
+                f"iteration {iteration}; the weights are those of before. The loss was {values['loss']:.4g}, the "
+                f"learning rate {values['learning_rate']:.4g}. A learning rate too high is the usual cause "
+                f"(--learning_rate, --resume never); else look at the files of these batches:\n{files}"
+            )
+
+    def _files_of_row(self, iteration: int) -> list[str]:
+        first = iteration - self.counts["in_row"]
+        return [path for i in range(first, iteration) for path in self.files(i)]
+
+    def state_dict(self) -> dict[str, int]:
+        return dict(self.counts)
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.counts = dict(state)

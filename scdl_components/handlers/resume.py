@@ -1,0 +1,131 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+"""Where a training starts: anew, or from which checkpoint."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from ..errors import InputError, MissingFileError
+from .atomic import DamagedFileError, read_saved
+from .checkpoint import checkpoints_in
+from .config_check import Settings, cases_are_given, changes
+
+logger = logging.getLogger(__name__)
+
+
+class ChangedConfigError(InputError):
+    """A training cannot go on as it was begun."""
+
+
+class Start(NamedTuple):
+    """Where a training starts.
+
+    Attributes:
+        checkpoint: path of what it goes on from; empty to start anew.
+        iteration: done before.
+        validate_first: whether the validation of that iteration is still to come.
+        keep_earlier: whether what another training left in the folder is kept.
+    """
+
+    checkpoint: str = ""
+    iteration: int = 0
+    validate_first: bool = False
+    keep_earlier: bool = True
+
+
+def find_start(
+    ckpt_dir: str, resume: str = "auto", settings: Settings | None = None, allow_changed: Iterable[str] = ()
+) -> Start:
+    """Chooses the checkpoint to go on from, and compares the configuration that wrote it with the present one.
+
+    Nothing is written. Damaged checkpoints are reported and the one before is taken.
+
+    Args:
+        ckpt_dir: folder of the training's checkpoints.
+        resume: "auto": the newest one of ``ckpt_dir``; "never": start anew; or the path of a checkpoint. With "auto", a
+            finished training of another configuration is no one's to go on with, nor is any where the cases were put
+            into the config (MONAI Label, whose every training starts from the present weights).
+        settings: of the present training, :func:`training_settings`.
+        allow_changed: ids that may differ from the checkpoint's, and what is below them.
+
+    Raises:
+        ChangedConfigError: another value of an id that is not allowed to change; all are named.
+        DamagedFileError: no checkpoint can be read.
+        MissingFileError: ``resume`` names no file.
+    """
+    if isinstance(allow_changed, str):
+        allow_changed = [allow_changed]
+    if resume in ("never", ""):
+        return Start()
+    if resume == "auto":
+        if cases_are_given(settings):
+            return Start(keep_earlier=False)
+        path, content = _newest(ckpt_dir)
+        if path is None:
+            return Start()
+    else:
+        path, content = Path(resume), _read_named(resume)
+    trainer = content["trainer"]
+    finished = trainer["iteration"] >= trainer["max_epochs"] * trainer["epoch_length"]
+    changed = changes(content.get("settings"), settings, allow_changed)
+    if changed and finished and resume == "auto":
+        logger.warning(
+            "%s is of a finished training of another configuration (%s): starting anew. To go on from it, name it "
+            "with --resume and what may change with --allow_changed", path, _keys(changed)
+        )
+        return Start()
+    if changed:
+        raise ChangedConfigError(_refusal(path, changed))
+    logger.warning(
+        "%s: the training %s at iteration %d%s", path, "is finished" if finished else "goes on", trainer["iteration"],
+        ". To train anew: --resume never" if finished else "",
+    )
+    return Start(str(path), trainer["iteration"], bool(content.get("validate_first")))
+
+
+def _newest(folder: str) -> tuple[Path | None, dict]:
+    """The newest checkpoint that can be read, and its content."""
+    problems = []
+    for path in checkpoints_in(folder):
+        try:
+            return path, read_saved(path)
+        except DamagedFileError as error:
+            logger.error("%s; trying the one before", error)
+            problems.append(str(error))
+    if problems:
+        raise DamagedFileError("no checkpoint can be read; start anew with --resume never:\n" + "\n".join(problems))
+    return None, {}
+
+
+def _read_named(path: str) -> dict:
+    try:
+        content = read_saved(path)
+        if "trainer" not in content:
+            raise DamagedFileError(f"{path} is no checkpoint_<iteration>.pt: it has no state of a training in it")
+        return content
+    except (DamagedFileError, MissingFileError) as error:
+        others = [str(p) for p in checkpoints_in(Path(path).parent) if p != Path(path)]
+        there_is = f"; there is {', '.join(others)}" if others else ""
+        raise type(error)(f"{error}{there_is}") from error
+
+
+def _keys(changed: dict[str, str], shown: int = 20) -> str:
+    names = list(changed)
+    return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
+
+
+def _refusal(path: Path, changed: dict[str, str], shown: int = 20) -> str:
+    lines = [f"- {key}: {difference}" for key, difference in changed.items()]
+    more = [f"- and {len(lines) - shown} more"] if len(lines) > shown else []
+    allowed = str(list(changed)[:shown]).replace(" ", "")
+    return "\n".join([
+        f"{path} is of a training with another configuration; what it was and what it is now:",
+        *lines[:shown],
+        *more,
+        f'To go on nevertheless: --allow_changed "{allowed}"; to start anew: --resume never (the earlier files are '
+        "kept); to leave them alone: another --ckpt_dir",
+    ])

@@ -1,0 +1,85 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+"""SIGTERM and Ctrl-C: save, then end with the status that tells of them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from types import FrameType
+
+from ignite.engine import Engine, Events
+from monai.engines import Evaluator
+
+from .checkpoint import TrainingCheckpoint
+from .events import RunEvents
+
+logger = logging.getLogger(__name__)
+
+
+class StopOnSignal:
+    """Ends a training at SIGTERM and SIGINT: the running iteration is finished and saved, the status is 143 or 130.
+
+    Attached to the validator as well, a validation is not waited for but made up for after the resume. A second Ctrl-C
+    ends the process at once. Where training runs in another thread than the main one, or a signal is ignored
+    (``nohup``, ``&`` in a script), signals are left as they are.
+
+    Args:
+        checkpoint: that saves.
+    """
+
+    def __init__(self, checkpoint: TrainingCheckpoint) -> None:
+        self.checkpoint = checkpoint
+        self.received: signal.Signals | None = None
+        self.waiting = False
+        self.previous: dict[signal.Signals, object] = {}
+
+    def attach(self, engine: Engine) -> None:
+        if isinstance(engine, Evaluator):
+            engine.add_event_handler(Events.ITERATION_STARTED, self._stop_if_asked, validate_first=True)
+        else:
+            engine.add_event_handler(Events.STARTED, self._listen)
+            engine.add_event_handler(Events.GET_BATCH_STARTED, self._wait, True)
+            engine.add_event_handler(Events.GET_BATCH_COMPLETED, self._wait, False)
+            engine.add_event_handler(RunEvents.ENDED, self._end)
+
+    def _listen(self, engine: Engine) -> None:
+        if not engine.has_event_handler(self._stop_if_asked):
+            # added here to come after the validation and the checkpoint of the same iteration
+            engine.add_event_handler(Events.ITERATION_COMPLETED, self._stop_if_asked)
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for number in (signal.SIGTERM, signal.SIGINT):
+            previous = signal.getsignal(number)
+            if previous not in (signal.SIG_IGN, None):
+                self.previous[number] = previous
+                signal.signal(number, self._receive)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        if self.received is None:
+            self.received = signal.Signals(number)
+            # not through a buffer that the signal may have interrupted
+            os.write(2, f"\n{self.received.name}: ending after this iteration; its checkpoint is saved\n".encode())
+        elif number == signal.SIGINT:
+            raise KeyboardInterrupt  # asked twice
+
+    def _stop_if_asked(self, *, validate_first: bool = False) -> None:
+        if self.received is not None:
+            self.checkpoint.save_once(validate_first=validate_first)
+            logger.warning("%s: saved in %s, training ends", self.received.name, self.checkpoint.save_dir)
+            raise SystemExit(128 + self.received)
+
+    def _wait(self, engine: Engine, waiting: bool) -> None:
+        self.waiting = waiting
+
+    def _end(self) -> None:
+        for number, handler in self.previous.items():
+            signal.signal(number, handler)
+        self.previous.clear()
+        # a signal to the whole group of processes may have ended the loader's workers before the next batch was there
+        if self.waiting and isinstance(sys.exc_info()[1], Exception):
+            self._stop_if_asked()
+        self.received = None

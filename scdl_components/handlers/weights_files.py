@@ -1,0 +1,80 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+"""The network's weights that a training hands out: the best and the last ones."""
+
+from __future__ import annotations
+
+import logging
+import math
+from pathlib import Path
+from typing import Any
+
+from ignite.engine import Engine, Events
+from monai.engines import Evaluator
+from torch import nn
+
+from .atomic import save_atomically
+
+logger = logging.getLogger(__name__)
+
+
+class FinalWeights:
+    """Saves the network's weights when a training has come to its end; whole, or not at all.
+
+    Args:
+        path: where to.
+        network: whose state dict is saved.
+    """
+
+    def __init__(self, path: str, network: nn.Module) -> None:
+        self.path = path
+        self.network = network
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.COMPLETED, self)
+
+    def __call__(self) -> None:
+        save_atomically(self.network.state_dict(), self.path)
+
+
+class BestWeights:
+    """Saves the network's weights whenever a validation's key metric is better than all before; whole, or not at all.
+
+    Its state belongs into the training's checkpoint: a resumed training then overwrites the best weights by better ones
+    alone.
+
+    Args:
+        path: where to.
+        network: whose state dict is saved.
+    """
+
+    def __init__(self, path: str, network: nn.Module) -> None:
+        self.path = path
+        self.network = network
+        self.best: dict[str, Any] = {"best_metric": -math.inf, "best_metric_epoch": -1}
+        self.evaluator: Evaluator | None = None
+
+    def attach(self, engine: Evaluator) -> None:
+        self.evaluator = engine
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+
+    def __call__(self, engine: Evaluator) -> None:
+        metric = float(engine.state.metrics[engine.state.key_metric_name])
+        # without any reference voxel the mean is NaN, which must not stand as the best for good
+        if metric > self.best["best_metric"] or self.best["best_metric_epoch"] == -1:
+            best = metric if math.isfinite(metric) else -math.inf
+            self.best = {"best_metric": best, "best_metric_epoch": engine.state.epoch}
+            save_atomically(self.network.state_dict(), self.path)
+            logger.info("best %s so far, %.4f: %s", engine.state.key_metric_name, metric, self.path)
+
+    def state_dict(self) -> dict[str, Any]:
+        return dict(self.best)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if not Path(self.path).is_file():
+            return  # resumed in another folder: the record would keep the next weights from being saved there
+        self.best = dict(state)
+        if self.evaluator is not None and self.best["best_metric_epoch"] != -1:
+            # MONAI's own record of it, which its logs show
+            self.evaluator.state.best_metric = self.best["best_metric"]
+            self.evaluator.state.best_metric_epoch = self.best["best_metric_epoch"]

@@ -1,0 +1,99 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import time
+
+import numpy as np
+import pytest
+from monai.data import Dataset
+from monai.transforms import Compose, Lambdad
+
+from scdl_components.data.faults import MAX_RESTARTS
+from scdl_components.data.two_stream import TwoStreamLoader
+from scdl_components.errors import InputError
+
+
+def load(path: str) -> np.ndarray:
+    """Size of a file as an image; one that is called deadly kills the process that loads it."""
+    if "deadly" in path:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return np.full((1, 2), os.path.getsize(path), dtype=np.float32)
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Two labelled and four unlabelled files of these names, and a loader of them, one and two a batch."""
+
+    def loader(labeled=("l0", "l1"), unlabeled=("u0", "u1", "u2", "u3"), num_workers=0):
+        for name in (*labeled, *unlabeled):
+            (tmp_path / name).touch()
+        items = [{"image": str(tmp_path / n), "label": str(tmp_path / n)} for n in labeled]
+        both = Compose([Lambdad(("image", "label"), load, allow_missing_keys=True)])
+        others = Dataset([{"image": str(tmp_path / n)} for n in unlabeled], both)
+        return TwoStreamLoader(Dataset(items, both), others, 1, 2, num_workers=num_workers)
+
+    return loader
+
+
+def sizes(loader, count: int) -> list[int]:
+    """Unlabelled samples of the first batches."""
+    return [len(batch.get("unlabeled", {"image": ()})["image"]) for batch in itertools.islice(loader, count)]
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_an_unlabelled_file_that_vanished_is_named_counted_and_left_out(make, tmp_path, caplog, num_workers):
+    loader = make(num_workers=num_workers)
+    (tmp_path / "u1").unlink()
+    assert sorted(sizes(loader, 4)) == [1, 1, 2, 2]  # once in each pass
+    assert loader.fault_log.skipped == {str(tmp_path / "u1"): 2}
+    assert f"skipped {tmp_path}/u1, FileNotFoundError" in caplog.text and "2 skipped samples of 1 files" in caplog.text
+
+
+def test_a_labelled_one_is_an_error(make, tmp_path):
+    loader = make()
+    (tmp_path / "l1").unlink()
+    with pytest.raises(InputError, match=r"labeled case .*/l1, .*/l1 cannot be loaded in iteration [12]: FileNotFound"):
+        sizes(loader, 2)
+
+
+def test_all_unlabelled_ones_gone_is_an_error_and_not_supervised_training(make, tmp_path):
+    loader = make()
+    assert sizes(loader, 1) == [2]
+    for number in range(4):
+        (tmp_path / f"u{number}").unlink()
+    with pytest.raises(InputError, match="4 unlabeled samples in a row"):
+        sizes(loader, 3)
+
+
+def test_a_file_that_kills_the_worker_is_left_out_and_all_others_come(make, tmp_path, caplog):
+    begun = time.monotonic()
+    loader = make(unlabeled=("u0", "deadly", "u2", "u3"), num_workers=2)
+    assert sorted(sizes(loader, 4)) == [1, 1, 2, 2]
+    assert set(loader.fault_log.skipped) == {str(tmp_path / "deadly")}  # more often than twice: workers look ahead
+    assert "that was loading it died" in caplog.text
+    assert time.monotonic() - begun < 60
+
+
+def test_a_labelled_file_that_kills_the_worker_is_an_error(make):
+    with pytest.raises(InputError, match="labeled case .*deadly.* the worker process [0-9]+ that was loading it died"):
+        sizes(make(labeled=("l0", "deadly"), num_workers=1), 2)
+
+
+def test_workers_that_die_for_no_case_are_started_anew_but_not_for_ever(make, caplog):
+    log = make().fault_log
+    for restarts in range(1, MAX_RESTARTS + 1):
+        log.add_idle([123], restarts, RuntimeError())
+    assert "[123] died between two cases" in caplog.text
+    with pytest.raises(InputError, match="--num_workers 0"):
+        log.add_idle([123], MAX_RESTARTS + 1, RuntimeError())
+
+
+def test_files_of_an_iteration(make, tmp_path):
+    loader = make()
+    a_pass = [path for iteration in (0, 1) for path in loader.files(iteration)]
+    labeled = [f"{tmp_path}/{name}, {tmp_path}/{name}" for name in ("l0", "l1")]
+    assert sorted(a_pass) == sorted(labeled + [f"{tmp_path}/u{i}" for i in range(4)])

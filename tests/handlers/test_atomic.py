@@ -1,0 +1,66 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import pytest
+import torch
+
+from scdl_components.handlers.atomic import (
+    DamagedFileError,
+    StorageError,
+    check_writable,
+    read_saved,
+    save_atomically,
+    storage_errors,
+)
+
+
+def test_what_is_saved_can_be_read(tmp_path):
+    path = tmp_path / "new" / "a.pt"
+    save_atomically({"a": torch.arange(3)}, path)
+    assert torch.equal(read_saved(path)["a"], torch.arange(3))
+    assert [p.name for p in path.parent.iterdir()] == ["a.pt"]
+
+
+def test_a_full_disk_leaves_the_earlier_file(tmp_path):
+    path = tmp_path / "a.pt"
+    save_atomically({"a": 1}, path)
+    (tmp_path / "a.pt.part").symlink_to("/dev/full")
+    with pytest.raises(StorageError, match="a.pt .*No space left on device.*--ckpt_dir"):
+        save_atomically({"a": torch.zeros(10**6)}, path)
+    assert read_saved(path) == {"a": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["a.pt"]
+
+
+def test_a_folder_that_is_none(tmp_path):
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "deeper"):
+        with pytest.raises(StorageError, match=f"cannot write to {folder} .*--ckpt_dir"):
+            check_writable([tmp_path, folder])
+    with pytest.raises(StorageError, match="cannot write .*file"):
+        save_atomically({}, tmp_path / "file" / "a.pt")
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_that_can_be_made_is_not_made(tmp_path):
+    check_writable([tmp_path / "a" / "b"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_told_whoever_meets_it():
+    with pytest.raises(StorageError, match="No space left.*last checkpoint"):
+        with storage_errors(), open("/dev/full", "w") as file:
+            file.write("x" * 10**6)
+    with pytest.raises(FileNotFoundError), storage_errors():
+        open("/nowhere")
+
+
+@pytest.mark.parametrize("damage", ["cut", "bit", "text"])
+def test_damage_is_found(tmp_path, damage):
+    path = tmp_path / "a.pt"
+    save_atomically({"a": torch.zeros(1000)}, path)
+    content = bytearray(path.read_bytes())
+    content[2000] ^= 1  # in the tensor, where torch.load would not see it
+    path.write_bytes({"cut": content[:2000], "bit": content, "text": b"text"}[damage])
+    with pytest.raises(DamagedFileError, match="a.pt is damaged"):
+        read_saved(path)

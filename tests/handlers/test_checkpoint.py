@@ -1,0 +1,115 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from ignite.engine import Engine, Events
+from torch.optim.lr_scheduler import PolynomialLR
+
+from scdl_components.handlers import TrainingCheckpoint
+from scdl_components.handlers.atomic import StorageError, read_saved
+from scdl_components.handlers.checkpoint import checkpoints_in
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+class Tiny:
+    """A model of one weight, trained by SGD with momentum; ``rates`` are those of each iteration."""
+
+    def __init__(self, folder: Path, total: int = 6, rate: float = 0.1, settings: dict | None = None, **kwargs) -> None:
+        torch.manual_seed(0)
+        self.model, self.rates = torch.nn.Linear(1, 1), []
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=rate, momentum=0.9)
+        self.scheduler = PolynomialLR(self.optimizer, total_iters=total, power=0.9)
+        self.engine, self.total = Engine(self.step), total
+        self.engine.add_event_handler(Events.ITERATION_COMPLETED, lambda: self.scheduler.step())
+        items = {"model": self.model, "optimizer": self.optimizer, "scheduler": self.scheduler}
+        self.checkpoint = TrainingCheckpoint(str(folder), items, interval=2, settings=settings, **kwargs)
+        self.checkpoint.attach(self.engine)
+
+    def step(self, engine: Engine, batch: int) -> None:
+        self.rates.append(self.optimizer.param_groups[0]["lr"])
+        self.optimizer.zero_grad()
+        self.model(torch.ones(1)).sum().square().backward()
+        self.optimizer.step()
+
+    def run(self) -> Tiny:
+        self.engine.run([0, 1], max_epochs=self.total // 2)
+        return self
+
+
+def test_the_newest_are_kept_and_a_resumed_run_removes_the_older_ones_too(tmp_path):
+    Tiny(tmp_path, n_saved=2).run()
+    assert names(tmp_path) == ["checkpoint_4.pt", "checkpoint_6.pt"]
+    resumed = Tiny(tmp_path, total=8, resume=str(tmp_path / "checkpoint_6.pt"), n_saved=1).run()
+    assert resumed.engine.state.iteration == 8 and names(tmp_path) == ["checkpoint_8.pt"]
+
+
+def test_the_only_one_is_there_until_the_next_one_is_written(tmp_path):
+    tiny = Tiny(tmp_path, n_saved=1)
+    (tmp_path / "checkpoint_2.pt").touch()
+    tiny.engine.add_event_handler(Events.STARTED, lambda: (tmp_path / "checkpoint_4.pt.part").symlink_to("/dev/full"))
+    with pytest.raises(StorageError, match="checkpoint_4.pt.*No space left"):
+        tiny.run()
+    assert read_saved(tmp_path / "checkpoint_2.pt")["trainer"]["iteration"] == 2
+
+
+def test_a_prolonged_training_follows_the_schedule_of_its_new_length(tmp_path):
+    """Values of the config hold from the resume on; without a change the resumed rates are the same to the bit."""
+    whole, longer = Tiny(tmp_path / "a").run(), Tiny(tmp_path / "b", total=10, rate=0.2).run()
+    path = str(tmp_path / "a" / "checkpoint_4.pt")
+    assert Tiny(tmp_path / "c", resume=path).run().rates == whole.rates[4:]
+    settings = {"settings": {"rate": 0.2}}
+    changed = Tiny(tmp_path / "a2", settings={"rate": 0.1}).run()
+    assert changed.rates == whole.rates
+    path = str(tmp_path / "a2" / "checkpoint_4.pt")
+    assert Tiny(tmp_path / "d", total=10, rate=0.2, resume=path, **settings).run().rates == longer.rates[4:]
+
+
+def test_momentum_is_kept_where_the_rate_changes(tmp_path):
+    Tiny(tmp_path / "a", settings={"rate": 0.1}).run()
+    path = tmp_path / "a" / "checkpoint_4.pt"
+    resumed = Tiny(tmp_path / "b", rate=0.2, settings={"rate": 0.2}, resume=str(path))
+    seen = []
+    resumed.engine.add_event_handler(Events.EPOCH_STARTED(once=3), lambda: seen.append(resumed.optimizer.state_dict()))
+    resumed.run()
+    saved = read_saved(path)["optimizer"]["state"]
+    assert seen and saved[0]["momentum_buffer"].abs().sum() > 0
+
+
+def test_what_another_training_left_is_kept_aside(tmp_path):
+    Tiny(tmp_path, n_saved=3).run()
+    (tmp_path / "model.pt").write_text("its weights")
+    Tiny(tmp_path, total=2).run()
+    assert names(tmp_path) == ["checkpoint_2.pt", "earlier_1"]
+    assert names(tmp_path / "earlier_1") == [f"checkpoint_{i}.pt" for i in (2, 4, 6)] + ["model.pt"]
+    # going back: what came after is no part of this run
+    again = Tiny(tmp_path / "earlier_1", n_saved=3, resume=str(tmp_path / "earlier_1" / "checkpoint_2.pt"))
+    again.engine.add_event_handler(Events.ITERATION_COMPLETED(once=3), again.engine.terminate)
+    again.run()
+    assert names(tmp_path / "earlier_1" / "earlier_1") == ["checkpoint_4.pt", "checkpoint_6.pt"]
+    assert (tmp_path / "earlier_1" / "model.pt").is_file()
+
+
+def test_without_keeping_weights_stay_and_checkpoints_go(tmp_path):
+    Tiny(tmp_path, n_saved=3).run()
+    (tmp_path / "model.pt").touch()
+    Tiny(tmp_path, total=2, keep_earlier=False).run()
+    assert names(tmp_path) == ["checkpoint_2.pt", "model.pt"]
+
+
+def test_files_of_a_killed_process_are_cleared(tmp_path):
+    (tmp_path / "checkpoint_99.pt.part").touch()
+    Tiny(tmp_path).run()
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_checkpoints_are_told_by_their_name(tmp_path):
+    for name in ("checkpoint_10.pt", "checkpoint_9.pt", "checkpoint_old.pt", "checkpoint_3.pt.part", "model.pt"):
+        (tmp_path / name).touch()
+    assert [path.name for path in checkpoints_in(tmp_path)] == ["checkpoint_10.pt", "checkpoint_9.pt"]

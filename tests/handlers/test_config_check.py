@@ -1,0 +1,84 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from monai.bundle import ConfigWorkflow
+
+from scdl_components.handlers.config_check import cases_are_given, changes, covered, leaves, training_settings
+
+
+def test_leaves_are_by_id():
+    config = {"a": {"b": 1, "c": []}, "d": [8, 8], "e": [{"f": 2}, "g"], "h": {}}
+    assert leaves(config) == {"a#b": 1, "a#c": [], "d": [8, 8], "e#0#f": 2, "e#1": "g", "h": {}}
+
+
+def test_an_id_covers_what_is_below_it_alone():
+    assert covered("a#b#c", ["a#b"]) and covered("a", ["a"])
+    assert not covered("ab", ["a"]) and not covered("a", ["a#b"])
+
+
+def test_changes_are_named_with_both_values():
+    before = {"rate": 0.1, "gone": 1, "same": 2, "sub#x": 1}
+    now = {"rate": 0.2, "same": 2, "new": 3, "sub#x": 2}
+    assert changes(before, now) == {
+        "rate": "0.1 -> 0.2",
+        "gone": "1 -> not there",
+        "sub#x": "1 -> 2",
+        "new": "not there -> 3",
+    }
+    assert set(changes(before, now, ["rate", "sub"])) == {"gone", "new"}
+    assert changes(None, now) == changes(before, None) == {}
+
+
+def test_changed_cases_are_told_by_what_came_and_went():
+    before = [f"img{i}" for i in range(6)]
+    assert changes({"c": before}, {"c": before[1:] + ["x"]})["c"] == "6 -> 6 entries; gone: ['img0']; new: ['x']"
+    assert changes({"c": before}, {"c": before[::-1]})["c"] == "another order"
+
+
+TEXT = """
+imports: [$import json]
+rate: 0.1
+device: cpu
+deep: {_target_: SimpleInferer}
+train: {dataset: {data: "$[{'image': 'FOLDER/a.nii', 'label': 'FOLDER/b.nii'}]"}}
+settings:
+  _target_: scdl_components.handlers.training_settings
+  cases: {labeled: '@train#dataset#data'}
+  free: [device, run, imports, settings]
+run: ["$json.dump(@settings, open('FOLDER/out.json', 'w'))"]
+"""
+
+
+def run(folder: Path, **overrides: object) -> dict:
+    """What the running config hands over as its settings."""
+    (folder / "train.yaml").write_text(TEXT.replace("FOLDER", str(folder)))
+    workflow = ConfigWorkflow(str(folder / "train.yaml"), meta_file=[], logging_file=False, **overrides)
+    workflow.initialize()
+    workflow.run()
+    return json.loads((folder / "out.json").read_text())
+
+
+def test_settings_are_the_config_as_given_and_the_cases(tmp_path):
+    (tmp_path / "a.nii").write_bytes(b"12345")
+    settings = run(tmp_path, rate=0.2)
+    assert not cases_are_given(settings)
+    assert settings.pop("train#dataset#data").startswith("$")
+    assert settings == {
+        "rate": 0.2,
+        "deep#_target_": "SimpleInferer",
+        "cases#labeled": ["a.nii (5 bytes) b.nii (missing)"],
+    }
+
+
+def test_cases_that_are_put_into_the_config_are_told(tmp_path):
+    """As MONAI Label does it."""
+    settings = run(tmp_path, **{"train#dataset#data": [{"image": str(tmp_path / "a.nii")}]})
+    assert cases_are_given(settings) and settings["cases#labeled"] == ["a.nii (missing)"]
+
+
+def test_outside_of_the_runner_there_are_none():
+    assert training_settings({"labeled": []}) is None

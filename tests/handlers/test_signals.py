@@ -1,0 +1,81 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+from ignite.engine import Engine
+
+from scdl_components.handlers import RunEvents, StopOnSignal, TrainingCheckpoint
+
+
+def stopped(folder: Path, at: int, number: int, error: Exception | None = None) -> None:
+    """A run of six iterations that sends itself a signal in one; with ``error``, its data end with that after it."""
+
+    def step(engine: Engine, batch: int) -> None:
+        if engine.state.iteration == at:
+            os.kill(os.getpid(), number)
+
+    def data():
+        for i in range(6):
+            if error is not None and i == at:
+                raise error
+            yield i
+            if error is not None and i + 1 == at:
+                os.kill(os.getpid(), number)
+
+    engine = Engine(step if error is None else lambda engine, batch: None)
+    engine.register_events(*RunEvents)
+    checkpoint = TrainingCheckpoint(str(folder), {"model": torch.nn.Linear(1, 1)}, interval=100)
+    for handler in (checkpoint, StopOnSignal(checkpoint)):
+        handler.attach(engine)
+    try:
+        engine.run(data(), max_epochs=1, epoch_length=6)
+    finally:
+        engine.fire_event(RunEvents.ENDED)
+
+
+def saved(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("number, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_the_iteration_is_finished_and_saved_and_the_status_tells(tmp_path, number, status):
+    before = signal.getsignal(number)
+    signal.signal(number, signal.default_int_handler)  # a shell may have had it ignored
+    try:
+        with pytest.raises(SystemExit) as end:
+            stopped(tmp_path, 3, number)
+        assert signal.getsignal(number) is signal.default_int_handler
+    finally:
+        signal.signal(number, before)
+    assert end.value.code == status and saved(tmp_path) == ["checkpoint_3.pt"]
+
+
+def test_data_that_end_with_the_signal_do_not_keep_it_from_saving(tmp_path):
+    """A signal to the whole group ends the loader's workers, too."""
+    with pytest.raises(SystemExit) as end:
+        stopped(tmp_path, 3, signal.SIGTERM, RuntimeError("worker died"))
+    assert end.value.code == 143 and saved(tmp_path) == ["checkpoint_3.pt"]
+
+
+def test_an_ignored_signal_stays_ignored(tmp_path):
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        stopped(tmp_path, 3, signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert saved(tmp_path) == ["checkpoint_6.pt"]
+
+
+def test_another_thread_leaves_signals_alone(tmp_path):
+    before = signal.getsignal(signal.SIGTERM)
+    thread = threading.Thread(target=stopped, args=(tmp_path, 0, signal.SIGTERM))
+    thread.start()
+    thread.join()
+    assert saved(tmp_path) == ["checkpoint_6.pt"] and signal.getsignal(signal.SIGTERM) is before

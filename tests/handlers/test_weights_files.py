@@ -1,0 +1,66 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from monai.engines import SupervisedEvaluator
+
+from scdl_components.handlers import BestWeights
+from scdl_components.handlers.atomic import read_saved
+
+
+class Given:
+    """A metric whose value is given."""
+
+    def __init__(self) -> None:
+        self.value = math.nan
+
+    def attach(self, engine, name):
+        engine.add_event_handler("EPOCH_COMPLETED", lambda: engine.state.metrics.update({name: self.value}))
+
+
+@pytest.fixture
+def validation(tmp_path):
+    """Called with a metric's value, validates; returns the value that the saved weights stand for."""
+    network, metric = torch.nn.Linear(1, 1), Given()
+
+    def make():
+        best = BestWeights(str(tmp_path / "model.pt"), network)
+        batch = [{"image": torch.zeros(1, 1), "label": torch.zeros(1, 1)}]
+        evaluator = SupervisedEvaluator("cpu", batch, network, key_val_metric={"dice": metric}, val_handlers=[best])
+        epochs = iter(range(1, 100))
+
+        def validate(value: float) -> float:
+            metric.value = value
+            torch.nn.init.constant_(network.bias, value)
+            evaluator.run(next(epochs))
+            return float(read_saved(tmp_path / "model.pt")["bias"])
+
+        return best, evaluator, validate
+
+    return make
+
+
+def test_weights_are_those_of_the_best_metric(validation):
+    _, _, validate = validation()
+    assert [validate(value) for value in (0.5, 0.25, 0.75, 0.75)] == [0.5, 0.5, 0.75, 0.75]
+
+
+def test_a_resumed_training_does_not_overwrite_better_weights(validation):
+    best, evaluator, validate = validation()
+    validate(0.5)
+    state, first = best.state_dict(), evaluator.state
+    best, evaluator, validate = validation()
+    best.load_state_dict(state)
+    assert (evaluator.state.best_metric, evaluator.state.best_metric_epoch) == (0.5, first.best_metric_epoch)
+    assert [validate(0.25), validate(0.75)] == [0.5, 0.75]
+
+
+def test_a_metric_that_is_no_number_is_worse_than_any(validation):
+    best, _, validate = validation()
+    assert math.isnan(validate(math.nan))
+    assert validate(0.0) == 0.0
+    assert validate(math.nan) == 0.0
