@@ -101,7 +101,7 @@ def zoo(output: str = "dist/zoo", root: str | Path = ROOT) -> None:
     version = read_version(root)
     zips = {name: root / "dist" / f"{name}_v{version}.zip" for name in BUNDLES}
     if missing := [str(path) for path in zips.values() if not path.is_file()]:
-        raise InputError(f"{', '.join(missing)} not found: run make package first")
+        raise InputError(f"{', '.join(missing)} not found: run python scripts/package.py build first")
     test = (root / "scripts" / "zoo_unit_test.py").read_text(encoding="utf-8")
     (output / "ci" / "unit_tests").mkdir(parents=True, exist_ok=True)
     for name, path in zips.items():
@@ -127,6 +127,7 @@ def unpack(path: Path, folder: Path) -> None:
         raise InputError(f"'{path}' is not what make package builds ({error}): build it again") from error
 
 
+@fire.decorators.SetParseFn(str)
 def new_version(version: str, changes: str, root: str | Path = ROOT) -> None:
     """Sets the version where it stands, and makes metadata and changelog of both bundles follow.
 

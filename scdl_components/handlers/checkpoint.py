@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 import re
+import shutil
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -35,8 +36,8 @@ class TrainingCheckpoint:
         interval: iterations between two checkpoints.
         n_saved: how many of the newest are kept.
         resume: path of a checkpoint to go on from; empty to start anew.
-        keep_earlier: whether what another training left in ``save_dict`` is moved to ``earlier_<n>`` there; else its
-            checkpoints are removed and its weights stay until they are overwritten.
+        keep_earlier: whether what another training left in ``save_dir`` is kept in ``earlier_<n>`` there; else its
+            checkpoints are removed. Its weights stay in their place, too, until a validation overwrites them.
         settings: saved with it (:func:`training_settings`), for a resumed training to be compared with.
         logs: flushed before each checkpoint, which then has no gap before it in them.
 
@@ -123,6 +124,12 @@ class TrainingCheckpoint:
             for name, state in given.items():
                 apply_settings(objects[name], state, engine.state.iteration)
 
+    def _weights_of_another(self) -> list[Path]:
+        """Weights of an earlier training that are not kept yet."""
+        kept = list(self.save_dir.glob("earlier_*/*.pt"))
+        found = [self.save_dir / name for name in WEIGHTS]
+        return [path for path in found if path.is_file() and not any(path.samefile(other) for other in kept)]
+
     def _put_aside(self, done: int | None) -> None:
         """What this training does not build on, for a later start not to take it for its own.
 
@@ -134,14 +141,23 @@ class TrainingCheckpoint:
             for path in files:
                 path.unlink(missing_ok=True)
             return
-        if done is None:
-            files += [self.save_dir / name for name in WEIGHTS if (self.save_dir / name).is_file()]
-        if files:
+        weights = [] if done is not None else self._weights_of_another()
+        if files or weights:
             folder = next(f for n in range(1, 10**6) if not (f := self.save_dir / f"earlier_{n}").exists())
             folder.mkdir()
             for path in files:
                 path.rename(folder / path.name)
+            for path in weights:
+                link_or_copy(path, folder / path.name)
             logger.warning("what an earlier training left in %s is in %s now", self.save_dir, folder)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """A second name for a file, which keeps its content when the first one is given another; a copy where none can be."""
+    try:
+        target.hardlink_to(source)
+    except OSError:  # a file system without hard links
+        shutil.copy2(source, target)
 
 
 def is_schedule(item: object) -> bool:

@@ -64,7 +64,7 @@ def load_weights(path: str, network: torch.nn.Module) -> None:
     state = read_state(
         path,
         if_missing="train first (python -m monai.bundle run training --config_file <bundle>/configs/train.yaml), "
-        "name a file with --weights, or in training start without, --load_pretrain false",
+        "name a file with --weights, or in training start without, --load_pretrain False",
         if_unsafe="train again, or name another file with --weights",
     )
     expected, found = shapes(network.state_dict()), shapes(state)

@@ -16,7 +16,7 @@ MADE_BY_RUNS = {"models", "eval", "data"}
 OUTPUT = "network_data_format#outputs#pred#"
 # all in which a config may differ, and does; keys of nested objects joined by #
 DATASET_FACTS = {
-    "train.yaml": {"case_list", "labeled_percent", "layouts", "other_modalities", "where_to_get", "phantom_hint"},
+    "train.yaml": {"case_list", "labeled_percent", "layouts", "other_modalities", "where_to_get"},
     "metadata.json": {
         *("name", "task", "data_source", "label_classes", "pred_classes", "references"),
         *(f"{OUTPUT}num_channels", f"{OUTPUT}channel_def"),

@@ -24,4 +24,4 @@ def test_says_what_to_do_without_weights(trained, phantoms, tmp_path):
     scale = options(dataset_dir=phantoms, case_list="case_list.json", max_iterations=1)
     words = ("--ckpt_dir", tmp_path, "--output_dir", tmp_path, "--weights", tmp_path / "model.pt")
     output = run_monai(*TRAINING, *words, *scale, cwd=trained, check=False)
-    assert "Traceback" not in output and str(tmp_path / "model.pt") in output and "--load_pretrain false" in output
+    assert "Traceback" not in output and str(tmp_path / "model.pt") in output and "--load_pretrain False" in output

@@ -91,8 +91,7 @@ def test_comparison(checkout, tmp_path):
     """Of two evaluations of the same test list, the second with fewer overlapping windows."""
     evaluate = next(c for c in bash_commands() if "evaluate.yaml" in c)
     for name, overlap in (("a", 0.5), ("b", 0.25)):
-        places = {"output_dir": tmp_path / name, "report_dir": tmp_path / name / "report", "overlap": overlap}
-        run_at_scale(evaluate, checkout, **places)
+        run_at_scale(evaluate, checkout, output_dir=tmp_path / name, overlap=overlap)
     command = re.search(r"`(python -m scdl_components.report.compare .*?)`", README.replace("\n", " ")).group(1)
     subprocess.run([sys.executable, *shlex.split(command)[1:]], cwd=tmp_path, check=True)
     assert any((tmp_path / "comparison").iterdir())

@@ -10,7 +10,7 @@ from ignite.engine import Engine, Events
 from torch.optim.lr_scheduler import PolynomialLR
 
 from scdl_components.handlers import TrainingCheckpoint
-from scdl_components.handlers.atomic import StorageError, read_saved
+from scdl_components.handlers.atomic import StorageError, read_saved, save_atomically
 from scdl_components.handlers.checkpoint import checkpoints_in
 
 
@@ -86,7 +86,8 @@ def test_what_another_training_left_is_kept_aside(tmp_path):
     Tiny(tmp_path, n_saved=3).run()
     (tmp_path / "model.pt").write_text("its weights")
     Tiny(tmp_path, total=2).run()
-    assert names(tmp_path) == ["checkpoint_2.pt", "earlier_1"]
+    # the weights stay, too, until there are others: a next start may want them
+    assert names(tmp_path) == ["checkpoint_2.pt", "earlier_1", "model.pt"]
     assert names(tmp_path / "earlier_1") == [f"checkpoint_{i}.pt" for i in (2, 4, 6)] + ["model.pt"]
     # going back: what came after is no part of this run
     again = Tiny(tmp_path / "earlier_1", n_saved=3, resume=str(tmp_path / "earlier_1" / "checkpoint_2.pt"))
@@ -94,6 +95,19 @@ def test_what_another_training_left_is_kept_aside(tmp_path):
     again.run()
     assert names(tmp_path / "earlier_1" / "earlier_1") == ["checkpoint_4.pt", "checkpoint_6.pt"]
     assert (tmp_path / "earlier_1" / "model.pt").is_file()
+
+
+def test_weights_are_kept_once_and_as_they_were(tmp_path):
+    (tmp_path / "model.pt").write_text("its weights")
+    for _ in range(2):  # killed before its first checkpoint, and started again
+        killed = Tiny(tmp_path)
+        killed.engine.add_event_handler(Events.ITERATION_COMPLETED(once=1), killed.engine.terminate)
+        killed.run()
+        for path in tmp_path.glob("checkpoint_*.pt"):
+            path.unlink()
+    assert [path.name for path in tmp_path.glob("earlier_*")] == ["earlier_1"]
+    save_atomically({"weights": 2}, tmp_path / "model.pt")
+    assert (tmp_path / "earlier_1" / "model.pt").read_text() == "its weights"
 
 
 def test_without_keeping_weights_stay_and_checkpoints_go(tmp_path):

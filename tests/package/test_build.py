@@ -101,11 +101,11 @@ def assert_content(folder: Path, repository: Path) -> None:
 
 
 def test_version_follows(repository):
-    package(repository, "new_version", "0.2.0", 'AMOS, "MR" left out')
+    package(repository, "new_version", "0.2.0", 'AMOS, MR left out')
     for name in BUNDLES:
         metadata = json.loads((repository / "bundles" / name / "configs" / "metadata.json").read_text())
         assert metadata["version"] == "0.2.0"
-        assert metadata["changelog"] == {"0.2.0": 'AMOS, "MR" left out', "0.1.0": "first version"}
+        assert metadata["changelog"] == {"0.2.0": "AMOS, MR left out", "0.1.0": "first version"}
     git(repository, "commit", "--quiet", "--all", "--message", "0.2.0")
     output = package(repository, "build", "--output", "dist")
     assert "scdl_amos_v0.2.0.zip" in output and "scdl_components-0.2.0" in output and "warning" not in output
@@ -161,4 +161,4 @@ def test_small_weights_travel_inside(repository, tmp_path):
 
 
 def test_zoo_needs_the_zips(repository):
-    assert "run make package first" in package(repository, "zoo", check=False)
+    assert "package.py build first" in package(repository, "zoo", check=False)
