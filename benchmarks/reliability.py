@@ -10,7 +10,9 @@ they record. A promise whose test fails, or did not run, is shown so.
 
 from __future__ import annotations
 
+import base64
 import platform
+import re
 import subprocess
 import sys
 import tempfile
@@ -119,7 +121,16 @@ def read_report(path: Path) -> Result:
         result.failed += bad
         result.skipped += skipped
         result.passed += not bad and not skipped
-    result.figures = {item.get("name"): item.get("value") for item in root.iter("property")}
+    drawn = 0
+    for item in root.iter("property"):
+        name, value = item.get("name"), item.get("value")
+        if name.startswith("hypothesis-statistics"):  # text, in base64
+            counts = re.findall(r"(\d+) passing examples", base64.b64decode(value).decode())
+            drawn += sum(map(int, counts))
+        else:
+            result.figures[name] = value
+    if drawn:
+        result.figures["inputs drawn"] = str(drawn)
     return result
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -148,8 +147,3 @@ def test_labels_come_back_to_where_they_belong(case):
     clear = np.abs(depth) > np.linalg.norm(pixdim)  # interpolation decides nearer to the surface
     assert (depth[clear] > 0).any()
     np.testing.assert_array_equal(found[0].numpy()[clear], depth[clear] > 0)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _figures(record_testsuite_property):
-    record_testsuite_property("inputs drawn", 5 * EXAMPLES)

@@ -43,11 +43,6 @@ def bounded(max_examples: int) -> settings:
     )
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _figures(record_testsuite_property):
-    record_testsuite_property("inputs drawn", 300 + 150 + 400 + 60)
-
-
 def bomb(path: Path) -> None:
     """A file of 100 bytes that announces 60 terabytes."""
     header = nib.Nifti1Header()
