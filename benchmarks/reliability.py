@@ -125,7 +125,7 @@ def read_report(path: Path) -> Result:
     for item in root.iter("property"):
         name, value = item.get("name"), item.get("value")
         if name.startswith("hypothesis-statistics"):  # text, in base64
-            counts = re.findall(r"(\d+) passing examples", base64.b64decode(value).decode())
+            counts = re.findall(r"(\d+) passing", base64.b64decode(value).decode())
             drawn += sum(map(int, counts))
         else:
             result.figures[name] = value
