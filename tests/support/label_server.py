@@ -6,20 +6,21 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
 import uuid
+import zipfile
 from pathlib import Path
 
 import yaml
 
-from support.runner import BUNDLES, TINY, copy_bundle
+from support.runner import TINY
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS, REQUEST_SECONDS, TRAIN_SECONDS = 180, 300, 300
@@ -43,9 +44,12 @@ def copy_app(python: Path, folder: Path) -> Path:
 
 
 def install_bundle(app: Path, name: str = "scdl_synapse", **overrides: object) -> Path:
-    """The bundle as its zip holds it, in the app's model folder, with keys of its configs set to the tiny scale."""
-    bundle = copy_bundle(app / "model", name)
-    shutil.copytree(ROOT / "scdl_components", bundle / "scdl_components", ignore=shutil.ignore_patterns("__pycache__"))
+    """The bundle out of its zip, in the app's model folder, with keys of its configs set to the tiny scale."""
+    dist = app.parent / "dist"
+    subprocess.run([sys.executable, ROOT / "scripts" / "package.py", "build", "--output", dist], check=True)
+    with zipfile.ZipFile(next(dist.glob(f"{name}_v*.zip"))) as archive:
+        archive.extractall(app / "model")
+    bundle = app / "model" / name
     for config in ("train.yaml", "inference.yaml"):
         path = bundle / "configs" / config
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
