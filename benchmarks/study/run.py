@@ -100,6 +100,9 @@ def run_one(folder: Path, data: Path, method: str, seed: int, num_labeled: int, 
     evaluation |= {key: value for key, value in GRID[method].items() if key.startswith("network_def")}
     measured(command(["inference", "evaluate", "phantom"], evaluation), folder / "evaluate.log")
     done = {"method": method, "seed": seed, "num_labeled": num_labeled, "cases": cases, "training": training_cost}
+    # the defaults that the overrides stand on are those of a commit
+    describe = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
+    done["commit"] = subprocess.run(describe, stdout=subprocess.PIPE, text=True, check=False).stdout.strip()
     done["overrides"] = {key: str(value) for key, value in training.items()}
     temporary = folder / "done.part"
     temporary.write_text(json.dumps(done, indent=2))
