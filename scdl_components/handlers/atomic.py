@@ -29,8 +29,19 @@ class DamagedFileError(UserError, ValueError):
     """A file that is not what was once saved."""
 
 
-def save_atomically(content: object, path: str | Path) -> None:
+GO_ON = (
+    "Make room or give a folder that can be written to (--ckpt_dir), then run the same command again: it goes on from "
+    "the last checkpoint"
+)
+
+
+def save_atomically(content: object, path: str | Path, way_out: str = GO_ON) -> None:
     """Saves as ``torch.save``: to a temporary file beside ``path``, flushed to the disk, then renamed.
+
+    Args:
+        content: what is saved.
+        path: where to; its folder is made.
+        way_out: what the user can do where that cannot be.
 
     Raises:
         StorageError: when the disk is full, the folder read-only, ...; a file that was at ``path`` is intact.
@@ -49,10 +60,7 @@ def save_atomically(content: object, path: str | Path) -> None:
     except (OSError, RuntimeError) as error:
         _remove(part)
         reason = next((e for e in (error, error.__cause__, error.__context__) if isinstance(e, OSError)), error)
-        raise StorageError(
-            f"cannot write {path} ({reason}); what was saved before is intact. Make room or give a folder that can be "
-            "written to (--ckpt_dir), then run the same command again: it goes on from the last checkpoint"
-        ) from error
+        raise StorageError(f"cannot write {path} ({reason}); what was saved before is intact. {way_out}") from error
 
 
 def check_writable(folders: Iterable[str | Path]) -> None:

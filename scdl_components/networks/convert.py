@@ -9,8 +9,6 @@ python -m scdl_components.networks.convert --student_a best_A.pth --student_b be
 from __future__ import annotations
 
 import json
-import os
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,6 +16,7 @@ import fire
 import torch
 
 from ..errors import InputError, MissingFileError, show_user_errors
+from ..handlers.atomic import save_atomically
 from ..handlers.weights import WeightsError, differences, read_state, shapes
 from .vnet import VNet
 
@@ -44,7 +43,8 @@ def convert(student_a: str, student_b: str, output: str, metadata: str | None = 
 
     Raises:
         WeightsError: when a file is missing, damaged, unsafe, or no V-Net with the bundle's classes.
-        InputError: when both files hold the same weights, or the output is a folder or cannot be written.
+        InputError: when both files hold the same weights, or the output is a folder.
+        StorageError: when the output cannot be written; what was there is intact.
         MissingFileError: when there is no metadata.
     """
     student_a, student_b, target = str(student_a), str(student_b), Path(str(output))
@@ -67,7 +67,7 @@ def convert(student_a: str, student_b: str, output: str, metadata: str | None = 
     if all(torch.equal(a[name], b[name]) for name in a):
         raise InputError(f"{student_a} and {student_b} hold the same weights; {WAY_OUT}")
     state = {f"students.{index}.{name}": value for index, s in enumerate((a, b)) for name, value in s.items()}
-    write_state(target, state)
+    save_atomically(state, target, "Make room, or name another --output")
     return f"{target}: two students, num_filters {len(a[FIRST])}, {len(names)} classes"
 
 
@@ -110,26 +110,6 @@ def read_student(path: str) -> dict[str, torch.Tensor]:
         )
     # in the network's order and types: a checkpoint may be of half precision
     return {name: found[name].to(value.dtype) for name, value in expected.items()}
-
-
-def write_state(target: Path, state: Mapping[str, torch.Tensor]) -> None:
-    """Saves a state dict complete or not at all; folders are made.
-
-    Raises:
-        InputError: when it cannot be written there.
-    """
-    unfinished = target.with_name(f".{target.name}.unfinished-{uuid.uuid4().hex[:12]}")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(dict(state), unfinished)
-        os.replace(unfinished, target)
-    # torch turns an error of the disk into a RuntimeError
-    except (OSError, RuntimeError) as error:
-        raise InputError(
-            f"cannot write {target} ({error}); what was there before is intact. Make room, or name another --output"
-        ) from error
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _listed(state: Mapping[str, torch.Tensor], shown: int = 3) -> str:

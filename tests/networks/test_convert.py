@@ -178,5 +178,5 @@ def test_a_write_that_fails_leaves_the_earlier_file_and_tells(pair):
     output.write_bytes(b"earlier weights")
     result = command(pair, *pair, preexec_fn=limit)
     assert result.returncode == 1 and "Traceback" not in result.stderr
-    assert result.stderr.strip().startswith(f"InputError: cannot write {output}"), result.stderr
+    assert result.stderr.strip().startswith(f"StorageError: cannot write {output}"), result.stderr
     assert output.read_bytes() == b"earlier weights" and os.listdir(output.parent) == [output.name]
