@@ -4,9 +4,18 @@
 
 from .case_list import load_cases
 from .check import InputCheck
+from .faults import FaultTolerantCacheDataset
 from .inputs import list_images
 from .phantom import write_phantoms
 from .two_stream import TwoStreamLoader
 from .unlabeled import unlabeled_stream
 
-__all__ = ["InputCheck", "TwoStreamLoader", "list_images", "load_cases", "unlabeled_stream", "write_phantoms"]
+__all__ = [
+    "FaultTolerantCacheDataset",
+    "InputCheck",
+    "TwoStreamLoader",
+    "list_images",
+    "load_cases",
+    "unlabeled_stream",
+    "write_phantoms",
+]

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
+from monai.data import CacheDataset
 from torch.utils.data import get_worker_info
 
 from ..errors import InputError, causes
@@ -34,6 +35,32 @@ def root_reason(error: BaseException) -> str:
     """The error that all began with; MONAI wraps it in one for each transform."""
     root = list(causes(error))[-1]
     return f"{type(root).__name__}: {root}"
+
+
+class FaultTolerantCacheDataset(CacheDataset):
+    """MONAI's CacheDataset, whose cache leaves out what cannot be loaded: who asks for such a case gets the error.
+
+    The other cases of hours of preprocessing are not lost to one file that vanished since it was checked.
+    """
+
+    filling = False
+
+    def _fill_cache(self, indices: Sequence[int] | None = None) -> list:
+        self.filling = True
+        try:
+            return super()._fill_cache(indices)
+        finally:
+            self.filling = False
+
+    def _load_cache_item(self, idx: int) -> object:
+        try:
+            return super()._load_cache_item(idx)
+        # whatever a reader or transform says of a file that went bad
+        except Exception as error:
+            if not self.filling:
+                raise
+            logger.warning("%s cannot be loaded now: %s", self.data[idx], root_reason(error))
+            return None  # CacheDataset then loads it when it is asked for
 
 
 class FaultLog:

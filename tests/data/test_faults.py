@@ -12,7 +12,7 @@ import pytest
 from monai.data import Dataset
 from monai.transforms import Compose, Lambdad
 
-from scdl_components.data.faults import MAX_RESTARTS
+from scdl_components.data.faults import MAX_RESTARTS, FaultTolerantCacheDataset
 from scdl_components.data.two_stream import TwoStreamLoader
 from scdl_components.errors import InputError
 
@@ -28,13 +28,15 @@ def load(path: str) -> np.ndarray:
 def make(tmp_path):
     """Two labelled and four unlabelled files of these names, and a loader of them, one and two a batch."""
 
-    def loader(labeled=("l0", "l1"), unlabeled=("u0", "u1", "u2", "u3"), num_workers=0):
+    def loader(labeled=("l0", "l1"), unlabeled=("u0", "u1", "u2", "u3"), num_workers=0, dataset=Dataset, gone=()):
         for name in (*labeled, *unlabeled):
             (tmp_path / name).touch()
+        for name in gone:
+            (tmp_path / name).unlink()
         items = [{"image": str(tmp_path / n), "label": str(tmp_path / n)} for n in labeled]
         both = Compose([Lambdad(("image", "label"), load, allow_missing_keys=True)])
-        others = Dataset([{"image": str(tmp_path / n)} for n in unlabeled], both)
-        return TwoStreamLoader(Dataset(items, both), others, 1, 2, num_workers=num_workers)
+        others = dataset([{"image": str(tmp_path / n)} for n in unlabeled], both)
+        return TwoStreamLoader(dataset(items, both), others, 1, 2, num_workers=num_workers)
 
     return loader
 
@@ -57,6 +59,22 @@ def test_a_labelled_one_is_an_error(make, tmp_path):
     loader = make()
     (tmp_path / "l1").unlink()
     with pytest.raises(InputError, match=r"labeled case .*/l1, .*/l1 cannot be loaded in iteration [12]: FileNotFound"):
+        sizes(loader, 2)
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_one_that_vanished_before_it_was_cached_is_left_out_too(make, tmp_path, caplog, num_workers):
+    loader = make(num_workers=num_workers, dataset=FaultTolerantCacheDataset, gone=["u2"])
+    assert f"{tmp_path}/u2'}} cannot be loaded now: FileNotFoundError" in caplog.text
+    for name in ("l0", "l1", "u0", "u1", "u3"):
+        (tmp_path / name).unlink()  # those are in the cache
+    assert sorted(sizes(loader, 4)) == [1, 1, 2, 2]
+    assert loader.fault_log.skipped == {str(tmp_path / "u2"): 2}
+
+
+def test_a_labelled_one_that_vanished_before_it_was_cached_is_an_error(make):
+    loader = make(dataset=FaultTolerantCacheDataset, gone=["l0"])
+    with pytest.raises(InputError, match=r"labeled case .*/l0, .*/l0 cannot be loaded in iteration [12]: FileNotFound"):
         sizes(loader, 2)
 
 
