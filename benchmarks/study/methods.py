@@ -32,9 +32,8 @@ MAIN = ("supervised", "cps", "cps_ga", "scdl_published", "scdl")
 # what the defaults are chosen from, on tuning seeds and validation cases of other phantoms (see run.py)
 PROTOTYPE = {"separation_weight": 1.0, "distance_weight": 0.1, "sac_weight": 0.3, "scdl_unlabeled_weight": 0.1}
 CANDIDATES: dict[str, dict[str, object]] = {
-    "prototype_published": {**PROTOTYPE, "assignment": PUBLISHED},
-    "prototype": PROTOTYPE,
-    "prototype_strong": {**PROTOTYPE, "scdl_weight": 1.0},
-    "prototype_unlabeled": {**PROTOTYPE, "scdl_unlabeled_weight": 1.0},
-    "prototype_agreement": {**PROTOTYPE, "agreement_weight": 0.003},
+    "fast": {**PROTOTYPE, "scdl_learning_rate": 1.0, "temperature": 0.07},
+    "fast_published": {**PROTOTYPE, "scdl_learning_rate": 1.0, "assignment": PUBLISHED},
+    "fast_strong": {**PROTOTYPE, "scdl_learning_rate": 0.3, "temperature": 0.07, "scdl_weight": 0.5},
+    "fast_unlabeled": {**PROTOTYPE, "scdl_learning_rate": 1.0, "temperature": 0.07, "scdl_unlabeled_weight": 1.0},
 }

@@ -42,6 +42,7 @@ SCALES: dict[str, dict[str, object]] = {
         "roi_size": [32, 32, 32],
         "num_filters": 8,
         "voxels_per_token": 4,
+        "embed_dim": 64,
         "max_iterations": 1500,
         "val_interval": 250,
     },
@@ -58,7 +59,7 @@ SCALES: dict[str, dict[str, object]] = {
     },
 }
 # these make the data or belong to training; inference has no use for them
-NOT_OF_INFERENCE = ("max_iterations", "val_interval", "voxels_per_token")
+NOT_OF_INFERENCE = ("max_iterations", "val_interval", "voxels_per_token", "embed_dim")
 
 
 def command(configs: Sequence[str], overrides: Mapping[str, object]) -> list[str]:
