@@ -31,9 +31,11 @@ MAIN = ("supervised", "cps", "cps_ga", "scdl_published", "scdl")
 
 # what the defaults are chosen from, on tuning seeds and validation cases of other phantoms (see run.py)
 PROTOTYPE = {"separation_weight": 1.0, "distance_weight": 0.1, "sac_weight": 0.3, "scdl_unlabeled_weight": 0.1}
+FINE = {"scdl_learning_rate": 1.0, "voxels_per_token": 2, "distance_weight": 1.0, "sac_weight": 1.0}
 CANDIDATES: dict[str, dict[str, object]] = {
     "fast": {**PROTOTYPE, "scdl_learning_rate": 1.0, "temperature": 0.07},
     "fast_published": {**PROTOTYPE, "scdl_learning_rate": 1.0, "assignment": PUBLISHED},
-    "fast_strong": {**PROTOTYPE, "scdl_learning_rate": 0.3, "temperature": 0.07, "scdl_weight": 0.5},
-    "fast_unlabeled": {**PROTOTYPE, "scdl_learning_rate": 1.0, "temperature": 0.07, "scdl_unlabeled_weight": 1.0},
+    # tokens half as wide; the agreement is a sum over tokens
+    "fine": {**PROTOTYPE, **FINE, "agreement_weight": 4e-6, "temperature": 0.07},
+    "fine_published": {**PROTOTYPE, **FINE, "assignment": PUBLISHED},
 }
