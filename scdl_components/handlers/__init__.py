@@ -7,6 +7,7 @@ from .checkpoint import TrainingCheckpoint
 from .config_check import training_settings
 from .events import RunEvents
 from .finite import NonFiniteCheck
+from .fold import FoldedBatchNorm
 from .overlay_board import OverlayBoard
 from .progress import TrainingProgressBar
 from .proxy_board import ProxyBoard
@@ -20,6 +21,7 @@ from .weights_files import BestWeights, FinalWeights
 __all__ = [
     "BestWeights",
     "FinalWeights",
+    "FoldedBatchNorm",
     "IterationSeed",
     "NonFiniteCheck",
     "OverlayBoard",

@@ -3,6 +3,7 @@
 """Networks."""
 
 from .dual_student import DualStudent
+from .fold import fold_batch_norm
 from .vnet import VNet
 
-__all__ = ["DualStudent", "VNet"]
+__all__ = ["DualStudent", "VNet", "fold_batch_norm"]
