@@ -3,6 +3,8 @@
 """Peak memory of the inference on a 512×512×150 volume, and how it grows with the number of classes.
 
     python -m benchmarks.inference_memory
+    python -m benchmarks.inference_memory --shape "[512,512,800]" --spacing "[0.8,0.8,1.0]" --num_classes "[14]" \
+        --num_filters 8 --compared_up_to 0 --report benchmarks/inference_memory_large.md
 
 Every figure is the largest resident size of one process of MONAI's runner (inference.yaml of scdl_amos, untrained
 weights: what is measured does not depend on them), Python and PyTorch included.
@@ -25,16 +27,15 @@ from scdl_components.data.phantom import AMOS_ORGANS, phantom_case
 from scdl_components.networks import DualStudent, VNet
 
 CONFIG = Path(__file__).parents[1] / "bundles" / "scdl_amos" / "configs" / "inference.yaml"
-SHAPE, SPACING = (512, 512, 150), (0.7, 0.7, 3.0)
 
 
-def volume(path: Path) -> None:
-    """A phantom's image, cut or padded to exactly 512×512×150."""
-    image = phantom_case(0, (2, 3), AMOS_ORGANS, SPACING)[0]
+def volume(path: Path, shape: Sequence[int], spacing: Sequence[float]) -> None:
+    """A phantom's image, cut or padded to exactly ``shape`` voxels of ``spacing`` mm."""
+    image = phantom_case(0, (2, 3), AMOS_ORGANS, tuple(spacing))[0]
     data = np.asarray(image.dataobj)
-    data = np.pad(data, [(0, max(0, n - have)) for n, have in zip(SHAPE, data.shape)], constant_values=-1024)
-    data = data[tuple(slice(0, n) for n in SHAPE)]
-    nibabel.save(nibabel.Nifti1Image(data.astype(np.int16), np.diag([*SPACING, 1.0])), path)
+    data = np.pad(data, [(0, max(0, n - have)) for n, have in zip(shape, data.shape)], constant_values=-1024)
+    data = data[tuple(slice(0, n) for n in shape)]
+    nibabel.save(nibabel.Nifti1Image(data.astype(np.int16), np.diag([*spacing, 1.0])), path)
 
 
 # what the bundle would do without scdl_components.transforms.InvertArgmaxd
@@ -80,6 +81,8 @@ def peak(folder: Path, num_classes: int, num_filters: int, inversion: object = N
 def main(
     num_classes: Sequence[int] = (2, 8, 16, 32, 64, 117),
     num_filters: int = 16,
+    shape: Sequence[int] = (512, 512, 150),
+    spacing: Sequence[float] = (0.7, 0.7, 3.0),
     compared_up_to: int = 16,
     report: str = "benchmarks/inference_memory.md",
 ) -> None:
@@ -88,14 +91,16 @@ def main(
     Args:
         num_classes: one process for each.
         num_filters: of the V-Nets.
+        shape: of the CT, voxels.
+        spacing: of the CT, mm.
         compared_up_to: number of classes up to which MONAI's inversion of all classes at once is measured as well.
         report: Markdown file.
     """
     lines = [
         "# Peak memory of inference",
         "",
-        f"`python -m benchmarks.inference_memory --num_filters {num_filters}`: one CT of {'×'.join(map(str, SHAPE))} voxels",
-        f"({' × '.join(map(str, SPACING))} mm), resampled to 1.5 × 1.5 × 2 mm, segmented on the CPU and put back into its grid.",
+        f"`python -m benchmarks.inference_memory`, V-Nets of {num_filters} filters: one CT of {'×'.join(map(str, shape))} voxels",
+        f"({' × '.join(map(str, spacing))} mm), resampled to 1.5 × 1.5 × 2 mm, segmented on the CPU and put back into its grid.",
         "",
         "The label map is made in the patient's grid class by class; the last column is MONAI's `Invertd` and argmax of all",
         "classes at once in its place.",
@@ -105,7 +110,7 @@ def main(
     ]
     first = None
     with tempfile.TemporaryDirectory() as folder:
-        volume(Path(folder, "ct.nii.gz"))
+        volume(Path(folder, "ct.nii.gz"), shape, spacing)
         for number in num_classes:
             cost = peak(Path(folder), number, num_filters)
             memory = cost["peak_memory_mb"] / 1024

@@ -51,10 +51,10 @@ def similarity_einsum(embeddings: Tensor, samples: Tensor) -> Tensor:
     return torch.einsum("blz,csz->bcls", embeddings, samples).mean(-1).transpose(1, 2)
 
 
-def published_encoder() -> nn.Module:
+def published_encoder(channels: int = CHANNELS) -> nn.Module:
     hidden = 2 * EMBED_DIM
     return nn.Sequential(
-        nn.Linear(CHANNELS, hidden),
+        nn.Linear(channels, hidden),
         nn.ReLU(),
         nn.Dropout(0.2),
         nn.Linear(hidden, hidden),

@@ -150,3 +150,21 @@ def test_empty_unlabeled_list_offers_supervised_training(tmp_path, phantoms):
         check=False,
     )
     assert "--unlabeled_batch_size 0" in output.rstrip().splitlines()[-1]
+
+
+def test_half_precision_where_asked_for(tmp_path, phantoms):
+    overrides = {"dataset_dir": str(phantoms), "case_list": str(phantoms / "case_list.json"), "device": "cpu"}
+    overrides |= {"amp": True, "amp_dtype": "$torch.bfloat16", "pixdim": [10, 10, 10], "roi_size": [16, 16, 16]}
+    overrides |= {"num_filters": 4, "embed_dim": 8, "num_workers": 0, "max_iterations": 2, "val_interval": 2}
+    folder = copy_bundle(tmp_path)
+    workflow = ConfigWorkflow(str(folder / TRAIN), logging_file=False, **overrides)
+    workflow.initialize()
+    seen = []
+    network = workflow.trainer.network
+    network.students[0].out_conv.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+    workflow.run()
+    workflow.finalize()
+    # of the two iterations; the validations after them run in float32, MONAI's evaluator knows half precision on CUDA alone
+    assert seen[:2] == [torch.bfloat16] * 2
+    assert all(value.isfinite().all() for value in network.state_dict().values())
+    assert {value.dtype for value in network.parameters()} == {torch.float32}
