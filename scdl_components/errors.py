@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from types import TracebackType
 
@@ -37,6 +38,9 @@ def show_user_errors() -> None:
     previous = sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+        if any(getattr(cause, "shown_elsewhere", False) for cause in causes(error)):
+            time.sleep(2)  # torchrun ends all when one has ended, and the one that shows it shall not be cut off
+            return
         user_error = next((cause for cause in causes(error) if isinstance(cause, UserError)), None)
         if user_error is None:
             previous(kind, error, traceback)

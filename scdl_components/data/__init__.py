@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cases: lists, checks, two-stream loading and the phantom."""
 
+from .cache import PersistentCacheDataset
 from .case_list import load_cases
 from .check import InputCheck
 from .faults import FaultTolerantCacheDataset
@@ -13,6 +14,7 @@ from .unlabeled import unlabeled_stream
 __all__ = [
     "FaultTolerantCacheDataset",
     "InputCheck",
+    "PersistentCacheDataset",
     "TwoStreamLoader",
     "list_images",
     "load_cases",

@@ -14,10 +14,10 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
-from monai.data import CacheDataset
 from torch.utils.data import get_worker_info
 
 from ..errors import InputError, causes
+from .cache import PersistentCacheDataset
 
 logger = logging.getLogger(__name__)
 MAX_RESTARTS = 3
@@ -37,8 +37,8 @@ def root_reason(error: BaseException) -> str:
     return f"{type(root).__name__}: {root}"
 
 
-class FaultTolerantCacheDataset(CacheDataset):
-    """MONAI's CacheDataset, whose cache leaves out what cannot be loaded: who asks for such a case gets the error.
+class FaultTolerantCacheDataset(PersistentCacheDataset):
+    """A cache that leaves out what cannot be loaded: who asks for such a case gets the error.
 
     The other cases of hours of preprocessing are not lost to one file that vanished since it was checked.
     """

@@ -4,8 +4,8 @@
 
 Which case a place of a batch takes, and the seed of its random transforms, are pure functions of the loader's seed
 and the iteration. Training can therefore start at any iteration and see what an undisturbed run would have seen,
-whatever the number of workers. What cannot be loaded is left out of its batch if it is unlabeled, and ends the training
-if it is labeled (:py:mod:`.faults`).
+whatever the number of workers, and several processes (ranks) can share out a batch without a word. What cannot be
+loaded is left out of its batch if it is unlabeled, and ends the training if it is labeled (:py:mod:`.faults`).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from monai.data import list_data_collate
 from monai.utils import convert_to_tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from ..distributed import share
 from ..errors import InputError
 from .faults import Fault, FaultLog, WorkerBoard, root_reason, start_worker
 
@@ -49,34 +50,41 @@ def draw(seed: int, stream: str, position: int, size: int) -> Draw:
 
 
 class TwoStreamSampler(Sampler[list[Draw]]):
-    """Endless batches of draws, from ``start`` on.
+    """Endless batches of draws, from ``start`` on: of several ranks, each one's share of them.
 
     Args:
         sizes: number of cases of each stream.
-        batch_sizes: samples of each stream in a batch.
+        batch_sizes: samples of each stream in a batch of all ranks together.
         seed: of the whole training.
+
+    Raises:
+        InputError: when a batch cannot be shared out evenly.
     """
 
     def __init__(self, sizes: dict[str, int], batch_sizes: dict[str, int], seed: int) -> None:
         self.sizes = sizes
         self.batch_sizes = batch_sizes
         self.seed = seed
+        self.shares = {stream: share(size, f"{stream}_batch_size") for stream, size in batch_sizes.items()}
         self.start = 0
         # draws that took a worker down: left out
         self.lost: set[Draw] = set()
 
     def batch(self, iteration: int) -> list[Draw]:
-        """The draws of one iteration, counted from 0."""
+        """The draws of one iteration, counted from 0, of all ranks."""
+        return self._draws(iteration, {stream: range(size) for stream, size in self.batch_sizes.items()})
+
+    def _draws(self, iteration: int, places: dict[str, range]) -> list[Draw]:
         return [
             draw(self.seed, stream, iteration * self.batch_sizes[stream] + i, self.sizes[stream])
             for stream in self.sizes
-            for i in range(self.batch_sizes[stream])
+            for i in places[stream]
         ]
 
     def __iter__(self) -> Iterator[list[Draw]]:
         iteration = self.start
         while True:
-            yield [item for item in self.batch(iteration) if item not in self.lost]
+            yield [item for item in self._draws(iteration, self.shares) if item not in self.lost]
             iteration += 1
 
 
@@ -136,15 +144,16 @@ class TwoStreamLoader(DataLoader):
     Args:
         labeled: MONAI dataset of dicts with "image" and "label"; its ``transform`` is a ``Compose``.
         unlabeled: MONAI dataset of dicts with "image".
-        labeled_batch_size: labeled samples a batch.
-        unlabeled_batch_size: unlabeled samples a batch.
+        labeled_batch_size: labeled samples a batch, of all ranks together.
+        unlabeled_batch_size: unlabeled samples a batch, of all ranks together.
         seed: decides order and random transforms.
         num_workers: processes that load; 0 loads in the training process.
         pin_memory: copy batches into page-locked memory, for faster transfers to a GPU.
 
     Raises:
-        InputError: when a stream that batches ask for has no case; while training, when a labeled case cannot be
-            loaded, when no unlabeled one can any more, or when workers die again and again.
+        InputError: when a stream that batches ask for has no case, or ranks cannot share a batch evenly; while
+            training, when a labeled case cannot be loaded, when no unlabeled one can any more, or when workers die
+            again and again.
     """
 
     def __init__(
@@ -188,7 +197,7 @@ class TwoStreamLoader(DataLoader):
         return self.epoch_length
 
     def files(self, iteration: int) -> list[str]:
-        """The files of an iteration's batch, counted from 0; one entry for each sample."""
+        """The files of an iteration's batch, counted from 0, those of all ranks; one entry for each sample."""
         return [self.dataset.files(item) for item in self.batch_sampler.batch(iteration)]
 
     def __iter__(self) -> Iterator[dict[str, dict]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from ignite.engine import Events
@@ -16,27 +17,73 @@ from monai.utils import CommonKeys as Keys
 from torch import nn
 
 from ..data.two_stream import prepare_two_stream_batch
+from ..distributed import lost_process_errors, rank_means
 from ..handlers.atomic import storage_errors
 from ..handlers.events import RunEvents
-from ..losses.dual_student import DualStudentLoss, StudentOutputs
+from ..losses.dual_student import DualStudentLoss, LossTerm, StudentOutputs
 
 
 @contextmanager
-def captured_output(network: nn.Module, name: str) -> Iterator[list[torch.Tensor]]:
-    """A list that receives the output of the module called ``name`` at each forward of the network.
+def captured_output(network: nn.Module, name: str | None) -> Iterator[list[torch.Tensor]]:
+    """A list that receives the output of the module called ``name`` at each forward of the network; none for None.
 
     Raises:
         ValueError: when the network has no such module.
     """
+    outputs: list[torch.Tensor] = []
+    if name is None:
+        yield outputs
+        return
     modules = dict(network.named_modules())
     if name not in modules:
         raise ValueError(f"feature_module {name!r} is not a module of {type(network).__name__}; it has {sorted(modules)[1:]}")
-    outputs: list[torch.Tensor] = []
     hook = modules[name].register_forward_hook(lambda module, inputs, output: outputs.append(output))
     try:
         yield outputs
     finally:
         hook.remove()
+
+
+class Objective(nn.Module):
+    """Students and objective as one module, from images to the loss: what torch's data parallelism can be put around.
+
+    Args:
+        network: the students.
+        loss_function: the objective.
+        feature_module: name of the module of a student whose output is its features; None for none.
+        after_students: called between students and objective.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        loss_function: nn.Module,
+        feature_module: str | None,
+        after_students: Callable[[], None],
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.loss_function = loss_function
+        self.feature_module = feature_module
+        self.after_students = after_students
+
+    def forward(
+        self, images: torch.Tensor, label: torch.Tensor, progress: float
+    ) -> tuple[torch.Tensor, dict[str, LossTerm]]:
+        """The scalar to minimise, and the terms by name.
+
+        Args:
+            images: labeled ones first, [B, channels, *spatial].
+            label: class indices of the labeled ones, [B_labeled, 1, *spatial].
+            progress: fraction of training done.
+        """
+        logits, features = [], []
+        for student in self.network.students:
+            with captured_output(student, self.feature_module) as outputs:
+                logits.append(student(images))
+            features += outputs[-1:]
+        self.after_students()
+        return self.loss_function(StudentOutputs(logits, features, label, progress))
 
 
 class DualStudentTrainer(SupervisedTrainer):
@@ -48,6 +95,9 @@ class DualStudentTrainer(SupervisedTrainer):
     "finite". Where that is False, loss or gradient held a NaN or an infinity: no step was made, and running statistics
     are those of before. However :meth:`run` ends, ``RunEvents.ENDED`` is fired.
 
+    Several processes (ranks) train together where ``parallel`` averages their gradients: the loss is then that of all
+    ranks' batches, and so are the scalars.
+
     Args:
         device: where to run.
         max_epochs: passes over the loader; with its length they give the number of iterations, which is what ramps see.
@@ -58,6 +108,7 @@ class DualStudentTrainer(SupervisedTrainer):
         feature_module: name of the module of a student whose output is its last decoder features, e.g. "block_nine"
             of the V-Net; None when no term needs features.
         prepare_batch: batch -> (images, labels of the first images).
+        parallel: put around :class:`Objective`, e.g. ``partial(torch.nn.parallel.DistributedDataParallel, ...)``.
         kwargs: further arguments of MONAI's SupervisedTrainer: train_handlers, amp, amp_kwargs, ...
     """
 
@@ -71,6 +122,7 @@ class DualStudentTrainer(SupervisedTrainer):
         loss_function: DualStudentLoss,
         feature_module: str | None = None,
         prepare_batch: Callable = prepare_two_stream_batch,
+        parallel: Callable[[nn.Module], nn.Module] | None = None,
         **kwargs,
     ) -> None:
         super().__init__(
@@ -85,7 +137,10 @@ class DualStudentTrainer(SupervisedTrainer):
             event_names=[RunEvents, *kwargs.pop("event_names", [])],
             **kwargs,
         )
-        self.feature_module = feature_module
+        objective = Objective(
+            network, self.loss_function, feature_module, partial(self.fire_event, IterationEvents.FORWARD_COMPLETED)
+        )
+        self.objective = objective if parallel is None else parallel(objective)
         # an epoch may be one iteration, and ignite reports each; progress is the handlers' to show
         self.logger.setLevel(logging.WARNING)
         self.add_event_handler(Events.EPOCH_STARTED, self._start_loader_here)
@@ -95,12 +150,14 @@ class DualStudentTrainer(SupervisedTrainer):
 
         Raises:
             StorageError: when a log or a checkpoint cannot be written.
+            LostProcessError: when another process of this training has ended.
         """
-        try:
-            with storage_errors():
-                super().run()
-        finally:
-            self.fire_event(RunEvents.ENDED)
+        with lost_process_errors():
+            try:
+                with storage_errors():
+                    super().run()
+            finally:
+                self.fire_event(RunEvents.ENDED)
 
     def _start_loader_here(self) -> None:
         # takes effect when the loader is (re)started: at the first epoch of this process, also after a resume
@@ -111,17 +168,6 @@ class DualStudentTrainer(SupervisedTrainer):
         """Fraction of the iterations that lie behind the current one."""
         return (self.state.iteration - 1) / (self.state.max_epochs * self.state.epoch_length)
 
-    def _forward(self, images: torch.Tensor) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-        """Logits and features of every student."""
-        if self.feature_module is None:
-            return [student(images) for student in self.network.students], []
-        logits, features = [], []
-        for student in self.network.students:
-            with captured_output(student, self.feature_module) as outputs:
-                logits.append(student(images))
-            features.append(outputs[-1])
-        return logits, features
-
     def _iteration(self, engine: DualStudentTrainer, batchdata: dict) -> dict:
         images, label = engine.prepare_batch(batchdata, engine.state.device, engine.non_blocking, **engine.to_kwargs)
         engine.network.train()
@@ -129,17 +175,17 @@ class DualStudentTrainer(SupervisedTrainer):
         engine.optimizer.zero_grad(set_to_none=True)
         statistics = [(b, b.clone()) for m in (engine.network, engine.loss_function) for b in m.buffers()]
         with torch.autocast(engine.state.device.type, enabled=engine.amp, **engine.amp_kwargs):
-            logits, features = engine._forward(images)
-            engine.fire_event(IterationEvents.FORWARD_COMPLETED)
-            loss, terms = engine.loss_function(StudentOutputs(logits, features, label, engine.progress))
-        engine.state.output = {Keys.IMAGE: images, Keys.LABEL: label, Keys.LOSS: loss.detach()}
+            loss, terms = engine.objective(images, label, engine.progress)
+        # of all ranks, so that all find the same of it finite
+        total, *values = rank_means([loss, *(term.value for term in terms.values())])
+        engine.state.output = {Keys.IMAGE: images, Keys.LABEL: label, Keys.LOSS: total}
         engine.fire_event(IterationEvents.LOSS_COMPLETED)
         scale = engine.scaler.scale if engine.scaler is not None else _identity
         scale(loss).backward()
         engine.fire_event(IterationEvents.BACKWARD_COMPLETED)
         gradients = [p.grad for group in engine.optimizer.param_groups for p in group["params"] if p.grad is not None]
         # one look at the device an iteration, in which the scaler's own is contained
-        finite_loss = loss.detach().isfinite()
+        finite_loss = total.isfinite()
         finite_loss, finite = torch.stack([finite_loss, finite_loss & all_finite(gradients)]).tolist()
         if engine.scaler is not None and finite_loss:
             engine.scaler.step(engine.optimizer)  # none where gradients overflow: it then lowers its scale
@@ -151,9 +197,9 @@ class DualStudentTrainer(SupervisedTrainer):
                 buffer.copy_(before)
         engine.state.output["finite"] = finite
         engine.state.output["scalars"] = {
-            "loss": loss.detach(),
+            "loss": total,
             "learning_rate": engine.optimizer.param_groups[0]["lr"],
-            **{name: term.value.detach() for name, term in terms.items()},
+            **dict(zip(terms, values, strict=True)),
             **{f"weight/{name}": term.weight for name, term in terms.items()},
         }
         engine.fire_event(IterationEvents.MODEL_COMPLETED)

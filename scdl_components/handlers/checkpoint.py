@@ -16,7 +16,8 @@ from ignite.engine import Engine, Events
 from ignite.handlers import Checkpoint
 from torch.utils.tensorboard import SummaryWriter
 
-from .atomic import PART, check_writable, read_saved, save_atomically
+from ..distributed import by_first_rank
+from .atomic import PART, check_writable, read_saved, save_by_first_rank
 from .config_check import Settings, changes
 
 logger = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ class TrainingCheckpoint:
         keep_earlier: whether what another training left in ``save_dir`` is kept in ``earlier_<n>`` there; else its
             checkpoints are removed. Its weights stay in their place, too, until a validation overwrites them.
         settings: saved with it (:func:`training_settings`), for a resumed training to be compared with.
-        logs: flushed before each checkpoint, which then has no gap before it in them.
+        logs: flushed before each checkpoint, which then has no gap before it in them; None is left out.
 
     Raises:
         MissingFileError, DamagedFileError: at the start of training, when ``resume`` is not a checkpoint.
@@ -55,7 +56,7 @@ class TrainingCheckpoint:
         resume: str = "",
         keep_earlier: bool = True,
         settings: Settings | None = None,
-        logs: Sequence[SummaryWriter] = (),
+        logs: Sequence[SummaryWriter | None] = (),
     ) -> None:
         if n_saved < 1:
             raise ValueError(f"n_saved is {n_saved}; at least one checkpoint is kept")
@@ -66,7 +67,7 @@ class TrainingCheckpoint:
         self.resume = resume
         self.keep_earlier = keep_earlier
         self.settings = settings
-        self.logs = list(logs)
+        self.logs = [log for log in logs if log is not None]
 
     def attach(self, engine: Engine) -> None:
         self.engine = engine
@@ -80,7 +81,7 @@ class TrainingCheckpoint:
         content = {name: item.state_dict() for name, item in self._objects().items()}
         content |= {"settings": self.settings, "validate_first": validate_first}
         path = self.save_dir / f"checkpoint_{engine.state.iteration}.pt"
-        save_atomically(content, path)
+        save_by_first_rank(content, path)
         self._saved_iteration = engine.state.iteration
         # only now: with one kept, removing it first would leave none while this is written
         for old in checkpoints_in(self.save_dir)[self.n_saved :]:
@@ -93,12 +94,9 @@ class TrainingCheckpoint:
 
     def _start(self, engine: Engine) -> None:
         check_writable([self.save_dir])
-        self.save_dir.mkdir(parents=True, exist_ok=True)
-        for part in self.save_dir.glob(f"*.pt{PART}"):  # of a process that was killed
-            part.unlink(missing_ok=True)
         at_home = bool(self.resume) and Path(self.resume).resolve().parent == self.save_dir.resolve()
         content = read_saved(self.resume) if self.resume else {}
-        self._put_aside(content["trainer"]["iteration"] if at_home else None)
+        self._make_room(content["trainer"]["iteration"] if at_home else None)
         if content:
             self._load(content)
         self._saved_iteration = engine.state.iteration if at_home else -1
@@ -129,6 +127,13 @@ class TrainingCheckpoint:
         kept = list(self.save_dir.glob("earlier_*/*.pt"))
         found = [self.save_dir / name for name in WEIGHTS]
         return [path for path in found if path.is_file() and not any(path.samefile(other) for other in kept)]
+
+    @by_first_rank
+    def _make_room(self, done: int | None) -> None:
+        self.save_dir.mkdir(parents=True, exist_ok=True)
+        for part in self.save_dir.glob(f"*.pt{PART}"):  # of a process that was killed
+            part.unlink(missing_ok=True)
+        self._put_aside(done)
 
     def _put_aside(self, done: int | None) -> None:
         """What this training does not build on, for a later start not to take it for its own.

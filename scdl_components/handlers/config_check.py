@@ -55,6 +55,7 @@ def leaves(value: object, prefix: str = "") -> Settings:
 
 def covered(key: str, ids: Iterable[str]) -> bool:
     """Whether an id is one of ``ids`` or below one."""
+    ids = [id_.replace("::", "#") for id_ in ids]  # as MONAI rewrites a # within a config's values
     return any(key == id_ or key.startswith(f"{id_}#") for id_ in ids)
 
 

@@ -13,6 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch.utils.tensorboard import SummaryWriter
 
+from ..distributed import alone
 from ..losses.scdl import SCDLTerm
 from ..proxies.bank import ProxyBank
 from ..report.pictures import class_colors
@@ -57,7 +58,8 @@ class ProxyBoard:
         embeddings = bank.encode_target(tokens)
         if not embeddings.isfinite().all():  # of a batch whose step is skipped: nothing to be shown
             return
-        assigned = bank.assignment(bank.similarity(embeddings)[1], None)
+        with alone():  # of several ranks, only one draws
+            assigned = bank.assignment(bank.similarity(embeddings)[1], None)
         curves = {
             "spread": bank.sigma.mean(1),
             "tokens_by_label": weights.sum((0, 1)),

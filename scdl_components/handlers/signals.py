@@ -14,6 +14,7 @@ from types import FrameType
 from ignite.engine import Engine, Events
 from monai.engines import Evaluator
 
+from ..distributed import highest, world_size
 from .checkpoint import TrainingCheckpoint
 from .events import RunEvents
 
@@ -24,8 +25,9 @@ class StopOnSignal:
     """Ends a training at SIGTERM and SIGINT: the running iteration is finished and saved, the status is 143 or 130.
 
     Attached to the validator as well, a validation is not waited for but made up for after the resume. A second Ctrl-C
-    ends the process at once. Where training runs in another thread than the main one, or a signal is ignored
-    (``nohup``, ``&`` in a script), signals are left as they are.
+    ends the process at once. Of several ranks, one that is told tells the others at the iteration's end; all end after
+    the same one, and what they validate together is not cut short. Where training runs in another thread than the main
+    one, or a signal is ignored (``nohup``, ``&`` in a script), signals are left as they are.
 
     Args:
         checkpoint: that saves.
@@ -39,7 +41,9 @@ class StopOnSignal:
 
     def attach(self, engine: Engine) -> None:
         if isinstance(engine, Evaluator):
-            engine.add_event_handler(Events.ITERATION_STARTED, self._stop_if_asked, validate_first=True)
+            # ranks have different numbers of cases: they meet at the start of it
+            moment = Events.ITERATION_STARTED if world_size() == 1 else Events.EPOCH_STARTED
+            engine.add_event_handler(moment, self._stop_if_asked, validate_first=True)
         else:
             engine.add_event_handler(Events.STARTED, self._listen)
             engine.add_event_handler(Events.GET_BATCH_STARTED, self._wait, True)
@@ -67,10 +71,11 @@ class StopOnSignal:
             raise KeyboardInterrupt  # asked twice
 
     def _stop_if_asked(self, *, validate_first: bool = False) -> None:
-        if self.received is not None:
+        number = highest(self.received or 0)
+        if number:
             self.checkpoint.save_once(validate_first=validate_first)
-            logger.warning("%s: saved in %s, training ends", self.received.name, self.checkpoint.save_dir)
-            raise SystemExit(128 + self.received)
+            logger.warning("%s: saved in %s, training ends", signal.Signals(number).name, self.checkpoint.save_dir)
+            raise SystemExit(128 + number)
 
     def _wait(self, engine: Engine, waiting: bool) -> None:
         self.waiting = waiting
@@ -79,7 +84,8 @@ class StopOnSignal:
         for number, handler in self.previous.items():
             signal.signal(number, handler)
         self.previous.clear()
-        # a signal to the whole group of processes may have ended the loader's workers before the next batch was there
-        if self.waiting and isinstance(sys.exc_info()[1], Exception):
+        # a signal to the whole group of processes may have ended the loader's workers before the next batch was there;
+        # of several ranks, others may be further, and the last checkpoint is gone on from
+        if self.waiting and world_size() == 1 and isinstance(sys.exc_info()[1], Exception):
             self._stop_if_asked()
         self.received = None

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ..distributed import count_per_rank
 from ..proxies.assignments import Assigned, full_precision
 from ..proxies.bank import ProxyBank, ProxyOutput
 from ..proxies.tokens import token_mask, tokenize
@@ -25,7 +26,7 @@ class CDBATerms(NamedTuple):
 
 def token_mean(values: Tensor, mask: Tensor) -> Tensor:
     """Mean of ``values`` [B, L] over the tokens of ``mask`` [B, L]; 0, with a graph, where there are none."""
-    return values.masked_fill(~mask, 0).sum() / mask.sum().clamp_min(1)
+    return values.masked_fill(~mask, 0).sum() / count_per_rank(mask.sum())
 
 
 def separation(similarity: Tensor, weights: Tensor) -> Tensor:
@@ -62,7 +63,7 @@ def agreement(assigned: Assigned, mask: Tensor | None = None) -> Tensor:
     divergence = ((assigned.q - assigned.r) * (assigned.log_q - assigned.log_r)).sum(-1)
     if mask is not None:
         divergence = divergence.masked_fill(~mask, 0)
-    return divergence.sum() / divergence.shape[0]
+    return divergence.sum() / count_per_rank(divergence.new_full((), divergence.shape[0]))
 
 
 def cdba_terms(output: ProxyOutput, weights: Tensor | None = None) -> CDBATerms:

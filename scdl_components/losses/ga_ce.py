@@ -9,9 +9,13 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from ..distributed import largest_of_all, rank_sum, world_size
+
 
 def class_weights(target: torch.Tensor, num_classes: int, gamma: float) -> torch.Tensor:
     """1 / (n_c^(1 - gamma) * K^gamma) of each class, n_c of the K given voxels; 0 where a class has none.
+
+    Of several ranks, n_c and K are means over them: the mean of the ranks' weighted sums is then that of all voxels.
 
     Args:
         target: class indices, [K].
@@ -19,8 +23,8 @@ def class_weights(target: torch.Tensor, num_classes: int, gamma: float) -> torch
     Returns:
         [num_classes], float64 for exactness: the counts reach millions.
     """
-    counts = torch.bincount(target, minlength=num_classes).double()
-    weights = 1 / (counts ** (1 - gamma) * target.numel() ** gamma)
+    counts = rank_sum(torch.bincount(target, minlength=num_classes).double()) / world_size()
+    weights = 1 / (counts ** (1 - gamma) * counts.sum() ** gamma)
     return torch.where(counts > 0, weights, torch.zeros_like(weights))
 
 
@@ -30,7 +34,7 @@ class GACELoss(nn.Module):
     Source: GALoss (ECCV 2024); design.md section 3; numbers in ``reference/ga_losses.npz``.
 
     Args:
-        top_k: percent of the voxels that are kept, those of largest cross entropy; 100 keeps all.
+        top_k: percent of the voxels that are kept, those of largest cross entropy (of all ranks); 100 keeps all.
         gamma: 0 weighs every class alike, 1 every voxel alike.
 
     Raises:
@@ -62,7 +66,7 @@ class GACELoss(nn.Module):
         """
         if self.top_k == 100:
             return class_weights(target, num_classes, self.gamma).to(entropy.dtype)[target]
-        kept = torch.topk(entropy, int(entropy.numel() * self.top_k / 100), sorted=False).indices
+        kept = largest_of_all(entropy, self.top_k)
         target = target[kept]
         weights = class_weights(target, num_classes, self.gamma).to(entropy.dtype)[target]
         return torch.zeros_like(entropy).index_copy_(0, kept, weights)

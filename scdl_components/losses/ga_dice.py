@@ -7,12 +7,14 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from ..distributed import rank_sum
+
 
 class GADiceLoss(nn.Module):
     """GA-Dice: soft Dice with squared denominators, averaged over classes, background included.
 
     Present class: 1 − (2Σpt + s) / (Σp² + Σt² + s). Absent class: Σ stopgrad(p / Σ(1−t)) p. Sums run over the whole
-    batch. Source: GALoss (ECCV 2024); design.md section 3; numbers in ``reference/ga_losses.npz``.
+    batch, all ranks' parts of it. Source: GALoss (ECCV 2024); design.md section 3; numbers in ``reference/ga_losses.npz``.
 
     Args:
         smooth: s, keeps the ratio finite.
@@ -28,8 +30,9 @@ class GADiceLoss(nn.Module):
         target = target.long()
         size = torch.bincount(target.flatten(), minlength=input.shape[1]).to(prob.dtype)
         overlap, squares = _ClassSums.apply(prob, target)
+        overlap, squares, size = rank_sum(torch.stack([overlap, squares, size]))
         dice = 1 - (2 * overlap + self.smooth) / (squares + size + self.smooth)
-        outside = (target.numel() - size).clamp(min=1)
+        outside = (size.sum() - size).clamp(min=1)
         # stopgrad(p) p has half of p²'s gradient and all of its value
         half = 0.5 * squares
         absent = (half + half.detach()) / outside

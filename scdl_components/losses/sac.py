@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..distributed import rank_sum
 from ..proxies.assignments import full_precision
 from ..proxies.bank import ProxyBank
 from ..proxies.tokens import tokenize
@@ -33,7 +34,7 @@ def class_tokens(tokens: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def class_anchors(embeddings: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean direction of every class over the volumes that hold it.
+    """Mean direction of every class over the volumes that hold it, those of all ranks.
 
     Args:
         embeddings: of the class tokens, [B, C, Z].
@@ -43,8 +44,8 @@ def class_anchors(embeddings: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         anchors [C, Z], zeros for classes in no volume, and [C] bool, True for classes in any.
     """
     directions = F.normalize(embeddings, dim=-1) * present[..., None]
-    count = present.sum(0)
-    return directions.sum(0) / count[:, None].clamp_min(1), count > 0
+    count = rank_sum(present.sum(0))
+    return rank_sum(directions.sum(0)) / count[:, None].clamp_min(1), count > 0
 
 
 def anchor_loss(anchors: Tensor, present: Tensor, means: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from copy import deepcopy
 import torch
 from torch import nn
 
+from ..distributed import world_size
 from ..proxies.bank import ProxyBank
 from ..proxies.tokens import pool_labels, pool_tokens, token_grid
 from .cdba import cdba_terms
@@ -51,6 +52,7 @@ class SCDLTerm(nn.Module):
         unlabeled_ramp: Callable[[float], float] = constant,
     ) -> None:
         super().__init__()
+        bank.embedding_sigma.requires_grad_(False)  # no loss draws embedding samples, and DDP waits for every gradient
         self.banks = nn.ModuleList([bank] + [deepcopy(bank) for _ in range(num_students - 1)])
         self.voxels_per_token = voxels_per_token
         self.weights = {
@@ -87,7 +89,8 @@ class SCDLTerm(nn.Module):
             for name, value in cdba_terms(bank(labeled), label_weights)._asdict().items():
                 add(f"scdl/{name}", value, self.weights[name])
             add("scdl/sac", sac_loss(bank, labeled, label_weights), self.weights["sac"])
-            if len(unlabeled) and self.unlabeled_weight:
+            # of several ranks, one without unlabeled samples takes part in the sums over tokens all the same
+            if (len(unlabeled) or world_size() > 1) and self.unlabeled_weight:
                 for name, value in cdba_terms(bank(unlabeled))._asdict().items():
                     add(f"scdl/unlabeled_{name}", value, factor * self.weights[name])
         return terms

@@ -15,6 +15,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..distributed import rank_logsumexp
+
 
 class Assigned(NamedTuple):
     """Both directions, read per token: rows of ``exp(log_q)`` and ``exp(log_r)`` sum to 1 over the classes.
@@ -53,7 +55,7 @@ def full_precision(values: Tensor) -> Tensor:
 def log_partition(logits: Tensor, mask: Tensor | None = None) -> Tensor:
     """Per class, the logarithm of what its unit of mass is divided by: logsumexp over all tokens of the batch.
 
-    The one place where tokens meet across volumes (and where ranks would).
+    The one place where tokens meet across volumes and ranks.
 
     Args:
         logits: [B, L, C].
@@ -65,7 +67,7 @@ def log_partition(logits: Tensor, mask: Tensor | None = None) -> Tensor:
     if mask is not None:
         # finite, so that a batch without any valid token gives a uniform r̄ instead of NaN
         logits = logits.masked_fill(~mask[..., None], torch.finfo(logits.dtype).min / 2)
-    return logits.flatten(0, 1).logsumexp(0)
+    return rank_logsumexp(logits.flatten(0, 1).logsumexp(0))
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,8 @@ def assert_content(folder: Path, repository: Path) -> None:
             content = {path.removeprefix(f"{name}/") for path in archive.namelist()}
             assert all(path.startswith(f"{name}/") for path in archive.namelist())
         assert sources <= content
-        configs = {f"configs/{file}" for file in ("train.yaml", "inference.yaml", "evaluate.yaml", "phantom.yaml")}
+        names = ("train", "inference", "evaluate", "phantom", "multi_gpu_train")
+        configs = {f"configs/{file}.yaml" for file in names}
         assert configs | {"configs/metadata.json", "LICENSE", "docs/README.md", "docs/data_license.txt"} <= content
         assert not {path for path in content if path.startswith(("models/", "eval/", "data/")) or path.endswith(".pyc")}
     with zipfile.ZipFile(folder / "scdl_components-0.1.0-py3-none-any.whl") as wheel:

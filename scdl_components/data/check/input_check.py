@@ -8,12 +8,14 @@ import os
 import warnings
 from collections.abc import Mapping, Sequence
 from multiprocessing.pool import ThreadPool
+from typing import Literal
 
 from tqdm import tqdm
 
 from scdl_components.data.case_list import LISTS
 from scdl_components.data.check_rules import CaseFacts, Context, Limits, Problem, find_problems
-from scdl_components.data.facts import read_facts
+from scdl_components.data.facts_cache import facts_reader
+from scdl_components.distributed import by_first_rank
 from scdl_components.errors import InputError
 
 
@@ -32,6 +34,8 @@ class InputCheck:
         limits: what is still believed; default ``Limits()``.
         num_workers: files read at a time; default one for each CPU core, at most 8.
         progress: whether to show a progress bar.
+        cache_dir: folder in which is kept what was found in a file, so that the next check only compares its bytes with
+            those that were read then; default none.
     """
 
     def __init__(
@@ -46,6 +50,7 @@ class InputCheck:
         limits: Limits | None = None,
         num_workers: int | None = None,
         progress: bool = True,
+        cache_dir: str | os.PathLike | Literal[False] | None = None,
     ) -> None:
         unknown = [name for name in allow_overlap if name not in LISTS]
         if unknown:
@@ -54,7 +59,9 @@ class InputCheck:
         self.context = Context(tuple(organs), tuple(allow_overlap), limits or Limits(), other_modalities or {})
         self.num_workers = num_workers or min(os.cpu_count() or 1, 8)
         self.progress = progress
+        self.cache_dir = cache_dir
 
+    @by_first_rank
     def run(self) -> list[CaseFacts]:
         """Check the lists.
 
@@ -95,7 +102,7 @@ class InputCheck:
         paths = list(dict.fromkeys(path for _, *files in items for path in files if path))
         # threads, as reading, decompressing and NumPy's loops release the interpreter's lock
         with ThreadPool(self.num_workers) as pool:
-            reading = pool.imap(lambda path: read_facts(path, self.context.limits.max_voxels), paths)
+            reading = pool.imap(facts_reader(self.context.limits.max_voxels, self.cache_dir), paths)
             bar = tqdm(reading, "checking input", len(paths), unit="file", disable=not self.progress)
             facts = dict(zip(paths, bar, strict=True))
         cases = [CaseFacts(name, facts[image], facts[label] if label else None) for name, image, label in items]

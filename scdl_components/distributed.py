@@ -1,0 +1,194 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the processes (ranks) of one training need of each other; with one process everything here is the identity.
+
+The loss of the whole batch is the mean of the ranks' losses, for that is what DistributedDataParallel makes of their
+gradients. A sum over tokens or voxels is therefore divided by a count *averaged* over ranks (:func:`count_per_rank`),
+and what enters a loss by more than its mean is summed over ranks with a gradient (:func:`rank_sum`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import wraps
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from .errors import InputError, UserError
+
+Function = TypeVar("Function", bound=Callable)
+_alone = False
+
+
+class LostProcessError(UserError, RuntimeError):
+    """Another process of this training has ended."""
+
+
+def world_size() -> int:
+    """Number of processes that train together."""
+    return dist.get_world_size() if not _alone and dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Number of this process among them, 0 for the first."""
+    return dist.get_rank() if world_size() > 1 else 0
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """For what one rank computes by itself, e.g. for a log: in here it is the only one."""
+    global _alone
+    before, _alone = _alone, True
+    try:
+        yield
+    finally:
+        _alone = before
+
+
+def share(batch_size: int, name: str) -> range:
+    """Places of a batch that are this rank's.
+
+    Args:
+        batch_size: samples of the whole batch.
+        name: its key in the config, for the message.
+
+    Raises:
+        InputError: when the ranks' shares would differ.
+    """
+    ranks = world_size()
+    if batch_size % ranks:
+        raise InputError(
+            f"{name}={batch_size} cannot be shared by {ranks} processes: it counts the samples of all together. Give a "
+            f"multiple of {ranks}, e.g. --{name} {-(-batch_size // ranks) * ranks}, or another number of processes"
+        )
+    size = batch_size // ranks
+    return range(rank() * size, (rank() + 1) * size)
+
+
+class _RankSum(torch.autograd.Function):
+    """Sum over ranks; the gradient is that of the sum of all ranks' losses."""
+
+    @staticmethod
+    def forward(ctx, values: Tensor) -> Tensor:
+        return _reduced(values, dist.ReduceOp.SUM)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad: Tensor) -> Tensor:
+        # DistributedDataParallel averages over ranks afterwards, which makes it the gradient of the mean loss
+        return _reduced(grad, dist.ReduceOp.SUM)
+
+
+def _reduced(values: Tensor, operation: dist.ReduceOp.RedOpType) -> Tensor:
+    result = values.detach().clone(memory_format=torch.contiguous_format)
+    dist.all_reduce(result, operation)
+    return result
+
+
+def rank_sum(values: Tensor) -> Tensor:
+    """Sum of a tensor over ranks, differentiable; all ranks give the same shape and get the same result."""
+    return values if world_size() == 1 else _RankSum.apply(values)
+
+
+def rank_max(values: Tensor) -> Tensor:
+    """Largest of a tensor over ranks, element by element, without gradient."""
+    return values.detach() if world_size() == 1 else _reduced(values, dist.ReduceOp.MAX)
+
+
+def rank_logsumexp(values: Tensor) -> Tensor:
+    """log Σ exp of a tensor over ranks, element by element, differentiable."""
+    if world_size() == 1:
+        return values
+    peak = rank_max(values)
+    return rank_sum((values - peak).exp()).log() + peak
+
+
+def count_per_rank(count: Tensor) -> Tensor:
+    """A count's mean over ranks: local sum / this, averaged over ranks, is total sum / total count.
+
+    A total of 0 counts as 1.
+    """
+    total = rank_sum(count).clamp_min(1)
+    return total if world_size() == 1 else total / world_size()
+
+
+def rank_means(values: Sequence[Tensor]) -> list[Tensor]:
+    """Means of scalars over ranks, without gradient, in one exchange."""
+    if world_size() == 1:
+        return [value.detach() for value in values]
+    stacked = torch.stack([value.detach().float() for value in values])
+    return list(_reduced(stacked, dist.ReduceOp.SUM) / world_size())
+
+
+def largest_of_all(values: Tensor, percent: float) -> Tensor:
+    """Indices of the local ones among the largest of all ranks' values.
+
+    Args:
+        values: [N], N may differ between ranks; without gradient.
+        percent: of all ranks' values that are taken, rounded down to a number of values.
+    """
+    if world_size() == 1:
+        return torch.topk(values, int(values.numel() * percent / 100), sorted=False).indices
+    number = int(int(rank_sum(values.new_full((), values.numel(), dtype=torch.int64))) * percent / 100)
+    candidates, places = torch.topk(values.detach(), min(number, values.numel()))
+    # as many from every rank, for they may all be here
+    padded = candidates.new_full((number,), -torch.inf)
+    padded[: candidates.numel()] = candidates
+    gathered = [torch.empty_like(padded) for _ in range(world_size())]
+    dist.all_gather(gathered, padded)
+    chosen = torch.topk(torch.cat(gathered), number, sorted=False).indices - rank() * number
+    return places[chosen[(chosen >= 0) & (chosen < candidates.numel())]]
+
+
+def highest(number: int) -> int:
+    """The highest of the ranks' numbers."""
+    if world_size() == 1:
+        return number
+    return int(rank_max(torch.tensor(number, device="cuda" if dist.get_backend() == "nccl" else "cpu")))
+
+
+def by_first_rank(function: Function) -> Function:
+    """Lets rank 0 alone call a function: the others wait for its result, or raise the error that it shows."""
+
+    @wraps(function)
+    def call(*args, **kwargs):
+        if world_size() == 1:
+            return function(*args, **kwargs)
+        outcome = [None, None]
+        if rank() == 0:
+            try:
+                with alone():  # what it calls is its own affair
+                    outcome[0] = function(*args, **kwargs)
+            except Exception as error:
+                kind = UserError if isinstance(error, UserError) else RuntimeError
+                dist.broadcast_object_list([None, kind(str(error))])
+                raise
+        with lost_process_errors():
+            dist.broadcast_object_list(outcome)
+        result, error = outcome
+        if error is not None:
+            error.shown_elsewhere = True
+            raise error
+        return result
+
+    return call
+
+
+@contextmanager
+def lost_process_errors() -> Iterator[None]:
+    """Makes what torch.distributed says when another rank has ended a :py:class:`LostProcessError`."""
+    try:
+        yield
+    except RuntimeError as error:
+        # gloo has no error class of its own
+        if world_size() == 1 or not (isinstance(error, dist.DistError) or "gloo" in str(error).lower()):
+            raise
+        raise LostProcessError(
+            f"process {rank()} ends because another one of this training's {world_size()} has ended or cannot be "
+            f"reached ({str(error).splitlines()[0]}). See what that one said last, mend it and run the same command "
+            "again: training goes on from the last checkpoint"
+        ) from error

@@ -1,0 +1,66 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+"""One batch and the losses of it, of a rank's part or, where there is one process, of the whole."""
+
+from __future__ import annotations
+
+import torch
+
+from scdl_components.distributed import rank, world_size
+from scdl_components.losses import GACELoss, GADiceLoss, SCDLTerm
+from scdl_components.losses.dual_student import StudentOutputs
+from scdl_components.proxies import ProxyBank
+
+NUM_CLASSES = 5
+
+
+def batch() -> dict[str, torch.Tensor]:
+    """Four labeled and two unlabeled samples, two students; class 3 in two of them alone, class 4 nowhere."""
+    generator = torch.Generator().manual_seed(0)
+    label = torch.randint(0, 3, (4, 1, 8, 8, 8), generator=generator)
+    label[:2, :, 4:] = 3
+    # few values: equal cross entropies, of which the k % hardest take a part
+    logits = torch.randint(-2, 3, (2, 6, NUM_CLASSES, 8, 8, 8), generator=generator).double()
+    logits += 1e-3 * torch.randn(logits.shape, generator=generator)
+    features = torch.randn((2, 6, 4, 8, 8, 8), generator=generator).double()
+    return {"label": label, "logits": logits, "features": features}
+
+
+def samples(unlabeled: str) -> tuple[slice, list[int]]:
+    """Labeled and all samples of this rank; "lost": the second half of the unlabeled ones could not be loaded."""
+    labeled = slice(0, 4) if world_size() == 1 else slice(2 * rank(), 2 * rank() + 2)
+    there_are = {"whole": [[4, 5], [4], [5]], "lost": [[4], [4], []]}[unlabeled]
+    return labeled, [*range(4)[labeled], *there_are[0 if world_size() == 1 else 1 + rank()]]
+
+
+def objective(name: str, label, logits, features, bank: ProxyBank) -> torch.Tensor:
+    """Sum of a loss over the students."""
+    if name.startswith("scdl"):
+        torch.manual_seed(7)  # the same proxy samples on every rank
+        terms = SCDLTerm(bank, 1, voxels_per_token=4)(StudentOutputs(logits[:1], features[:1], label, 0.5))
+        return sum(value for term, (value, _) in terms.items() if name in (term, "scdl_in_all"))
+    loss = {"ga_dice": GADiceLoss(), "ga_ce": GACELoss(top_k=100), "ga_ce_hardest": GACELoss(top_k=10)}[name]
+    return sum(loss(student[: len(label)], label) for student in logits)
+
+
+NAMES = ["ga_dice", "ga_ce", "ga_ce_hardest", "scdl/separation", "scdl/distance", "scdl/agreement", "scdl/sac"]
+NAMES += ["scdl/unlabeled_separation", "scdl/unlabeled_distance", "scdl/unlabeled_agreement", "scdl_in_all"]
+
+
+def values_and_gradients() -> dict[str, torch.Tensor]:
+    """Of every loss its value, gradients of this rank's inputs and of the proxies and the encoder."""
+    found = {}
+    for unlabeled in ("whole", "lost"):
+        labeled, mine = samples(unlabeled)
+        for name in NAMES:
+            torch.manual_seed(0)
+            bank = ProxyBank(4, NUM_CLASSES, embed_dim=8, num_samples=5, dropout=0.0).double()
+            data = batch()
+            logits, features = (data[key][:, mine].requires_grad_() for key in ("logits", "features"))
+            value = objective(name, data["label"][labeled], logits, features, bank)
+            found[f"{unlabeled}/{name}/value"] = value.detach()
+            inputs = {"logits": logits, "features": features, **dict(bank.named_parameters())}
+            inputs = {key: tensor for key, tensor in inputs.items() if tensor.requires_grad}
+            gradients = torch.autograd.grad(value, list(inputs.values()), allow_unused=True, materialize_grads=True)
+            found |= {f"{unlabeled}/{name}/{key}": g for key, g in zip(inputs, gradients)}
+    return found
