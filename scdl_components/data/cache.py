@@ -25,7 +25,7 @@ from monai.transforms import Compose, RandomizableTrait, Transform, reset_ops_id
 from monai.utils import ImageMetaKey, ensure_tuple, enums
 
 from ..errors import MissingFileError
-from ..handlers.atomic import read_saved
+from ..atomic import read_saved
 from .cache_key import describe, digest_case, recipe_of
 from .paths import given_path
 

@@ -18,7 +18,7 @@ from torch import nn
 
 from ..data.two_stream import prepare_two_stream_batch
 from ..distributed import lost_process_errors, rank_means
-from ..handlers.atomic import storage_errors
+from ..atomic import storage_errors
 from ..handlers.events import RunEvents
 from ..losses.dual_student import DualStudentLoss, LossTerm, StudentOutputs
 
@@ -141,6 +141,9 @@ class DualStudentTrainer(SupervisedTrainer):
             network, self.loss_function, feature_module, partial(self.fire_event, IterationEvents.FORWARD_COMPLETED)
         )
         self.objective = objective if parallel is None else parallel(objective)
+        # bfloat16 has float32's range; and where MONAI's scaler is not in use (no GPU), it steps on infinities
+        if self.scaler is not None and not (self.scaler.is_enabled() and self.amp_kwargs.get("dtype") != torch.bfloat16):
+            self.scaler = None
         # an epoch may be one iteration, and ignite reports each; progress is the handlers' to show
         self.logger.setLevel(logging.WARNING)
         self.add_event_handler(Events.EPOCH_STARTED, self._start_loader_here)

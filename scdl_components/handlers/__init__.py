@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Handlers."""
 
-from .atomic import check_writable
+from ..atomic import check_writable
 from .checkpoint import TrainingCheckpoint
 from .config_check import training_settings
 from .events import RunEvents

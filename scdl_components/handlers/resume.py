@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ..distributed import by_first_rank
 from ..errors import InputError, MissingFileError
-from .atomic import DamagedFileError, read_saved
+from ..atomic import DamagedFileError, read_saved
 from .checkpoint import checkpoints_in
 from .config_check import Settings, cases_are_given, changes
 

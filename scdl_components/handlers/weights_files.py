@@ -13,7 +13,7 @@ from ignite.engine import Engine, Events
 from monai.engines import Evaluator
 from torch import nn
 
-from .atomic import save_by_first_rank
+from ..atomic import save_by_first_rank
 
 logger = logging.getLogger(__name__)
 

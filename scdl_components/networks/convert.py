@@ -16,7 +16,7 @@ import fire
 import torch
 
 from ..errors import InputError, MissingFileError, show_user_errors
-from ..handlers.atomic import save_atomically
+from ..atomic import save_atomically
 from ..handlers.weights import WeightsError, differences, read_state, shapes
 from .vnet import VNet
 

@@ -10,7 +10,7 @@ from ignite.engine import Engine, Events
 from torch.optim.lr_scheduler import PolynomialLR
 
 from scdl_components.handlers import TrainingCheckpoint
-from scdl_components.handlers.atomic import StorageError, read_saved, save_atomically
+from scdl_components.atomic import StorageError, read_saved, save_atomically
 from scdl_components.handlers.checkpoint import checkpoints_in
 
 

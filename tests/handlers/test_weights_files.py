@@ -9,7 +9,7 @@ import torch
 from monai.engines import SupervisedEvaluator
 
 from scdl_components.handlers import BestWeights
-from scdl_components.handlers.atomic import read_saved
+from scdl_components.atomic import read_saved
 
 
 class Given:

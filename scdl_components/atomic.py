@@ -15,8 +15,8 @@ from pathlib import Path
 
 import torch
 
-from ..distributed import by_first_rank
-from ..errors import MissingFileError, UserError
+from .distributed import by_first_rank
+from .errors import MissingFileError, UserError
 
 # of files in the making: one that a killed process left behind is overwritten by the next of its name
 PART = ".part"

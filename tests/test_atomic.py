@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from scdl_components.handlers.atomic import (
+from scdl_components.atomic import (
     DamagedFileError,
     StorageError,
     check_writable,
