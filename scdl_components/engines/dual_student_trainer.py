@@ -141,9 +141,6 @@ class DualStudentTrainer(SupervisedTrainer):
             network, self.loss_function, feature_module, partial(self.fire_event, IterationEvents.FORWARD_COMPLETED)
         )
         self.objective = objective if parallel is None else parallel(objective)
-        # bfloat16 has float32's range; and where MONAI's scaler is not in use (no GPU), it steps on infinities
-        if self.scaler is not None and not (self.scaler.is_enabled() and self.amp_kwargs.get("dtype") != torch.bfloat16):
-            self.scaler = None
         # an epoch may be one iteration, and ignite reports each; progress is the handlers' to show
         self.logger.setLevel(logging.WARNING)
         self.add_event_handler(Events.EPOCH_STARTED, self._start_loader_here)
@@ -171,6 +168,12 @@ class DualStudentTrainer(SupervisedTrainer):
         """Fraction of the iterations that lie behind the current one."""
         return (self.state.iteration - 1) / (self.state.max_epochs * self.state.epoch_length)
 
+    @property
+    def scaler_in_use(self) -> torch.amp.GradScaler | None:
+        """MONAI's scaler; None where it does nothing (no GPU), for it steps on infinities there, or is not needed."""
+        needed = self.amp_kwargs.get("dtype") != torch.bfloat16  # which has float32's range
+        return self.scaler if self.scaler is not None and self.scaler.is_enabled() and needed else None
+
     def _iteration(self, engine: DualStudentTrainer, batchdata: dict) -> dict:
         images, label = engine.prepare_batch(batchdata, engine.state.device, engine.non_blocking, **engine.to_kwargs)
         engine.network.train()
@@ -183,16 +186,17 @@ class DualStudentTrainer(SupervisedTrainer):
         total, *values = rank_means([loss, *(term.value for term in terms.values())])
         engine.state.output = {Keys.IMAGE: images, Keys.LABEL: label, Keys.LOSS: total}
         engine.fire_event(IterationEvents.LOSS_COMPLETED)
-        scale = engine.scaler.scale if engine.scaler is not None else _identity
+        scaler = engine.scaler_in_use
+        scale = scaler.scale if scaler is not None else _identity
         scale(loss).backward()
         engine.fire_event(IterationEvents.BACKWARD_COMPLETED)
         gradients = [p.grad for group in engine.optimizer.param_groups for p in group["params"] if p.grad is not None]
         # one look at the device an iteration, in which the scaler's own is contained
         finite_loss = total.isfinite()
         finite_loss, finite = torch.stack([finite_loss, finite_loss & all_finite(gradients)]).tolist()
-        if engine.scaler is not None and finite_loss:
-            engine.scaler.step(engine.optimizer)  # none where gradients overflow: it then lowers its scale
-            engine.scaler.update()
+        if scaler is not None and finite_loss:
+            scaler.step(engine.optimizer)  # none where gradients overflow: it then lowers its scale
+            scaler.update()
         elif finite:
             engine.optimizer.step()
         if not finite:
