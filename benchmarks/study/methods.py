@@ -32,10 +32,13 @@ MAIN = ("supervised", "cps", "cps_ga", "scdl_published", "scdl")
 # what the defaults are chosen from, on tuning seeds and validation cases of other phantoms (see run.py)
 PROTOTYPE = {"separation_weight": 1.0, "distance_weight": 0.1, "sac_weight": 0.3, "scdl_unlabeled_weight": 0.1}
 FINE = {"scdl_learning_rate": 1.0, "voxels_per_token": 2, "distance_weight": 1.0, "sac_weight": 1.0}
+BY_TOKEN = {"averaging": {"_target_": "scdl_components.losses.TokenMean"}}
+BY_CLASS = {"averaging": {"_target_": "scdl_components.losses.ClassMean"}}
 CANDIDATES: dict[str, dict[str, object]] = {
-    "fast": {**PROTOTYPE, "scdl_learning_rate": 1.0, "temperature": 0.07},
-    "fast_published": {**PROTOTYPE, "scdl_learning_rate": 1.0, "assignment": PUBLISHED},
+    "fast": {**PROTOTYPE, **BY_TOKEN, "scdl_learning_rate": 1.0, "temperature": 0.07},
+    "fast_published": {**PROTOTYPE, **BY_TOKEN, "scdl_learning_rate": 1.0, "assignment": PUBLISHED},
     # tokens half as wide; the agreement is a sum over tokens
-    "fine": {**PROTOTYPE, **FINE, "agreement_weight": 4e-6, "temperature": 0.07},
-    "fine_published": {**PROTOTYPE, **FINE, "assignment": PUBLISHED},
+    "fine": {**PROTOTYPE, **BY_TOKEN, **FINE, "agreement_weight": 4e-6, "temperature": 0.07},
+    "balanced": {**PROTOTYPE, **BY_CLASS, **FINE, "sac_weight": 2.0, "agreement_weight": 2.4e-5, "temperature": 0.1},
+    "balanced_published": {**PROTOTYPE, **BY_CLASS, **FINE, "sac_weight": 2.0, "assignment": PUBLISHED},
 }

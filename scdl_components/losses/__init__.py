@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Losses, and the terms of the training objective that use them."""
 
-from .cdba import CDBALoss
+from .cdba import CDBALoss, ClassMean, TokenMean
 from .dual_student import CrossPseudoSupervisionTerm, DualStudentLoss, LossTerm, StudentOutputs, SupervisedTerm
 from .ga_ce import GACELoss
 from .ga_dice import GADiceLoss
@@ -12,6 +12,7 @@ from .scdl import SCDLTerm
 
 __all__ = [
     "CDBALoss",
+    "ClassMean",
     "CrossPseudoSupervisionTerm",
     "DualStudentLoss",
     "GACELoss",
@@ -21,6 +22,7 @@ __all__ = [
     "SCDLTerm",
     "StudentOutputs",
     "SupervisedTerm",
+    "TokenMean",
     "constant",
     "gaussian_ramp",
 ]

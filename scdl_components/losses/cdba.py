@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..distributed import count_per_rank
+from ..distributed import count_per_rank, rank_sum, world_size
 from ..proxies.assignments import Assigned, full_precision
 from ..proxies.bank import ProxyBank, ProxyOutput
 from ..proxies.tokens import token_mask, tokenize
@@ -24,31 +24,82 @@ class CDBATerms(NamedTuple):
     agreement: Tensor
 
 
+class TokenMean:
+    """Every token counts alike, as published: a class counts by the tokens it has, and background has most.
+
+    An averaging turns values [B, L, C] of tokens and classes, with token labels w [B, L, C], into a scalar; tokens
+    whose row of w is zero are left out.
+    """
+
+    def of_all(self, values: Tensor, weights: Tensor) -> Tensor:
+        """Of each token against each class."""
+        return token_mean(values.mean(-1), token_mask(weights))
+
+    def of_own(self, values: Tensor, weights: Tensor) -> Tensor:
+        """Of each token against its classes."""
+        return token_mean((weights * values).sum(-1), token_mask(weights))
+
+
+class ClassMean:
+    """Every class that is present counts alike, and for each the tokens with it as much as those without it.
+
+    With the mean over tokens, embeddings and proxies of fourteen classes become those of one: background's tokens
+    outnumber an adrenal gland's by thousands (benchmarks/study/bank_alone.md). Classes, tokens and ranks as in
+    :class:`TokenMean`.
+    """
+
+    def of_all(self, values: Tensor, weights: Tensor) -> Tensor:
+        """Of each token against each class."""
+        outside = (1 - weights) * token_mask(weights)[..., None]
+        within, without = class_means(values, weights), class_means(values, outside)
+        return present_mean((within + without) / 2, weights)
+
+    def of_own(self, values: Tensor, weights: Tensor) -> Tensor:
+        """Of each token against its classes."""
+        return present_mean(class_means(values, weights), weights)
+
+
+Averaging = TokenMean | ClassMean
+
+
 def token_mean(values: Tensor, mask: Tensor) -> Tensor:
     """Mean of ``values`` [B, L] over the tokens of ``mask`` [B, L]; 0, with a graph, where there are none."""
     return values.masked_fill(~mask, 0).sum() / count_per_rank(mask.sum())
 
 
-def separation(similarity: Tensor, weights: Tensor) -> Tensor:
+def class_means(values: Tensor, weights: Tensor) -> Tensor:
+    """Σ w v / Σ w of each class [C] over tokens, of ``values`` and ``weights`` [B, L, C]; 0 where Σ w is 0."""
+    total = rank_sum(weights.sum((0, 1))) / world_size()
+    return (weights * values).sum((0, 1)) / total.clamp_min(torch.finfo(total.dtype).tiny)
+
+
+def present_mean(values: Tensor, weights: Tensor) -> Tensor:
+    """Mean of ``values`` [C] over the classes with any of the weights [B, L, C]; 0, with a graph, where there is none."""
+    present = rank_sum(weights.sum((0, 1))) > 0
+    return (values * present).sum() / present.sum().clamp_min(1)
+
+
+def separation(similarity: Tensor, weights: Tensor, averaging: Averaging = TokenMean()) -> Tensor:
     """L_sep = mean over classes and tokens of exp(−(2 w_lc − 1) a_lc).
 
     Args:
         similarity: a, [B, L, C].
         weights: w, [B, L, C]; tokens whose row is zero are left out.
+        averaging: which mean.
     """
     similarity = full_precision(similarity)
-    return token_mean(torch.exp((1 - 2 * weights) * similarity).mean(-1), token_mask(weights))
+    return averaging.of_all(torch.exp((1 - 2 * weights) * similarity), weights)
 
 
-def distance(similarity: Tensor, weights: Tensor) -> Tensor:
+def distance(similarity: Tensor, weights: Tensor, averaging: Averaging = TokenMean()) -> Tensor:
     """L_dist = mean over tokens of Σ_c w_lc (1 − a_lc).
 
     Args:
         similarity: a, [B, L, C].
         weights: w, [B, L, C]; tokens whose row is zero are left out.
+        averaging: which mean.
     """
-    similarity = full_precision(similarity)
-    return token_mean((weights * (1 - similarity)).sum(-1), token_mask(weights))
+    return averaging.of_own(1 - full_precision(similarity), weights)
 
 
 def agreement(assigned: Assigned, mask: Tensor | None = None) -> Tensor:
@@ -66,7 +117,9 @@ def agreement(assigned: Assigned, mask: Tensor | None = None) -> Tensor:
     return divergence.sum() / count_per_rank(divergence.new_full((), divergence.shape[0]))
 
 
-def cdba_terms(output: ProxyOutput, weights: Tensor | None = None) -> CDBATerms:
+def cdba_terms(
+    output: ProxyOutput, weights: Tensor | None = None, averaging: Averaging = TokenMean()
+) -> CDBATerms:
     """Separation, distance and agreement of one set of tokens.
 
     Args:
@@ -74,12 +127,13 @@ def cdba_terms(output: ProxyOutput, weights: Tensor | None = None) -> CDBATerms:
             ``token_mask``, so that ignored tokens receive no mass.
         weights: token labels w [B, L, C]; None for unlabelled tokens, which take stop-gradient of q ∘ r̄ renormalised
             over the classes.
+        averaging: of separation and distance.
     """
     mask = None if weights is None else token_mask(weights)
     weights = output.assigned.consensus() if weights is None else weights.to(output.similarity.dtype)
     return CDBATerms(
-        separation(output.similarity, weights),
-        distance(output.similarity, weights),
+        separation(output.similarity, weights, averaging),
+        distance(output.similarity, weights, averaging),
         agreement(output.assigned, mask),
     )
 

@@ -13,7 +13,7 @@ from torch import nn
 from ..distributed import world_size
 from ..proxies.bank import ProxyBank
 from ..proxies.tokens import pool_labels, pool_tokens, token_grid
-from .cdba import cdba_terms
+from .cdba import Averaging, TokenMean, cdba_terms
 from .dual_student import LossTerm, StudentOutputs
 from .ramps import constant
 from .sac import sac_loss
@@ -36,6 +36,8 @@ class SCDLTerm(nn.Module):
         sac_weight: of L_sac.
         unlabeled_weight: further factor of what unlabeled tokens contribute; 0 leaves them out.
         unlabeled_ramp: fraction of training done -> factor of ``unlabeled_weight``.
+        averaging: how labeled tokens enter L_sep and L_dist, by token or by class; that of unlabeled ones, whose classes
+            are a guess, is by token.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class SCDLTerm(nn.Module):
         sac_weight: float = 0.1,
         unlabeled_weight: float = 1.0,
         unlabeled_ramp: Callable[[float], float] = constant,
+        averaging: Averaging = TokenMean(),
     ) -> None:
         super().__init__()
         bank.embedding_sigma.requires_grad_(False)  # no loss draws embedding samples, and DDP waits for every gradient
@@ -63,6 +66,7 @@ class SCDLTerm(nn.Module):
         }
         self.unlabeled_weight = unlabeled_weight
         self.unlabeled_ramp = unlabeled_ramp
+        self.averaging = averaging
         # tokens of the first student's labeled samples [B_labeled, L, D] and their labels [B_labeled, L, C], to look at
         self.last_tokens: tuple[torch.Tensor, torch.Tensor] | None = None
 
@@ -86,7 +90,7 @@ class SCDLTerm(nn.Module):
             labeled, unlabeled = tokens[:num_labeled], tokens[num_labeled:]
             if student == 0:
                 self.last_tokens = labeled.detach(), label_weights
-            for name, value in cdba_terms(bank(labeled), label_weights)._asdict().items():
+            for name, value in cdba_terms(bank(labeled), label_weights, self.averaging)._asdict().items():
                 add(f"scdl/{name}", value, self.weights[name])
             add("scdl/sac", sac_loss(bank, labeled, label_weights), self.weights["sac"])
             # of several ranks, one without unlabeled samples takes part in the sums over tokens all the same

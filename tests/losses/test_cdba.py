@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from scdl_components.losses.cdba import CDBALoss, agreement, cdba_terms, distance, separation
+from scdl_components.losses.cdba import CDBALoss, ClassMean, agreement, cdba_terms, distance, separation
 from scdl_components.proxies import BidirectionalAssignment, ProxyBank, PublishedAssignment
 
 IGNORE = 255
@@ -154,3 +154,31 @@ def test_weights_of_the_terms():
     torch.testing.assert_close(only, terms.separation)
     torch.testing.assert_close(value(distance_weight=2, agreement_weight=0) - only, 2 * terms.distance)
     torch.testing.assert_close(value(distance_weight=0, agreement_weight=3) - only, 3 * terms.agreement)
+
+
+def test_classes_count_alike_however_few_tokens_they_have():
+    # class 0 has three tokens, class 1 one, class 2 none
+    similarity = torch.tensor([[[0.9, -0.1, 0.0], [0.5, 0.2, 0.1], [0.1, 0.3, 0.2], [-0.2, 0.8, 0.3]]], dtype=torch.float64)
+    weights = torch.eye(3, dtype=torch.float64)[[0, 0, 0, 1]][None]
+    own = [(0.1 + 0.5 + 0.9) / 3, 0.2]
+    torch.testing.assert_close(distance(similarity, weights, ClassMean()).item(), sum(own) / 2)
+    e = torch.exp((1 - 2 * weights) * similarity)[0]
+    within, without = [e[:3, 0].mean(), e[3, 1]], [e[3, 0], e[:3, 1].mean()]
+    torch.testing.assert_close(separation(similarity, weights, ClassMean()), (sum(within) + sum(without)) / 4)
+    # a hundred more tokens of class 0 change nothing where they are like those that it has
+    more = torch.cat([similarity[:, :3].repeat(1, 33, 1), similarity], 1)
+    more_weights = torch.cat([weights[:, :3].repeat(1, 33, 1), weights], 1)
+    for term in (separation, distance):
+        torch.testing.assert_close(term(more, more_weights, ClassMean()), term(similarity, weights, ClassMean()))
+        assert (term(more, more_weights) - term(similarity, weights)).abs() > 0.01
+
+
+def test_tokens_without_label_are_left_out_of_the_class_means():
+    tokens, weights = tokens_and_weights()
+    similarity = tokens[..., :3].tanh()
+    part = weights.clone()
+    part[:, 4:] = 0
+    for term in (separation, distance):
+        expected = term(similarity[:, :4], weights[:, :4], ClassMean())
+        torch.testing.assert_close(term(similarity, part, ClassMean()), expected)
+        assert term(similarity, torch.zeros_like(weights), ClassMean()) == 0

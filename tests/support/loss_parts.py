@@ -7,7 +7,7 @@ from __future__ import annotations
 import torch
 
 from scdl_components.distributed import rank, world_size
-from scdl_components.losses import GACELoss, GADiceLoss, SCDLTerm
+from scdl_components.losses import ClassMean, GACELoss, GADiceLoss, SCDLTerm, TokenMean
 from scdl_components.losses.dual_student import StudentOutputs
 from scdl_components.proxies import ProxyBank
 
@@ -37,14 +37,19 @@ def objective(name: str, label, logits, features, bank: ProxyBank) -> torch.Tens
     """Sum of a loss over the students."""
     if name.startswith("scdl"):
         torch.manual_seed(7)  # the same proxy samples on every rank
-        terms = SCDLTerm(bank, 1, voxels_per_token=4)(StudentOutputs(logits[:1], features[:1], label, 0.5))
+        averaging = ClassMean() if name.endswith(BY_CLASS) else TokenMean()
+        name = name.removesuffix(BY_CLASS)
+        term = SCDLTerm(bank, 1, voxels_per_token=4, averaging=averaging)
+        terms = term(StudentOutputs(logits[:1], features[:1], label, 0.5))
         return sum(value for term, (value, _) in terms.items() if name in (term, "scdl_in_all"))
     loss = {"ga_dice": GADiceLoss(), "ga_ce": GACELoss(top_k=100), "ga_ce_hardest": GACELoss(top_k=10)}[name]
     return sum(loss(student[: len(label)], label) for student in logits)
 
 
+BY_CLASS = " by class"
 NAMES = ["ga_dice", "ga_ce", "ga_ce_hardest", "scdl/separation", "scdl/distance", "scdl/agreement", "scdl/sac"]
 NAMES += ["scdl/unlabeled_separation", "scdl/unlabeled_distance", "scdl/unlabeled_agreement", "scdl_in_all"]
+NAMES += [f"scdl/{term}{BY_CLASS}" for term in ("separation", "distance")]
 
 
 def values_and_gradients() -> dict[str, torch.Tensor]:
