@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -58,7 +59,7 @@ def run_at_scale(command: str, checkout: Path, **overrides: object) -> str:
     return run_monai(*words, *added, cwd=checkout / "bundles" / "scdl_synapse" if inside else checkout)
 
 
-@pytest.mark.parametrize("command", [c for c in bash_commands() if "monai.bundle" in c])
+@pytest.mark.parametrize("command", [c for c in bash_commands() if c.startswith("python -m monai.bundle")])
 def test_commands(checkout, tmp_path, command):
     # weights of another network must not take the place of those that later tests start from
     elsewhere = {"ckpt_dir": tmp_path} if "--student" in command else {}
@@ -70,6 +71,15 @@ def test_commands(checkout, tmp_path, command):
         assert (results / "report_clinical" / "report.html").is_file()
     elif "inference.yaml" in command:
         assert "1 segmented" in output and (results / "ct_seg.nii.gz").is_file()
+
+
+def test_several_processes(checkout, tmp_path):
+    (command,) = (c for c in bash_commands() if c.startswith("torchrun"))
+    words = [*shlex.split(command)[1:], *options(max_iterations=1, ckpt_dir=tmp_path, output_dir=tmp_path)]
+    torchrun = [sys.executable, "-m", "torch.distributed.run"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run([*torchrun, *map(str, words)], cwd=checkout, env=environment, check=True, timeout=300)
+    assert (tmp_path / "model.pt").is_file()
 
 
 def test_new_list(checkout, tmp_path):
