@@ -35,6 +35,9 @@ FINE = {"scdl_learning_rate": 1.0, "voxels_per_token": 2, "distance_weight": 1.0
 BY_TOKEN = {"averaging": {"_target_": "scdl_components.losses.TokenMean"}}
 BY_CLASS = {"averaging": {"_target_": "scdl_components.losses.ClassMean"}}
 CANDIDATES: dict[str, dict[str, object]] = {
+    "prototype": {**PROTOTYPE, **BY_TOKEN},
+    "prototype_published": {**PROTOTYPE, **BY_TOKEN, "assignment": PUBLISHED},
+    "prototype_strong": {**PROTOTYPE, **BY_TOKEN, "scdl_weight": 1.0},
     "fast": {**PROTOTYPE, **BY_TOKEN, "scdl_learning_rate": 1.0, "temperature": 0.07},
     "fast_published": {**PROTOTYPE, **BY_TOKEN, "scdl_learning_rate": 1.0, "assignment": PUBLISHED},
     # tokens half as wide; the agreement is a sum over tokens
