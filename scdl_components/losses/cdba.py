@@ -43,9 +43,8 @@ class TokenMean:
 class ClassMean:
     """Every class that is present counts alike, and for each the tokens with it as much as those without it.
 
-    With the mean over tokens, embeddings and proxies of fourteen classes become those of one: background's tokens
-    outnumber an adrenal gland's by thousands (benchmarks/study/bank_alone.md). Classes, tokens and ranks as in
-    :class:`TokenMean`.
+    With the mean over tokens small organs are lost: background's tokens outnumber an adrenal gland's by thousands
+    (benchmarks/study/bank_alone.md). A change to the paper's equations.
     """
 
     def of_all(self, values: Tensor, weights: Tensor) -> Tensor:
