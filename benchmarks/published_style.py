@@ -189,7 +189,8 @@ def inference(repeats: int, roi_size: Sequence[int], num_filters: int) -> tuple[
         logging_file=False,
         roi_size=list(roi_size),
         num_filters=num_filters,
-        overlap=[1 - stride / n for stride, n in zip(strides, roi_size)],
+        # MONAI rounds roi_size · (1 − overlap) down: a little more, so that rounding cannot make a stride one voxel shorter
+        overlap=[1 - (stride + 0.25) / n for stride, n in zip(strides, roi_size)],
         window_weights="constant",
         window_activation="$torch.nn.Softmax(dim=1)",
         sw_batch_size=1,

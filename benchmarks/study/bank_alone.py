@@ -152,8 +152,9 @@ def main(
     lines = [
         "# A proxy bank alone",
         "",
-        f"`python -m benchmarks.study.bank_alone --run {run} --phantoms {phantoms} --edge {edge}`: {steps} steps on tokens of {edge}³",
-        f"voxels, {len(seeds)} seeds (smallest to largest); of tokens of validation phantoms, the share whose nearest class mean is that of",
+        f"`python -m benchmarks.study.bank_alone --run {run} --phantoms {phantoms} --edge {edge}",
+        f'--steps {steps} --seeds "{list(seeds)}"`: tokens of {edge}³ voxels; smallest to largest of the seeds; of tokens',
+        "of validation phantoms, the share whose nearest class mean is that of",
         "their largest class.",
         "",
         "| what | all tokens | mean of classes | mean of the five smallest organs |",
