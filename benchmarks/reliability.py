@@ -36,7 +36,7 @@ PROMISES: Mapping[str, Sequence[str]] = {
     "Full disk, read-only folder: a clear message, and what was saved before is intact": [
         "tests/bundles/test_survival.py::test_a_full_disk_leaves_what_was_saved",
         "tests/bundles/test_survival.py::test_a_folder_that_cannot_be_written_to_is_told_before_training",
-        "tests/handlers/test_atomic.py",
+        "tests/test_atomic.py",
     ],
     "A damaged newest checkpoint is reported and the one before is used": [
         "tests/bundles/test_survival.py::test_a_damaged_checkpoint_is_reported_and_the_one_before_is_used",
@@ -46,6 +46,11 @@ PROMISES: Mapping[str, Sequence[str]] = {
         "tests/handlers/test_resume.py",
         "tests/handlers/test_config_check.py",
         "tests/handlers/test_checkpoint.py",
+    ],
+    "Several processes (docs/multi_gpu.md): the weights of one, ten iterations long in float64; a killed process ends the "
+    "others, and training resumes to bit-identical weights": [
+        "tests/test_distributed.py",
+        "tests/bundles/test_multi_process.py",
     ],
     "NaN or infinity in losses or gradients: the files are named, the step is skipped and counted, too many in a row end "
     "training with a report": [

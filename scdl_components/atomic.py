@@ -1,10 +1,11 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""Files that are whole or not there."""
+"""Files: written whole or not at all, and known by their content."""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import pickle
 import tempfile
@@ -119,6 +120,19 @@ def read_saved(path: str | Path) -> dict:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError) as error:
         raise DamagedFileError(f"{path} is damaged or no checkpoint ({type(error).__name__}: {error})") from error
+
+
+def file_hash(path: str | Path) -> str:
+    """SHA-256 of a file, hexadecimal.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _flush_folder(folder: Path) -> None:

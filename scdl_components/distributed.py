@@ -70,7 +70,7 @@ def share(batch_size: int, name: str) -> range:
 
 
 class _RankSum(torch.autograd.Function):
-    """Sum over ranks; the gradient is that of the sum of all ranks' losses."""
+    """Sum over ranks; the gradient is that of the sum of all ranks' losses (torch.distributed.nn's is deprecated)."""
 
     @staticmethod
     def forward(ctx, values: Tensor) -> Tensor:

@@ -20,11 +20,12 @@ from monai.data import ImageReader
 from monai.data.meta_obj import get_track_meta
 from monai.transforms import Compose
 
+from ..atomic import file_hash
+
 # a new version of one of these may read, resample or save otherwise
 LIBRARIES = ("scdl_components", "monai", "torch", "numpy", "scipy", "nibabel", "pydicom", "itk")
 # other formats may keep their voxels in a further file, whose change nobody would notice
 WHOLE_FILES = (".nii", ".nii.gz", ".dcm")
-CHUNK_BYTES = 2**20
 
 
 def describe(recipe: object) -> str:
@@ -72,19 +73,11 @@ def _content(value: object) -> object:
         return value
     path = Path(value)
     if path.is_dir():
-        return [[file.name, _digest_file(file)] for file in sorted(path.iterdir()) if file.is_file()]
+        return [[file.name, file_hash(file)] for file in sorted(path.iterdir()) if file.is_file()]
     suffix = next((end for end in WHOLE_FILES if path.name.lower().endswith(end)), None)
     if suffix is None or not path.is_file():  # opening a pipe would wait for ever
         raise ValueError(f"{path} is no {', '.join(WHOLE_FILES)} file or folder: a part of it may be in another file")
-    return [suffix, _digest_file(path)]
-
-
-def _digest_file(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
+    return [suffix, file_hash(path)]
 
 
 def _parts(value: object) -> object:
@@ -120,7 +113,7 @@ def _find(module: str, name: str) -> object:
 @lru_cache(maxsize=None)
 def _digest_source(module: str) -> str | None:
     path = getattr(sys.modules[module], "__file__", None) or ""
-    return _digest_file(Path(path)) if path.endswith(".py") else None
+    return file_hash(Path(path)) if path.endswith(".py") else None
 
 
 @lru_cache(maxsize=None)

@@ -14,10 +14,11 @@ from monai.data import DataLoader, Dataset
 from monai.engines import Evaluator
 from tqdm.auto import tqdm
 
+from ..atomic import file_hash
 from ..data.check import InputCheck
 from ..data.inputs import base_name
 from ..errors import UserError
-from ..handlers.weights import WeightsError, file_hash
+from ..handlers.weights import WeightsError
 
 logger = logging.getLogger(__name__)
 

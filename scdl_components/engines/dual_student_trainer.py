@@ -16,9 +16,9 @@ from monai.engines.utils import IterationEvents
 from monai.utils import CommonKeys as Keys
 from torch import nn
 
+from ..atomic import storage_errors
 from ..data.two_stream import prepare_two_stream_batch
 from ..distributed import lost_process_errors, rank_means
-from ..atomic import storage_errors
 from ..handlers.events import RunEvents
 from ..losses.dual_student import DualStudentLoss, LossTerm, StudentOutputs
 

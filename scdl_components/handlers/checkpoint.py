@@ -16,8 +16,8 @@ from ignite.engine import Engine, Events
 from ignite.handlers import Checkpoint
 from torch.utils.tensorboard import SummaryWriter
 
-from ..distributed import by_first_rank
 from ..atomic import PART, check_writable, read_saved, save_by_first_rank
+from ..distributed import by_first_rank
 from .config_check import Settings, changes
 
 logger = logging.getLogger(__name__)

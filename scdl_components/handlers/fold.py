@@ -11,7 +11,7 @@ from ..networks.fold import fold_batch_norm
 
 
 class FoldedBatchNorm:
-    """Evaluates with :py:func:`~scdl_components.networks.fold_batch_norm` of a network as it is when the engine starts.
+    """Evaluates with :py:func:`~scdl_components.networks.fold_batch_norm` of a network as it is when the engine first starts.
 
     Attach it behind what loads weights.
 
@@ -26,4 +26,5 @@ class FoldedBatchNorm:
         engine.add_event_handler(Events.STARTED, self)
 
     def __call__(self, engine: Engine) -> None:
-        engine.network = fold_batch_norm(self.network)
+        if engine.network is self.network:  # the engine is started anew for each case
+            engine.network = fold_batch_norm(self.network)

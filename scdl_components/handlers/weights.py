@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,15 +18,6 @@ WRAPPERS = ("model", "state_dict")
 
 class WeightsError(UserError):
     """Weights that are missing, unreadable or of another network."""
-
-
-def file_hash(path: str) -> str:
-    """SHA-256 of a file."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 class WeightsLoader:

@@ -73,7 +73,7 @@ def class_means(values: Tensor, weights: Tensor) -> Tensor:
 
 
 def present_mean(values: Tensor, weights: Tensor) -> Tensor:
-    """Mean of ``values`` [C] over the classes with any of the weights [B, L, C]; 0, with a graph, where there is none."""
+    """Mean of ``values`` [C] over the classes with any of the weights [B, L, C]; 0, with a graph, where none is."""
     present = rank_sum(weights.sum((0, 1))) > 0
     return (values * present).sum() / present.sum().clamp_min(1)
 

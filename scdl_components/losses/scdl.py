@@ -36,8 +36,8 @@ class SCDLTerm(nn.Module):
         sac_weight: of L_sac.
         unlabeled_weight: further factor of what unlabeled tokens contribute; 0 leaves them out.
         unlabeled_ramp: fraction of training done -> factor of ``unlabeled_weight``.
-        averaging: how labeled tokens enter L_sep and L_dist, by token or by class; that of unlabeled ones, whose classes
-            are a guess, is by token.
+        averaging: how labeled tokens enter L_sep and L_dist, by token or by class; unlabeled ones, whose classes are a
+            guess, enter by token.
     """
 
     def __init__(

@@ -128,7 +128,7 @@ def by_one(tmp_path_factory, data) -> Training:
     return training
 
 
-def test_two_processes_train_what_one_does(by_one, by_two):
+def test_two_processes_train_what_one_does(by_one, by_two, record_property):
     """Weights of students, proxies and encoders after ten iterations, all losses, and what they validate."""
     one, two = (training.saved("checkpoint_10.pt") for training in (by_one, by_two))
     start = by_one.saved("checkpoint_5.pt")
@@ -139,6 +139,8 @@ def test_two_processes_train_what_one_does(by_one, by_two):
         # what a tolerance would miss that is larger than what training does
         moved = {name: (weights - start[part][name]).abs().max() for name, weights in one[part].items()}
         assert all(moved[name] > 1e-6 for name in moved if not name.endswith(("embedding_sigma", "bias")))
+    apart = [(two[part][name] - one[part][name]).abs().max() for part in ("model", "loss") for name in one[part]]
+    record_property("largest difference of a weight", f"{max(apart):.1e}")
     ours, theirs = curves(by_one.bundle), curves(by_two.bundle)
     assert ours.keys() == theirs.keys() and {"val_mean_dice", "val_dice/liver", "scdl/sac", "loss"} <= ours.keys()
     for tag in ours:
