@@ -43,5 +43,7 @@ CANDIDATES: dict[str, dict[str, object]] = {
     # tokens half as wide; the agreement is a sum over tokens
     "fine": {**PROTOTYPE, **BY_TOKEN, **FINE, "agreement_weight": 4e-6, "temperature": 0.07},
     "balanced": {**PROTOTYPE, **BY_CLASS, **FINE, "sac_weight": 2.0, "agreement_weight": 2.4e-5, "temperature": 0.1},
+    # proxies that stay nearly where they began: an auxiliary classifier of tokens with fixed anchors
+    "anchors": {**PROTOTYPE, **BY_CLASS, "voxels_per_token": 2, "agreement_weight": 2.4e-5},
     "balanced_published": {**PROTOTYPE, **BY_CLASS, **FINE, "sac_weight": 2.0, "assignment": PUBLISHED},
 }
