@@ -11,6 +11,7 @@ losses make of features that hold enough, which a probe (the same encoder, class
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -41,16 +42,25 @@ NUM_CLASSES, FILTERS, PATCH, EMBED_DIM = 14, 8, 32, 64
 TAIL = ("gallbladder", "portal and splenic veins", "esophagus", "left adrenal gland", "right adrenal gland")
 TERMS = {"separation": 1.0, "distance": 1.0, "sac": 2.0, "agreement": 0.0}
 PUBLISHED, BIDIRECTIONAL = PublishedAssignment(), BidirectionalAssignment(0.1)
-# name -> (averaging, assignment, weights, learning rate)
+PUBLISHED_SIGMA = math.log(2)
+# name -> (averaging, assignment, weights, learning rate, initial spread)
 VARIANTS: dict[str, tuple] = {
-    "mean over tokens": (TokenMean(), PUBLISHED, TERMS, 0.1),
-    "mean over tokens, without SAC": (TokenMean(), PUBLISHED, {**TERMS, "sac": 0.0}, 0.1),
-    "mean over tokens, at the networks' rate": (TokenMean(), PUBLISHED, TERMS, 0.001),
-    "mean over tokens, agreement": (TokenMean(), BIDIRECTIONAL, {**TERMS, "agreement": 0.1}, 0.1),
-    "mean over classes": (ClassMean(), PUBLISHED, TERMS, 0.1),
-    "mean over classes, without SAC": (ClassMean(), PUBLISHED, {**TERMS, "sac": 0.0}, 0.1),
-    "mean over classes, at the networks' rate": (ClassMean(), PUBLISHED, TERMS, 0.001),
-    "mean over classes, agreement": (ClassMean(), BIDIRECTIONAL, {**TERMS, "agreement": 0.1}, 0.1),
+    "mean over tokens": (TokenMean(), PUBLISHED, TERMS, 0.1, PUBLISHED_SIGMA),
+    "mean over tokens, without SAC": (TokenMean(), PUBLISHED, {**TERMS, "sac": 0.0}, 0.1, PUBLISHED_SIGMA),
+    "mean over tokens, at the networks' rate": (TokenMean(), PUBLISHED, TERMS, 0.001, PUBLISHED_SIGMA),
+    "mean over tokens, agreement": (TokenMean(), BIDIRECTIONAL, {**TERMS, "agreement": 0.1}, 0.1, PUBLISHED_SIGMA),
+    "mean over classes": (ClassMean(), PUBLISHED, TERMS, 0.1, PUBLISHED_SIGMA),
+    "mean over classes, without SAC": (ClassMean(), PUBLISHED, {**TERMS, "sac": 0.0}, 0.1, PUBLISHED_SIGMA),
+    "mean over classes, at the networks' rate": (ClassMean(), PUBLISHED, TERMS, 0.001, PUBLISHED_SIGMA),
+    "mean over classes, agreement": (ClassMean(), BIDIRECTIONAL, {**TERMS, "agreement": 0.1}, 0.1, PUBLISHED_SIGMA),
+    "mean over tokens, spread of 0.05": (TokenMean(), PUBLISHED, TERMS, 0.1, 0.05),
+    "mean over tokens, spread of 0.05, at the networks' rate": (TokenMean(), PUBLISHED, TERMS, 0.001, 0.05),
+    "mean over classes, spread of 0.05": (ClassMean(), PUBLISHED, TERMS, 0.1, 0.05),
+    "mean over classes, spread of 0.05, at the networks' rate": (ClassMean(), PUBLISHED, TERMS, 0.001, 0.05),
+    "mean over classes, spread of 0.05, at ten times that": (ClassMean(), PUBLISHED, TERMS, 0.01, 0.05),
+    "mean over classes, spread of 0.05, agreement": (
+        ClassMean(), BIDIRECTIONAL, {**TERMS, "agreement": 0.1}, 0.1, 0.05
+    ),
 }
 
 
@@ -131,9 +141,9 @@ def main(
         with torch.no_grad():
             return last(bank.eval().encode(seen)).argmax(-1)
 
-    def scdl(seed: int, averaging, assignment, terms: Mapping[str, float], learning_rate: float) -> torch.Tensor:
+    def scdl(seed: int, averaging, assignment, terms: Mapping[str, float], learning_rate: float, sigma: float) -> torch.Tensor:
         torch.manual_seed(seed)
-        bank = ProxyBank(FILTERS, NUM_CLASSES, EMBED_DIM, assignment=assignment)
+        bank = ProxyBank(FILTERS, NUM_CLASSES, EMBED_DIM, initial_sigma=sigma, assignment=assignment)
 
         def loss(step: int) -> torch.Tensor:
             x, w = batch(step)

@@ -34,6 +34,7 @@ PROTOTYPE = {"separation_weight": 1.0, "distance_weight": 0.1, "sac_weight": 0.3
 FINE = {"scdl_learning_rate": 1.0, "voxels_per_token": 2, "distance_weight": 1.0, "sac_weight": 1.0}
 BY_TOKEN = {"averaging": {"_target_": "scdl_components.losses.TokenMean"}}
 BY_CLASS = {"averaging": {"_target_": "scdl_components.losses.ClassMean"}}
+NARROW = {"voxels_per_token": 2, "initial_sigma": 0.05, "sac_weight": 1.0, "scdl_learning_rate": 0.1, "agreement_weight": 2.4e-5}
 CANDIDATES: dict[str, dict[str, object]] = {
     "prototype": {**PROTOTYPE, **BY_TOKEN},
     "prototype_published": {**PROTOTYPE, **BY_TOKEN, "assignment": PUBLISHED},
@@ -43,7 +44,8 @@ CANDIDATES: dict[str, dict[str, object]] = {
     # tokens half as wide; the agreement is a sum over tokens
     "fine": {**PROTOTYPE, **BY_TOKEN, **FINE, "agreement_weight": 4e-6, "temperature": 0.07},
     "balanced": {**PROTOTYPE, **BY_CLASS, **FINE, "sac_weight": 2.0, "agreement_weight": 2.4e-5, "temperature": 0.1},
-    # proxies that stay nearly where they began: an auxiliary classifier of tokens with fixed anchors
-    "anchors": {**PROTOTYPE, **BY_CLASS, "voxels_per_token": 2, "agreement_weight": 2.4e-5},
+    # class distributions narrow enough for their samples to say where the class is
+    "narrow": {**PROTOTYPE, **BY_CLASS, **NARROW},
+    "narrow_strong": {**PROTOTYPE, **BY_CLASS, **NARROW, "scdl_weight": 1.0, "scdl_learning_rate": 0.01},
     "balanced_published": {**PROTOTYPE, **BY_CLASS, **FINE, "sac_weight": 2.0, "assignment": PUBLISHED},
 }

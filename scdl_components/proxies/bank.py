@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -43,6 +44,8 @@ class ProxyBank(nn.Module):
         num_samples: S, samples drawn per class.
         num_embedding_samples: E, samples drawn per token by :meth:`embedding_samples`.
         dropout: rate after each of the encoder's two hidden layers, while training.
+        initial_sigma: spread of the classes at the start, about; log 2 = 0.69 as published. With Z = 64 that is 5.5
+            in all against means of length 1: a sample is noise, and the cosine with a class stays below 0.2.
         assignment: callable (cosines [B, L, C], mask [B, L] or None) -> Assigned; default
             :class:`BidirectionalAssignment`.
     """
@@ -55,6 +58,7 @@ class ProxyBank(nn.Module):
         num_samples: int = 50,
         num_embedding_samples: int = 2,
         dropout: float = 0.2,
+        initial_sigma: float = math.log(2),
         assignment: Callable[[Tensor, Tensor | None], Assigned] | None = None,
     ) -> None:
         super().__init__()
@@ -75,6 +79,8 @@ class ProxyBank(nn.Module):
             nn.Linear(hidden, embed_dim),
         )
         self.proxies = nn.Parameter(nn.init.xavier_uniform_(torch.empty(num_classes, 2 * embed_dim)))
+        with torch.no_grad():
+            self.proxies[:, embed_dim:] += math.log(math.expm1(initial_sigma))
         self.embedding_sigma = nn.Parameter(torch.full((embed_dim,), 0.05))
 
     @property
