@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ..distributed import share
 from ..errors import InputError
+from .device_cache import cache_on_device
 from .faults import Fault, FaultLog, WorkerBoard, root_reason, start_worker
 
 STREAMS = ("labeled", "unlabeled")
@@ -149,6 +150,8 @@ class TwoStreamLoader(DataLoader):
         seed: decides order and random transforms.
         num_workers: processes that load; 0 loads in the training process.
         pin_memory: copy batches into page-locked memory, for faster transfers to a GPU.
+        cache_device: a GPU where cached volumes are kept and cropped, if they fit
+            (:py:func:`.device_cache.cache_on_device`); the training process then does it.
 
     Raises:
         InputError: when a stream that batches ask for has no case, or ranks cannot share a batch evenly; while
@@ -165,6 +168,7 @@ class TwoStreamLoader(DataLoader):
         seed: int = 0,
         num_workers: int = 0,
         pin_memory: bool = False,
+        cache_device: torch.device | str = "cpu",
     ) -> None:
         if labeled_batch_size < 1 or len(labeled) == 0:
             raise InputError(
@@ -184,6 +188,8 @@ class TwoStreamLoader(DataLoader):
         last = list(datasets)[-1]
         self.epoch_length = -(-sampler.sizes[last] // batch_sizes[last])
         self.fault_log = FaultLog(sampler.sizes)
+        if cache_on_device(list(datasets.values()), cache_device):
+            num_workers, pin_memory = 0, False  # processes cannot share it, and it is where it belongs
         super().__init__(
             TwoStreamDataset(datasets, WorkerBoard(num_workers)),
             batch_sampler=sampler,

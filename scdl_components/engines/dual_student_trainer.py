@@ -5,9 +5,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 import torch
 from ignite.engine import Events
@@ -21,27 +21,45 @@ from ..data.two_stream import prepare_two_stream_batch
 from ..distributed import lost_process_errors, rank_means
 from ..handlers.events import RunEvents
 from ..losses.dual_student import DualStudentLoss, LossTerm, StudentOutputs
+from .device_side import all_finite, step_where
 
 
-@contextmanager
-def captured_output(network: nn.Module, name: str | None) -> Iterator[list[torch.Tensor]]:
-    """A list that receives the output of the module called ``name`` at each forward of the network; none for None.
+def _identity(value: Any) -> Any:
+    return value
+
+
+class WithFeatures(nn.Module):
+    """A network whose forward gives its output [B, C, *spatial] and, in a list, that of one of its modules.
+
+    Args:
+        network: any.
+        name: of the module, as in ``named_modules()``; None for none: the list is then empty.
 
     Raises:
         ValueError: when the network has no such module.
     """
-    outputs: list[torch.Tensor] = []
-    if name is None:
-        yield outputs
-        return
-    modules = dict(network.named_modules())
-    if name not in modules:
-        raise ValueError(f"feature_module {name!r} is not a module of {type(network).__name__}; it has {sorted(modules)[1:]}")
-    hook = modules[name].register_forward_hook(lambda module, inputs, output: outputs.append(output))
-    try:
-        yield outputs
-    finally:
-        hook.remove()
+
+    def __init__(self, network: nn.Module, name: str | None) -> None:
+        super().__init__()
+        self.network = network
+        self.last: list[torch.Tensor] = []
+        if name is None:
+            return
+        modules = dict(network.named_modules())
+        if name not in modules:
+            raise ValueError(
+                f"feature_module {name!r} is not a module of {type(network).__name__}; it has {sorted(modules)[1:]}"
+            )
+        last = self.last
+        # stays, for torch.compile looks at hooks once; a function, for copies of the network share it
+        modules[name].register_forward_hook(lambda module, inputs, output: last.append(output) if module.training else None)
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        self.last.clear()
+        output = self.network(images)
+        features = self.last[-1:]
+        self.last.clear()
+        return output, features
 
 
 class Objective(nn.Module):
@@ -52,6 +70,7 @@ class Objective(nn.Module):
         loss_function: the objective.
         feature_module: name of the module of a student whose output is its features; None for none.
         after_students: called between students and objective.
+        compiled: what is made of each student, e.g. ``torch.compile``.
     """
 
     def __init__(
@@ -60,12 +79,14 @@ class Objective(nn.Module):
         loss_function: nn.Module,
         feature_module: str | None,
         after_students: Callable[[], None],
+        compiled: Callable[[nn.Module], nn.Module] = _identity,
     ) -> None:
         super().__init__()
         self.network = network
         self.loss_function = loss_function
-        self.feature_module = feature_module
         self.after_students = after_students
+        # no submodules: they are the network's
+        self.students = tuple(compiled(WithFeatures(student, feature_module)) for student in network.students)
 
     def forward(
         self, images: torch.Tensor, label: torch.Tensor, progress: float
@@ -77,13 +98,10 @@ class Objective(nn.Module):
             label: class indices of the labeled ones, [B_labeled, 1, *spatial].
             progress: fraction of training done.
         """
-        logits, features = [], []
-        for student in self.network.students:
-            with captured_output(student, self.feature_module) as outputs:
-                logits.append(student(images))
-            features += outputs[-1:]
+        outputs = [student(images) for student in self.students]
         self.after_students()
-        return self.loss_function(StudentOutputs(logits, features, label, progress))
+        logits, features = zip(*outputs)
+        return self.loss_function(StudentOutputs(logits, sum(features, []), label, progress))
 
 
 class DualStudentTrainer(SupervisedTrainer):
@@ -92,8 +110,9 @@ class DualStudentTrainer(SupervisedTrainer):
     Each iteration runs every student on all images, hands logits, features and labels to ``loss_function`` and makes
     one optimizer step on its sum (design.md section 3). ``engine.state.output`` holds "image", "label", "loss" (the
     total), "scalars": the total, each term as ``<name>``, each weight as ``weight/<name>``, and the learning rate, and
-    "finite". Where that is False, loss or gradient held a NaN or an infinity: no step was made, and running statistics
-    are those of before. However :meth:`run` ends, ``RunEvents.ENDED`` is fired.
+    "finite". Where that is False, loss or gradient held a NaN or an infinity: the step was undone, and running
+    statistics are those of before. Nothing in an iteration waits for the device: "finite" and the scalars are tensors
+    there, for handlers to fetch now and then. However :meth:`run` ends, ``RunEvents.ENDED`` is fired.
 
     Several processes (ranks) train together where ``parallel`` averages their gradients: the loss is then that of all
     ranks' batches, and so are the scalars.
@@ -108,6 +127,8 @@ class DualStudentTrainer(SupervisedTrainer):
         feature_module: name of the module of a student whose output is its last decoder features, e.g. "block_nine"
             of the V-Net; None when no term needs features.
         prepare_batch: batch -> (images, labels of the first images).
+        compile: run the students through ``torch.compile``; validation runs them as they are.
+        compile_kwargs: of ``torch.compile``.
         parallel: put around :class:`Objective`, e.g. ``partial(torch.nn.parallel.DistributedDataParallel, ...)``.
         kwargs: further arguments of MONAI's SupervisedTrainer: train_handlers, amp, amp_kwargs, ...
     """
@@ -122,6 +143,8 @@ class DualStudentTrainer(SupervisedTrainer):
         loss_function: DualStudentLoss,
         feature_module: str | None = None,
         prepare_batch: Callable = prepare_two_stream_batch,
+        compile: bool = False,
+        compile_kwargs: Mapping[str, Any] | None = None,
         parallel: Callable[[nn.Module], nn.Module] | None = None,
         **kwargs,
     ) -> None:
@@ -138,7 +161,11 @@ class DualStudentTrainer(SupervisedTrainer):
             **kwargs,
         )
         objective = Objective(
-            network, self.loss_function, feature_module, partial(self.fire_event, IterationEvents.FORWARD_COMPLETED)
+            network,
+            self.loss_function,
+            feature_module,
+            partial(self.fire_event, IterationEvents.FORWARD_COMPLETED),
+            partial(torch.compile, **(compile_kwargs or {})) if compile else _identity,
         )
         self.objective = objective if parallel is None else parallel(objective)
         # an epoch may be one iteration, and ignite reports each; progress is the handlers' to show
@@ -191,17 +218,12 @@ class DualStudentTrainer(SupervisedTrainer):
         scale(loss).backward()
         engine.fire_event(IterationEvents.BACKWARD_COMPLETED)
         gradients = [p.grad for group in engine.optimizer.param_groups for p in group["params"] if p.grad is not None]
-        # one look at the device an iteration, in which the scaler's own is contained
-        finite_loss = total.isfinite()
-        finite_loss, finite = torch.stack([finite_loss, finite_loss & all_finite(gradients)]).tolist()
-        if scaler is not None and finite_loss:
-            scaler.step(engine.optimizer)  # none where gradients overflow: it then lowers its scale
+        if scaler is not None:
+            scaler.unscale_(engine.optimizer)  # it keeps to itself whether it met an infinity, for its next scale
+        finite = all_finite([total, *gradients])
+        step_where(finite, engine.optimizer, statistics)
+        if scaler is not None:
             scaler.update()
-        elif finite:
-            engine.optimizer.step()
-        if not finite:
-            for buffer, before in statistics:
-                buffer.copy_(before)
         engine.state.output["finite"] = finite
         engine.state.output["scalars"] = {
             "loss": total,
@@ -211,13 +233,3 @@ class DualStudentTrainer(SupervisedTrainer):
         }
         engine.fire_event(IterationEvents.MODEL_COMPLETED)
         return engine.state.output
-
-
-def all_finite(tensors: list[torch.Tensor]) -> torch.Tensor:
-    """Whether no tensor holds a NaN or an infinity: a boolean on their device, without waiting for it."""
-    # as clip_grad_norm_ has it: one pass over each, in a few kernels for all
-    return torch.stack(torch._foreach_norm(tensors)).sum().isfinite()
-
-
-def _identity(loss: torch.Tensor) -> torch.Tensor:
-    return loss

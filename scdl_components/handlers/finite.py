@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+import torch
 from ignite.engine import Engine, Events
 
 from ..errors import UserError
@@ -19,33 +20,49 @@ class NonFiniteError(UserError, FloatingPointError):
 
 
 class NonFiniteCheck:
-    """Names the files of each batch whose step the trainer skipped, counts them, and ends a training of nothing else.
+    """Names the files of each batch whose step the trainer undid, counts them, and ends a training of nothing else.
 
     Args:
-        max_in_row: so many skipped steps in a row end the training.
+        max_in_row: so many undone steps in a row end the training.
         files: called with an iteration, counted from 0, for the files of its batch.
+        interval: iterations between two looks, each of which waits for the device.
 
     Raises:
-        NonFiniteError: after ``max_in_row`` of them; the last checkpoint is of before or has the same weights.
+        NonFiniteError: at the first look after ``max_in_row`` of them; the last checkpoint is of before or has the same
+            weights.
     """
 
-    def __init__(self, max_in_row: int, files: Callable[[int], Sequence[str]]) -> None:
+    def __init__(self, max_in_row: int, files: Callable[[int], Sequence[str]], interval: int = 1) -> None:
         self.max_in_row = max_in_row
         self.files = files
+        self.interval = interval
         self.counts = {"skipped": 0, "in_row": 0}
+        self.unseen: list[tuple[int, bool | torch.Tensor, Mapping]] = []
 
     def attach(self, engine: Engine) -> None:
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._note)
+        engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.interval) | Events.COMPLETED, self.look)
 
-    def __call__(self, engine: Engine) -> None:
-        if engine.state.output["finite"]:
-            self.counts["in_row"] = 0
+    def _note(self, engine: Engine) -> None:
+        self.unseen.append((engine.state.iteration, engine.state.output["finite"], engine.state.output["scalars"]))
+
+    def look(self) -> None:
+        """Goes through the iterations since the last look."""
+        if not self.unseen:
             return
+        finite = torch.stack([torch.as_tensor(flag) for _, flag, _ in self.unseen]).tolist()
+        seen, self.unseen = self.unseen, []
+        for flag, (iteration, _, scalars) in zip(finite, seen):
+            if flag:
+                self.counts["in_row"] = 0
+            else:
+                self._count(iteration, scalars)
+
+    def _count(self, iteration: int, scalars: Mapping) -> None:
         self.counts = {name: count + 1 for name, count in self.counts.items()}
-        iteration, scalars = engine.state.iteration, engine.state.output["scalars"]
         values = {name: float(value) for name, value in scalars.items() if not name.startswith("weight/")}
         logger.warning(
-            "iteration %d: loss or gradient is not finite; step skipped (%d in a row, %d of all), batch: %s; %s",
+            "iteration %d: loss or gradient is not finite; step undone (%d in a row, %d of all), batch: %s; %s",
             iteration,
             self.counts["in_row"],
             self.counts["skipped"],
@@ -66,6 +83,7 @@ class NonFiniteCheck:
         return [path for i in range(first, iteration) for path in self.files(i)]
 
     def state_dict(self) -> dict[str, int]:
+        self.look()
         return dict(self.counts)
 
     def load_state_dict(self, state: dict[str, int]) -> None:

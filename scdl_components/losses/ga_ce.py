@@ -12,6 +12,14 @@ from torch import nn
 from ..distributed import largest_of_all, rank_sum, world_size
 
 
+def class_counts(target: torch.Tensor, num_classes: int) -> torch.Tensor:
+    """Voxels of each class [num_classes], float64, of class indices of any shape.
+
+    A histogram: torch.bincount makes the host wait for a GPU to learn how many bins there are.
+    """
+    return torch.histc(target.double(), num_classes, -0.5, num_classes - 0.5)
+
+
 def class_weights(target: torch.Tensor, num_classes: int, gamma: float) -> torch.Tensor:
     """1 / (n_c^(1 - gamma) * K^gamma) of each class, n_c of the K given voxels; 0 where a class has none.
 
@@ -23,7 +31,7 @@ def class_weights(target: torch.Tensor, num_classes: int, gamma: float) -> torch
     Returns:
         [num_classes], float64 for exactness: the counts reach millions.
     """
-    counts = rank_sum(torch.bincount(target, minlength=num_classes).double()) / world_size()
+    counts = rank_sum(class_counts(target, num_classes)) / world_size()
     weights = 1 / (counts ** (1 - gamma) * counts.sum() ** gamma)
     return torch.where(counts > 0, weights, torch.zeros_like(weights))
 

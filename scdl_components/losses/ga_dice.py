@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from ..distributed import rank_sum
+from .ga_ce import class_counts
 
 
 class GADiceLoss(nn.Module):
@@ -28,7 +29,7 @@ class GADiceLoss(nn.Module):
         """Loss of logits ``input`` [B, C, *spatial] against class indices ``target`` [B, 1, *spatial]."""
         prob = torch.softmax(input.float() if input.dtype != torch.float64 else input, dim=1)
         target = target.long()
-        size = torch.bincount(target.flatten(), minlength=input.shape[1]).to(prob.dtype)
+        size = class_counts(target, input.shape[1]).to(prob.dtype)
         overlap, squares = _ClassSums.apply(prob, target)
         overlap, squares, size = rank_sum(torch.stack([overlap, squares, size]))
         dice = 1 - (2 * overlap + self.smooth) / (squares + size + self.smooth)

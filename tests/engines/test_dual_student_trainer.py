@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from copy import deepcopy
 
 import pytest
 import torch
@@ -12,18 +13,22 @@ from monai.transforms import Compose, RandSpatialCropd
 
 from scdl_components.data.two_stream import TwoStreamLoader
 from scdl_components.engines import DualStudentTrainer
+from scdl_components.engines.dual_student_trainer import WithFeatures
 from scdl_components.handlers import IterationSeed, RunEvents, TrainingCheckpoint
 from scdl_components.losses import (
+    ClassMean,
     CrossPseudoSupervisionTerm,
     DualStudentLoss,
     GACELoss,
     GADiceLoss,
     LossTerm,
+    SCDLTerm,
     SupervisedTerm,
     gaussian_ramp,
 )
 from scdl_components.losses.dual_student import hard_labels
 from scdl_components.networks import DualStudent, VNet
+from scdl_components.proxies import ProxyBank, PublishedAssignment
 
 
 def volume(seed: int) -> dict[str, torch.Tensor]:
@@ -35,12 +40,12 @@ def volume(seed: int) -> dict[str, torch.Tensor]:
     return {"image": label + 0.3 * torch.randn(label.shape, generator=generator), "label": label}
 
 
-def trainer(max_epochs=2, terms=None, feature_module=None, handlers=(), **kwargs) -> DualStudentTrainer:
+def trainer(max_epochs=2, terms=None, feature_module=None, handlers=(), device="cpu", **kwargs) -> DualStudentTrainer:
     torch.manual_seed(0)
     crop = RandSpatialCropd(["image", "label"], (16, 16, 16), random_size=False, allow_missing_keys=True)
     labeled = Dataset([volume(0), volume(1)], Compose([crop]))
     unlabeled = Dataset([{"image": volume(s)["image"]} for s in (2, 3, 4)], Compose([crop]))
-    network = DualStudent(VNet(1, 2, num_filters=2))
+    network = DualStudent(VNet(1, 2, num_filters=2)).to(device)
     loss = DualStudentLoss(
         terms
         or [
@@ -50,7 +55,7 @@ def trainer(max_epochs=2, terms=None, feature_module=None, handlers=(), **kwargs
     )
     optimizer = torch.optim.SGD(list(network.parameters()) + list(loss.parameters()), lr=0.01, momentum=0.9)
     return DualStudentTrainer(
-        device="cpu",
+        device=device,
         max_epochs=max_epochs,
         train_data_loader=TwoStreamLoader(labeled, unlabeled, labeled_batch_size=1, unlabeled_batch_size=1),
         network=network,
@@ -124,7 +129,15 @@ def test_features_of_a_named_module_reach_the_terms():
     engine.run()
     assert term.seen == [(2, 2, 16, 16, 16)] * 2
     assert term.scale.item() != 1
-    assert all(not s.block_nine._forward_hooks for s in engine.network.students)
+    assert engine.objective.students[0].last == []
+
+
+def test_features_are_those_of_training_alone_and_copies_have_their_own():
+    engine = trainer(max_epochs=1, terms=[FeatureTerm()], feature_module="block_nine")
+    image = torch.rand(1, 1, 16, 16, 16)
+    engine.network.eval()(image)
+    deepcopy(engine.network).eval()(image)
+    assert [s.last for s in engine.objective.students] == [[], []]
 
 
 def test_unknown_feature_module_is_named_with_those_there_are():
@@ -195,9 +208,85 @@ def test_a_step_that_is_not_finite_changes_nothing(kind, amp):
 
 def test_the_end_of_a_run_is_told_whatever_ends_it():
     ends = []
-    for feature_module in (None, "no such module"):
-        engine = trainer(max_epochs=1, feature_module=feature_module)
-        engine.add_event_handler(RunEvents.ENDED, lambda name: ends.append(name), feature_module)
-        with pytest.raises(ValueError, match="no such module") if feature_module else nullcontext():
+    for error in (None, ValueError("a handler's")):
+        engine = trainer(max_epochs=1)
+        engine.add_event_handler(RunEvents.ENDED, ends.append, error)
+        engine.add_event_handler(Events.ITERATION_STARTED, fail, error)
+        with pytest.raises(ValueError, match="a handler's") if error else nullcontext():
             engine.run()
-    assert ends == [None, "no such module"]
+    assert ends[0] is None and isinstance(ends[1], ValueError)
+
+
+def fail(error: Exception | None) -> None:
+    if error is not None:
+        raise error
+
+
+
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.AdamW])
+def test_an_iteration_never_asks_the_device_for_a_value(optimizer, monkeypatch):
+    monkeypatch.setattr(torch, "autocast", lambda *args, **kwargs: nullcontext())  # knows no "meta"
+    # tensors on "meta" have shapes alone, so that whatever waits for a value of the device fails there
+    terms = [
+        SupervisedTerm({"ga_ce": GACELoss(), "ga_dice": GADiceLoss()}),
+        CrossPseudoSupervisionTerm(GACELoss(top_k=100)),
+        SCDLTerm(ProxyBank(2, 2, embed_dim=8), voxels_per_token=4, averaging=ClassMean()),
+        SCDLTerm(ProxyBank(2, 2, embed_dim=8, assignment=PublishedAssignment()), voxels_per_token=4),
+    ]
+    engine = trainer(max_epochs=1, terms=terms, feature_module="block_nine", device="meta")
+    engine.optimizer = optimizer([*engine.network.parameters(), *engine.loss_function.parameters()], lr=0.01)
+    engine.run()
+    assert engine.state.iteration == 3
+    assert engine.state.output["finite"].is_meta and engine.state.output["scalars"]["loss"].is_meta
+    with pytest.raises(RuntimeError, match="meta"):
+        engine.state.output["finite"].item()
+
+
+def test_a_compiled_network_gives_the_same_output_and_features():
+    network = torch.nn.Sequential(torch.nn.Conv3d(1, 2, 3), torch.nn.ReLU(), torch.nn.Conv3d(2, 2, 1))
+    plain, compiled = WithFeatures(network, "1"), torch.compile(WithFeatures(network, "1"))
+    for seed in range(2):
+        torch.manual_seed(seed)
+        image = torch.rand(1, 1, 8, 8, 8)
+        (output, features), (expected, expected_features) = compiled(image), plain(image)
+        torch.testing.assert_close([output, *features], [expected, *expected_features])
+        assert len(features) == 1
+    (output.sum() + features[0].sum()).backward()
+    assert network[0].weight.grad.abs().sum() > 0
+
+
+def test_compile_is_asked_for_each_student_and_leaves_the_network_as_it_is():
+    engine = trainer(compile=True, compile_kwargs={"dynamic": False})
+    assert [type(student).__name__ for student in engine.objective.students] == ["OptimizedModule"] * 2
+    assert list(engine.network.state_dict()) == list(trainer().network.state_dict())
+
+
+class Overflow(torch.nn.Module):
+    """A term whose gradient is infinite in float16 while its scale is over 2^10."""
+
+    def forward(self, outputs):
+        loss = sum(logits.float().mean() for logits in outputs.logits)
+        return {"term": LossTerm((loss.half() * 64.0).float(), 1.0)}
+
+
+def test_float16_finds_its_scale():
+    engine = trainer(max_epochs=4, terms=[Overflow()], amp=True, amp_kwargs={"dtype": torch.float16})
+    scales, finite, states = [], [], [weights(engine)]
+
+    def use_scaler_of_the_cpu():  # MONAI makes one for CUDA, which does nothing here
+        engine.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**13)
+
+    def look():
+        scales.append(engine.scaler.get_scale())
+        finite.append(bool(engine.state.output["finite"]))
+        states.append(weights(engine))
+
+    engine.add_event_handler(Events.STARTED, use_scaler_of_the_cpu)
+    engine.add_event_handler(Events.ITERATION_COMPLETED, look)
+    engine.run()
+    assert not finite[0] and any(finite)
+    assert scales == [2.0 ** (13 - finite[: i + 1].count(False)) for i in range(12)]
+    changed = [not torch.equal(a, b) for a, b in zip(states, states[1:])]
+    assert changed == finite

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 
 import pytest
-from ignite.engine import Engine
+import torch
+from ignite.engine import Engine, Events
 
 from scdl_components.handlers import NonFiniteCheck
 from scdl_components.handlers.finite import NonFiniteError
@@ -40,3 +41,26 @@ def test_the_row_goes_on_after_a_resume():
     check.load_state_dict({"skipped": 7, "in_row": 2})
     with pytest.raises(NonFiniteError, match="3 times in a row"):
         engine.run([False])
+
+
+def test_looks_now_and_then_and_at_the_end(caplog):
+    finite = [True, False, False, True, False]
+    scalars = {"loss": float("nan"), "learning_rate": 0.1}
+    engine = Engine(lambda engine, item: {"finite": torch.tensor(item), "scalars": scalars})
+    check, seen = NonFiniteCheck(3, lambda iteration: [f"img{iteration}"], interval=4), []
+    check.attach(engine)
+    engine.add_event_handler(Events.ITERATION_COMPLETED, lambda: seen.append(len(caplog.records)))
+    with caplog.at_level(logging.WARNING):
+        engine.run(finite)
+    assert seen == [0, 0, 0, 2, 2]
+    assert [r.getMessage().split(":")[0] for r in caplog.records] == ["iteration 2", "iteration 3", "iteration 5"]
+    assert check.state_dict() == {"skipped": 3, "in_row": 1}
+
+
+def test_what_is_saved_counts_every_iteration_so_far():
+    engine = Engine(lambda engine, item: {"finite": torch.tensor(item), "scalars": {"loss": 0.0, "learning_rate": 0.1}})
+    check, saved = NonFiniteCheck(9, lambda iteration: [], interval=100), []
+    check.attach(engine)
+    engine.add_event_handler(Events.ITERATION_COMPLETED, lambda: saved.append(check.state_dict()["skipped"]))
+    engine.run([False, True, False])
+    assert saved == [1, 1, 2]
