@@ -47,7 +47,7 @@ PROMISES: Mapping[str, Sequence[str]] = {
         "tests/handlers/test_config_check.py",
         "tests/handlers/test_checkpoint.py",
     ],
-    "Several processes (docs/multi_gpu.md): the weights of one, ten iterations long in float64; a killed process ends the "
+    "Several processes (docs/gpus.md): the weights of one, ten iterations long in float64; a killed process ends the "
     "others, and training resumes to bit-identical weights": [
         "tests/test_distributed.py",
         "tests/bundles/test_multi_process.py",
