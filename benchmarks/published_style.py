@@ -30,7 +30,7 @@ from monai.bundle import ConfigWorkflow
 
 from benchmarks.scdl_cost import published_encoder, published_output, similarity_matmul
 from benchmarks.step_time import BUNDLE, ratio, seconds, workflow
-from scdl_components.engines.dual_student_trainer import captured_output
+from scdl_components.engines.dual_student_trainer import WithFeatures
 from scdl_components.losses.cdba import cdba_terms
 from scdl_components.losses.sac import sac_loss
 from scdl_components.networks import DualStudent, VNet, fold_batch_norm
@@ -83,6 +83,7 @@ class PlainLoop:
     def __init__(self, volumes: Sequence, roi_size: Sequence[int], num_filters: int, keys: dict) -> None:
         self.volumes, self.roi_size, self.keys = volumes, roi_size, keys
         self.network = DualStudent(VNet(1, NUM_CLASSES, num_filters)).train()
+        self.students = [WithFeatures(student, "block_nine") for student in self.network.students]
         self.banks = [ProxyBank(num_filters, NUM_CLASSES, keys["embed_dim"], assignment=PublishedAssignment()) for _ in range(2)]
         for bank in self.banks:
             bank.encoder = published_encoder(num_filters)
@@ -102,11 +103,7 @@ class PlainLoop:
         images = torch.from_numpy(np.stack([image for image, _ in crops]))[:, None]
         target = torch.from_numpy(np.stack([label for _, label in crops[:2]]))[:, None]
         keys, grid = self.keys, tuple(n // self.keys["voxels_per_token"] for n in self.roi_size)
-        logits, features = [], []
-        for student in self.network.students:
-            with captured_output(student, "block_nine") as outputs:
-                logits.append(student(images))
-            features.append(outputs[-1])
+        logits, features = zip(*(student(images) for student in self.students))
         pseudo = [output.detach().argmax(1, keepdim=True) for output in logits]
         weights = pool_labels(target, NUM_CLASSES, grid)
         losses = {
@@ -115,7 +112,7 @@ class PlainLoop:
             "cps": 0.1 * sum(plain_ga_ce(output, other, 100) for output, other in zip(logits, pseudo[::-1])),
             "scdl": 0,
         }
-        for bank, feature in zip(self.banks, features):
+        for bank, (feature,) in zip(self.banks, features):
             tokens = pool_tokens(feature, grid)
             for part, labels in ((tokens[:2], weights), (tokens[2:], None)):
                 output = published_output(bank, bank.encode(part), similarity_matmul)

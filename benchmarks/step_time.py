@@ -17,7 +17,7 @@ import platform
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import fire
@@ -30,7 +30,9 @@ from monai.inferers.utils import _get_scan_interval
 from monai.utils import ensure_tuple_rep
 
 from scdl_components.data import write_phantoms
+from scdl_components.data.phantom import SYNAPSE_ORGANS
 from scdl_components.data.two_stream import prepare_two_stream_batch
+from scdl_components.engines import DualStudentTrainer
 from scdl_components.losses import DualStudentLoss, StudentOutputs
 
 BUNDLE = Path(__file__).parents[1] / "bundles" / "scdl_synapse"
@@ -53,31 +55,77 @@ def seconds(function: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def workflow(folder: str, spacing: float, **overrides: object) -> ConfigWorkflow:
-    """The bundle's training on phantoms, ready to run."""
-    data = write_phantoms(f"{folder}/phantom", 2, 4, 0, 0, spacing=(spacing,) * 3)
-    result = ConfigWorkflow(
-        str(BUNDLE / "configs" / "train.yaml"),
-        logging_file=False,
-        dataset_dir=data,
-        case_list="case_list.json",
-        pixdim=[spacing] * 3,
-        ckpt_dir=folder,
-        output_dir=folder,
-        num_workers=0,
+def phantoms(folder: str | Path, spacing: float, organs: Sequence[str] = SYNAPSE_ORGANS) -> str:
+    """Folder of the phantoms, written if they are not there: 2 labelled cases, 4 unlabelled ones."""
+    return write_phantoms(f"{folder}/phantom", 2, 4, 0, 0, organs=organs, spacing=(spacing,) * 3)
+
+
+def workflow(
+    folder: str | Path,
+    spacing: float,
+    organs: Sequence[str] = SYNAPSE_ORGANS,
+    overlays: Sequence[str] = (),
+    **overrides: object,
+) -> ConfigWorkflow:
+    """The bundle's training on phantoms, ready to run.
+
+    Args:
+        folder: where the phantoms are, or are written, and what the training writes.
+        spacing: of the phantoms, mm.
+        organs: that the phantoms have labels of.
+        overlays: names of configs of the bundle that are laid over train.yaml.
+        overrides: keys of the config.
+    """
+    keys = {
+        "dataset_dir": phantoms(folder, spacing, organs),
+        "case_list": "case_list.json",
+        "pixdim": [spacing] * 3,
+        "ckpt_dir": str(folder),
+        "output_dir": str(folder),
+        "num_workers": 0,
         **overrides,
-    )
+    }
+    configs = [str(BUNDLE / "configs" / f"{name}.yaml") for name in ("train", *overlays)]
+    result = ConfigWorkflow(configs, logging_file=False, **keys)
     result.initialize()
     return result
 
 
+def record_parts(
+    trainer: DualStudentTrainer, warm_up: int = 1, now: Callable[[], float] = time.perf_counter
+) -> dict[str, list[float]]:
+    """Seconds of whole iterations ("iteration") and of their parts; the lists grow while the trainer runs.
+
+    Args:
+        trainer: with all its handlers, so that logging is in the iteration.
+        warm_up: iterations at the start that are not recorded.
+        now: the clock.
+    """
+    times: dict[str, list[float]] = {name: [] for name in ("iteration", *PARTS)}
+    stamps: list[float] = []
+
+    def stamp() -> None:
+        stamps.append(now())
+
+    def end() -> None:
+        if trainer.state.iteration > warm_up:
+            for name, start, stop in zip(PARTS, stamps, stamps[1:]):
+                times[name].append(stop - start)
+            times["iteration"].append(stamps[-1] - stamps[0])
+
+    trainer.add_event_handler(Events.GET_BATCH_STARTED, stamps.clear)
+    for event in (Events.GET_BATCH_STARTED, *PARTS.values()):
+        trainer.add_event_handler(event, stamp)
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, end)
+    return times
+
+
 def training(pairs: int, **scale: object) -> dict[str, list[float]]:
     """Seconds of whole iterations, of their parts, and of the bare networks, one of each in turn."""
-    times: dict[str, list[float]] = {name: [] for name in ("bare", "iteration", *PARTS, "scdl")}
     with tempfile.TemporaryDirectory() as folder:
         run = workflow(folder, max_iterations=pairs + 1, val_interval=10**6, **scale)
         trainer = run.trainer
-        stamps: list[float] = []
+        times = {"bare": [], **record_parts(trainer), "scdl": []}
         scdl_alone = DualStudentLoss([trainer.loss_function.terms[-1]])
         feature_shape = (4, scale["num_filters"], *scale["roi_size"])
 
@@ -93,29 +141,15 @@ def training(pairs: int, **scale: object) -> dict[str, list[float]]:
                 seconds(lambda: scdl_alone(StudentOutputs([], features, label, trainer.progress))[0].backward())
             )
 
-        def stamp() -> None:
-            stamps.append(time.perf_counter())
-
-        @trainer.on(Events.GET_BATCH_STARTED)
-        def begin() -> None:
-            stamps.clear()
-            stamp()
-
-        for event in PARTS.values():
-            trainer.add_event_handler(event, stamp)
-
         def end() -> None:
             if trainer.state.iteration > 1:  # the first one warms up
-                for name, start, stop in zip(PARTS, stamps, stamps[1:]):
-                    times[name].append(stop - start)
-                times["iteration"].append(stamps[-1] - stamps[0])
                 trainer.state.output = None  # as at the start of an iteration: nothing of the last one is held
                 times["bare"].append(seconds(bare))
                 trainer.optimizer.zero_grad(set_to_none=True)
                 scdl()
                 print({name: round(values[-1], 3) for name, values in times.items()}, flush=True)
 
-        # last of all handlers, so that logging is in the iteration
+        # behind what records the iteration
         trainer.add_event_handler(Events.ITERATION_COMPLETED, end)
         trainer.run()
     return times

@@ -29,7 +29,7 @@ from monai.transforms import (
 )
 
 from scdl_components.data.phantom import SYNAPSE_ORGANS
-from scdl_components.engines.dual_student_trainer import captured_output
+from scdl_components.engines.dual_student_trainer import WithFeatures
 from scdl_components.handlers.weights import load_weights
 from scdl_components.losses import ClassMean, TokenMean
 from scdl_components.losses.cdba import cdba_terms
@@ -77,13 +77,13 @@ def tokens_of(network: DualStudent, cases: Sequence[Mapping], number: int, edge:
     ]
     crop = RandSpatialCropd(keys, [PATCH] * 3, random_size=False).set_random_state(seed=0)
     volumes = CacheDataset(cases, Compose(load), progress=False)
+    student = WithFeatures(network.students[0], "block_nine")
     tokens, weights, grid = [], [], (PATCH // edge,) * 3
     for first in range(0, number, 4):
         patches = [crop(volumes[index % len(volumes)]) for index in range(first, first + 4)]
         images, label = (torch.stack([torch.as_tensor(patch[key]) for patch in patches]) for key in keys)
-        with captured_output(network.students[0], "block_nine") as outputs:
-            network.students[0](images.as_tensor())
-        tokens.append(pool_tokens(outputs[-1], grid))
+        _, (features,) = student(images.as_tensor())
+        tokens.append(pool_tokens(features, grid))
         weights.append(pool_labels(label.as_tensor(), NUM_CLASSES, grid))
     return torch.cat(tokens), torch.cat(weights)
 

@@ -168,3 +168,19 @@ def test_half_precision_where_asked_for(tmp_path, phantoms):
     assert seen[:2] == [torch.bfloat16] * 2
     assert all(value.isfinite().all() for value in network.state_dict().values())
     assert {value.dtype for value in network.parameters()} == {torch.float32}
+
+
+def test_channels_last_and_compile_are_keys_for_the_command_line(tmp_path, phantoms):
+    """Two iterations of a small network, as compiling a V-Net takes minutes on a CPU."""
+    student = {"_target_": "SegResNet", "spatial_dims": 3, "init_filters": 8, "in_channels": 1, "out_channels": "@num_classes"}
+    folder = copy_bundle(tmp_path)
+    output = run_monai(
+        *("run", "training", "--config_file", folder / TRAIN),
+        *options(dataset_dir=phantoms, case_list="case_list.json", max_iterations=2, val_interval=2, num_workers=0),
+        *options(student=student | {"blocks_down": [1], "blocks_up": []}, feature_module="convInit", feature_channels=8),
+        *options(pixdim=[10, 10, 10], roi_size=[16, 16, 16], embed_dim=8, voxels_per_token=4),
+        *options(memory_format="$torch.channels_last_3d", compile=True, device="cpu"),
+        cwd=tmp_path,
+    )
+    assert "Key metric: val_mean_dice" in output
+    assert (folder / "models" / "model.pt").is_file()
