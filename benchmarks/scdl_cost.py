@@ -95,7 +95,7 @@ def build_step(side: str, num_tokens: int, with_encoder: bool) -> Callable[[], N
         else:
             output = published_output(bank, embeddings, similarity)
         terms = cdba_terms(output, weights)
-        (terms.separation + 0.1 * terms.distance + 1e-3 * terms.agreement).backward()
+        (terms.separation + 0.1 * terms.distance + 0.1 * terms.agreement).backward()
 
     return step
 

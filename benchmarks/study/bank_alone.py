@@ -151,7 +151,7 @@ def main(
             return (
                 terms["separation"] * found.separation
                 + terms["distance"] * found.distance
-                + terms["agreement"] * found.agreement / x.shape[1]
+                + terms["agreement"] * found.agreement
                 + terms["sac"] * sac_loss(bank, x, w)
             )
 

@@ -51,8 +51,13 @@ class WithFeatures(nn.Module):
                 f"feature_module {name!r} is not a module of {type(network).__name__}; it has {sorted(modules)[1:]}"
             )
         last = self.last
+
         # stays, for torch.compile looks at hooks once; a function, for copies of the network share it
-        modules[name].register_forward_hook(lambda module, inputs, output: last.append(output) if module.training else None)
+        def keep(module: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
+            if module.training:
+                last.append(output)
+
+        modules[name].register_forward_hook(keep)
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
         self.last.clear()

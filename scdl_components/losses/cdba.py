@@ -17,7 +17,10 @@ from ..proxies.tokens import token_mask, tokenize
 
 
 class CDBATerms(NamedTuple):
-    """The unweighted parts of CDBA, scalars."""
+    """The unweighted parts of CDBA, scalars.
+
+    The agreement is L_kl over the number of a volume's tokens: one weight then suits every grid.
+    """
 
     separation: Tensor
     distance: Tensor
@@ -113,7 +116,12 @@ def agreement(assigned: Assigned, mask: Tensor | None = None) -> Tensor:
     divergence = ((assigned.q - assigned.r) * (assigned.log_q - assigned.log_r)).sum(-1)
     if mask is not None:
         divergence = divergence.masked_fill(~mask, 0)
-    return divergence.sum() / count_per_rank(divergence.new_full((), divergence.shape[0]))
+    return divergence.sum() / volumes_per_rank(divergence)
+
+
+def volumes_per_rank(values: Tensor) -> Tensor:
+    """B of values [B, ...], over ranks its mean."""
+    return count_per_rank(values.new_full((), values.shape[0]))
 
 
 def cdba_terms(
@@ -128,17 +136,19 @@ def cdba_terms(
             over the classes.
         averaging: of separation and distance.
     """
-    mask = None if weights is None else token_mask(weights)
+    all_tokens = torch.ones_like(output.similarity[..., 0], dtype=torch.bool)
+    mask = all_tokens if weights is None else token_mask(weights)
+    tokens_per_volume = count_per_rank(mask.sum()) / volumes_per_rank(output.similarity)
     weights = output.assigned.consensus() if weights is None else weights.to(output.similarity.dtype)
     return CDBATerms(
         separation(output.similarity, weights, averaging),
         distance(output.similarity, weights, averaging),
-        agreement(output.assigned, mask),
+        agreement(output.assigned, mask) / tokens_per_volume,
     )
 
 
 class CDBALoss(nn.Module):
-    """L_sep + ``distance_weight`` L_dist + ``agreement_weight`` L_kl of a feature map.
+    """L_sep + ``distance_weight`` L_dist + ``agreement_weight`` L_kl / L of a feature map.
 
     Usable alone in any PyTorch code; ``bank`` is a submodule, so ``loss.parameters()`` belong in the optimizer:
 
@@ -149,9 +159,9 @@ class CDBALoss(nn.Module):
         bank: the class distributions, shared with :class:`~scdl_components.losses.sac.SACLoss` where both are used.
         voxels_per_token: edge of a token in voxels of the image, one number or one per axis.
         distance_weight: 0.1 in the paper's L_proxy.
-        agreement_weight: the term is a sum over the tokens of a volume, so its weight shrinks as the grid grows; the
-            default suits 12³ tokens. The ratio 0.02 : 0.3 to L_proxy of the public script belongs to a term that was 0;
-            with :class:`~scdl_components.proxies.BidirectionalAssignment` it makes all embeddings alike.
+        agreement_weight: of L_kl over L. In the public script it is 0.02 L for 0.3 L_proxy, 35 : 0.3 for 12³ tokens,
+            for a term that was 0; :class:`~scdl_components.proxies.BidirectionalAssignment` then makes all embeddings
+            alike.
         ignore_index: label value of voxels to leave out.
     """
 
@@ -160,7 +170,7 @@ class CDBALoss(nn.Module):
         bank: ProxyBank,
         voxels_per_token: int | Sequence[int] = 8,
         distance_weight: float = 0.1,
-        agreement_weight: float = 1e-3,
+        agreement_weight: float = 0.1,
         ignore_index: int | None = None,
     ) -> None:
         super().__init__()

@@ -13,7 +13,7 @@ from torch import nn
 from ..distributed import world_size
 from ..proxies.bank import ProxyBank
 from ..proxies.tokens import pool_labels, pool_tokens, token_grid
-from .cdba import Averaging, TokenMean, cdba_terms
+from .cdba import Averaging, ClassMean, cdba_terms
 from .dual_student import LossTerm, StudentOutputs
 from .ramps import constant
 from .sac import sac_loss
@@ -32,7 +32,7 @@ class SCDLTerm(nn.Module):
         weight: factor of everything.
         separation_weight: of L_sep.
         distance_weight: of L_dist.
-        agreement_weight: of L_kl, which is a sum over tokens: smaller for more tokens.
+        agreement_weight: of L_kl over the number of a volume's tokens.
         sac_weight: of L_sac.
         unlabeled_weight: further factor of what unlabeled tokens contribute; 0 leaves them out.
         unlabeled_ramp: fraction of training done -> factor of ``unlabeled_weight``.
@@ -44,15 +44,15 @@ class SCDLTerm(nn.Module):
         self,
         bank: ProxyBank,
         num_students: int = 2,
-        voxels_per_token: int | Sequence[int] = 8,
+        voxels_per_token: int | Sequence[int] = 4,
         weight: float = 0.1,
-        separation_weight: float = 0.3,
-        distance_weight: float = 0.03,
-        agreement_weight: float = 3e-4,
-        sac_weight: float = 0.1,
-        unlabeled_weight: float = 1.0,
+        separation_weight: float = 1.0,
+        distance_weight: float = 0.1,
+        agreement_weight: float = 0.1,
+        sac_weight: float = 1.0,
+        unlabeled_weight: float = 0.1,
         unlabeled_ramp: Callable[[float], float] = constant,
-        averaging: Averaging = TokenMean(),
+        averaging: Averaging = ClassMean(),
     ) -> None:
         super().__init__()
         bank.embedding_sigma.requires_grad_(False)  # no loss draws embedding samples, and DDP waits for every gradient

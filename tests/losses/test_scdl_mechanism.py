@@ -67,7 +67,7 @@ def scdl(seed: int, assignment) -> tuple[float, float]:
 
     def loss() -> torch.Tensor:
         terms = cdba_terms(bank(tokens), weights)
-        per_token = terms.agreement / tokens.shape[1]
+        per_token = terms.agreement
         return terms.separation + 0.1 * terms.distance + per_token + 2 * sac_loss(bank, tokens, weights)
 
     train(bank.parameters(), loss)
