@@ -29,8 +29,8 @@ METHODS: dict[str, dict[str, object]] = {
 }
 MAIN = ("supervised", "cps", "cps_ga", "scdl_published", "scdl")
 
-# what the defaults were chosen from, on tuning seeds and validation cases of other phantoms (see run.py); the tables of
-# tuning.md say what was run with which
+# what the defaults were chosen from, on tuning seeds and validation cases of other phantoms (see run.py); and
+# tuning.md says what was run with which
 FORMER = {
     "separation_weight": 0.3,
     "distance_weight": 0.03,
@@ -57,5 +57,6 @@ CANDIDATES: dict[str, dict[str, object]] = {
     "fast_published": {**FAST, "assignment": PUBLISHED},
     "fine": FINE,
     "balanced": BALANCED,
+    "narrow": {},  # the defaults since
     "narrow_strong": {"scdl_weight": 1.0, "scdl_learning_rate": 0.01},
 }
