@@ -29,8 +29,8 @@ METHODS: dict[str, dict[str, object]] = {
 }
 MAIN = ("supervised", "cps", "cps_ga", "scdl_published", "scdl")
 
-# what the defaults were chosen from, on tuning seeds and validation cases of other phantoms (see run.py); and
-# tuning.md says what was run with which
+# what the defaults were chosen from, on tuning seeds and validation cases of other phantoms (see run.py); tuning.md
+# says what was run with which size of the embeddings
 FORMER = {
     "separation_weight": 0.3,
     "distance_weight": 0.03,

@@ -45,7 +45,7 @@ class ProxyBank(nn.Module):
         num_embedding_samples: E, samples drawn per token by :meth:`embedding_samples`.
         dropout: rate after each of the encoder's two hidden layers, while training.
         initial_sigma: spread of the classes at the start, about; log 2 = 0.69 as published. With Z = 64 that is 5.5
-            in all against means of length 1: a sample is noise, and the cosine with a class stays below 0.2.
+            in all against means of length 1: a sample is noise, and the cosine with a class stays below 0.25.
         assignment: callable (cosines [B, L, C], mask [B, L] or None) -> Assigned; default
             :class:`BidirectionalAssignment`.
     """
