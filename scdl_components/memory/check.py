@@ -7,7 +7,7 @@ from __future__ import annotations
 import logging
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -133,26 +133,23 @@ class MemoryCheck:
             estimate.state += sum(p.numel() * p.element_size() for p in network.parameters() if p.requires_grad)
         return estimate
 
-    def advice(self, limit: float) -> str:
-        """Overrides of the config that each, or else together, need no more than so many bytes; else the best there is."""
-        fitting = [setting for setting in self._fitting_alone(limit) if setting is not None]
+    def advice(self, limit: float, heading: str = "What would fit") -> str:
+        """Overrides of the config that need no more than so many bytes, one a line; else the best there is."""
+        gpu = self.device.type == "cuda"
+        half = self.setting._replace(amp=True)
+        choices = [half if gpu and not self.setting.amp and self.needed(half) <= limit else None]
+        choices.append(self._smaller_batch(self.setting, limit))
+        patch = self._smaller_patch(self.setting, limit)
+        least = self.setting._replace(labeled=1, unlabeled=min(self.setting.unlabeled, 1), amp=gpu or self.setting.amp)
+        if not any(choices):
+            together = least if self.needed(least) <= limit else self._smaller_patch(least, limit)
+            # what gives no larger patch is worth nothing
+            choices.append(together if together and (not patch or together.roi_size != patch.roi_size) else None)
+        fitting = [choice for choice in (*choices, patch) if choice is not None]
         if fitting:
-            return "Any of these would fit:\n" + "\n".join(map(self._line, fitting))
-        smallest = self.setting._replace(
-            labeled=1, unlabeled=min(self.setting.unlabeled, 1), amp=self.setting.amp or self.device.type == "cuda"
-        )
-        together = smallest if self.needed(smallest) <= limit else self._smaller_patch(smallest, limit)
-        if together is not None:
-            return f"These together would fit:\n{self._line(together)}"
-        least = self._smaller_patch(smallest, math.inf, most=1) or smallest
-        return f"The least that can be set does not fit, either:\n{self._line(least)}"
-
-    def _fitting_alone(self, limit: float) -> Iterator[Setting | None]:
-        if self.device.type == "cuda" and not self.setting.amp:
-            half = self.setting._replace(amp=True)
-            yield half if self.needed(half) <= limit else None
-        yield self._smaller_batch(self.setting, limit)
-        yield self._smaller_patch(self.setting, limit)
+            return f"{heading}:\n" + "\n".join(map(self._line, fitting))
+        smallest = self._smaller_patch(least, math.inf, most=2) or least
+        return f"The least that can be set does not fit, either:\n{self._line(smallest)}"
 
     def _smaller_batch(self, setting: Setting, limit: float) -> Setting | None:
         def at(samples: int) -> Setting:
@@ -171,7 +168,7 @@ class MemoryCheck:
         def at(number: int) -> Setting:
             return setting._replace(roi_size=tuple(min(n, number * s) for n, s in zip(setting.roi_size, steps)))
 
-        return self._largest(at, most or max(-(-n // s) for n, s in zip(setting.roi_size, steps)) - 1, limit)
+        return self._largest(at, (most or max(-(-n // s) for n, s in zip(setting.roi_size, steps))) - 1, limit)
 
     def _largest(self, at: Callable[[int], Setting], most: int, limit: float) -> Setting | None:
         """The last of at(1), ..., at(most) that needs no more than ``limit``; they need more and more."""
@@ -193,13 +190,18 @@ class MemoryCheck:
     def _way_out(self) -> str:
         needed = self.needed(self.setting)
         if needed is None:
-            keys = "Smaller --roi_size, --labeled_batch_size and --unlabeled_batch_size need less."
+            keys = "Smaller --roi_size, --labeled_batch_size and --unlabeled_batch_size need less; "
         else:
             # a good deal less, for how much there is was not known
-            keys = f"An iteration needs an estimated {gigabytes(needed)}. {self.advice(needed / MARGIN / MARGIN)}\n"
+            less = self.advice(needed / MARGIN / MARGIN, heading="What needs less")
+            keys = f"An iteration needs an estimated {gigabytes(needed)} beside the networks. {less}\n"
+        if self.device.type == "cuda":
+            cached = "--cache_device cpu keeps the cases off the GPU"
+        else:
+            cached = "--cache_rate 0.25 keeps fewer cases in memory"
         return (
-            f"{keys} A validation needs less with --sw_batch_size 1. To go on from a checkpoint, name what has changed, "
-            "e.g. --allow_changed \"['roi_size']\""
+            f"{keys}{cached}, and --sw_batch_size 1 needs less in validation. To go on from a checkpoint, name what "
+            "you change, e.g. --allow_changed \"['roi_size']\""
         )
 
 

@@ -1,0 +1,73 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+"""Too little memory, met by a user: before training, in training, in inference."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from support.runner import copy_bundle, options, run_monai
+
+# as the runner has it, with so little address space that an iteration cannot have what it needs
+SHORT = """
+import resource, sys
+from monai.bundle import ConfigWorkflow
+config, *pairs = sys.argv[1:]
+overrides = {key.lstrip("-"): value for key, value in zip(pairs[::2], pairs[1::2])}
+overrides = {k: eval(v) if v[0] in "[0123456789" else v for k, v in overrides.items()}
+workflow = ConfigWorkflow(config, logging_file=False, workflow_type="train", **overrides)
+workflow.initialize()
+used = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmSize"))
+resource.setrlimit(resource.RLIMIT_AS, (used * 1024 + 700 * 10**6,) * 2)
+workflow.run()
+"""
+
+
+def test_what_cannot_fit_is_refused_before_anything_is_preprocessed(tmp_path, phantoms):
+    bundle = copy_bundle(tmp_path)
+    folders = {"ckpt_dir": tmp_path / "models", "output_dir": tmp_path / "logs", "cache_dir": tmp_path / "cache"}
+    output = run_monai(
+        *("run", "training", "--config_file", bundle / "configs" / "train.yaml"),
+        *options(
+            dataset_dir=phantoms,
+            case_list="case_list.json",
+            roi_size="[8192,8192,8192]",
+            **folders,
+        ),
+        cwd=tmp_path,
+        check=False,
+    )
+    message = output[output.rindex("InputError") :]
+    assert "GB are free. What would fit:\n- " in message
+    assert '- --roi_size "[' in message
+    assert message.rstrip().endswith("--check_memory False trains without this check")
+    assert "Traceback" not in output and "Loading dataset" not in output
+    assert not list(tmp_path.glob("models/*")) and not list(tmp_path.glob("logs/*"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the address space")
+def test_memory_that_runs_out_in_training_is_told_with_the_way_out(tmp_path, phantoms):
+    bundle = copy_bundle(tmp_path)
+    data = {"dataset_dir": phantoms, "case_list": "case_list.json"}
+    words = options(**data, roi_size="[96,96,96]", num_filters=4, device="cpu")
+    command = [sys.executable, "-c", SHORT, str(bundle / "configs" / "train.yaml"), *words]
+    output = subprocess.run(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout
+    message = output[output.rindex("MemoryShortageError") :]
+    assert "can't allocate memory" in message and "Traceback" not in message
+    batch, patch = "- --labeled_batch_size 1 --unlabeled_batch_size 1: ", '- --roi_size "[80, 80, 80]": '
+    assert batch in message and patch in message and "--allow_changed" in message
+
+
+def test_inference_names_what_needs_less(trained, tmp_path, phantoms):
+    words = options(dataset_dir=phantoms / "img" / "img0001.nii.gz", roi_size="[65536,65536,65536]")
+    keep = ("--pixdim", "--num_filters", "--dataset_dir", "--roi_size")
+    output = run_monai(
+        *("run", "--config_file", trained / "configs" / "inference.yaml", "--output_dir", tmp_path),
+        *(word for pair in zip(words[::2], words[1::2]) if pair[0] in keep for word in pair),
+        cwd=tmp_path,
+        check=False,
+    )
+    message = output[output.rindex("FailedCasesError") :]
+    assert "MemoryShortageError: memory ran out" in message and "--sw_batch_size 1" in message
