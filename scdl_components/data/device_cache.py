@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from monai.data import CacheDataset
@@ -14,13 +14,19 @@ from torch.utils.data import Dataset
 logger = logging.getLogger(__name__)
 
 
-def cache_on_device(datasets: Sequence[Dataset], device: torch.device | str, share: float = 0.5) -> bool:
+def cache_on_device(
+    datasets: Sequence[Dataset],
+    device: torch.device | str,
+    training: Callable[[], int | None] = lambda: None,
+    share: float = 0.5,
+) -> bool:
     """Moves what data sets keep in memory to a GPU, all or nothing.
 
     Args:
         datasets: MONAI's cache data sets; with any other, or one that does not keep all of its cases, nothing moves.
         device: of the training; nothing moves to a CPU.
-        share: of the memory free now that volumes may take; the training needs the rest.
+        training: gives the bytes that training will need; they stay free.
+        share: of the memory free now that volumes may take, whatever the training needs.
 
     Returns:
         whether the volumes are there.
@@ -30,10 +36,11 @@ def cache_on_device(datasets: Sequence[Dataset], device: torch.device | str, sha
         return False
     needed = sum(volume_bytes(item) for dataset in datasets for item in dataset._cache)
     free, _ = torch.cuda.mem_get_info(device)
-    fits = needed <= share * free
+    allowed = min(share * free, free - (training() or 0))
+    fits = needed <= allowed
     logger.info(
-        "preprocessed volumes, %.1f GB, stay %s: %.1f GB are free on %s, of which they may take %.0f %%",
-        needed / 1e9, f"on {device}" if fits else "in main memory", free / 1e9, device, 100 * share,
+        "preprocessed volumes, %.1f GB, stay %s: they may take %.1f of the %.1f GB that are free on %s",
+        needed / 1e9, f"on {device}" if fits else "in main memory", max(allowed, 0) / 1e9, free / 1e9, device,
     )
     if fits:
         move_cache(datasets, device)

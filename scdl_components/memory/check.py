@@ -89,6 +89,11 @@ class MemoryCheck:
         free = free_memory(self.device)
         self._compare(free if free is None else -highest(-free))
 
+    def reserve(self) -> int | None:
+        """Bytes that should stay free for training; None where there is no estimate."""
+        needed = self.needed(self.setting)
+        return needed and int(needed * MARGIN)
+
     def guarded(self, training: Callable[[], object]) -> object:
         """Result of a function.
 

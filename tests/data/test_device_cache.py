@@ -46,6 +46,11 @@ def test_volumes_move_together_or_not_at_all(gpu, number, fits, caplog):
     assert ("on cuda:0" if fits else "in main memory") in caplog.text
 
 
+@pytest.mark.parametrize("training, fits", [(600, True), (700, False), (None, True)])
+def test_what_training_needs_stays_free(gpu, training, fits):
+    assert cache_on_device([volumes(1)], gpu, lambda: training) is fits  # 320 of 1,000 bytes
+
+
 def test_what_is_not_all_in_memory_stays(gpu):
     assert not cache_on_device([volumes(2, cache_rate=0.5)], gpu)
     assert not cache_on_device([volumes(1), Dataset([1])], gpu)
