@@ -4,7 +4,7 @@
 
     python -m benchmarks.inference_memory
     python -m benchmarks.inference_memory --shape "[512,512,800]" --spacing "[0.8,0.8,1.0]" --num_classes "[14]" \
-        --num_filters 8 --compared_up_to 0 --report benchmarks/inference_memory_large.md
+        --compared_up_to 0 --report benchmarks/inference_memory_large.md
 
 Every figure is the largest resident size of one process of MONAI's runner (inference.yaml of scdl_amos, untrained
 weights: what is measured does not depend on them), Python and PyTorch included.
@@ -96,11 +96,14 @@ def main(
         compared_up_to: number of classes up to which MONAI's inversion of all classes at once is measured as well.
         report: Markdown file.
     """
+    command = f'--shape "{list(shape)}" --spacing "{list(spacing)}" --num_classes "{list(num_classes)}"'
+    command += f" --num_filters {num_filters} --compared_up_to {compared_up_to}"
     lines = [
         "# Peak memory of inference",
         "",
-        f"`python -m benchmarks.inference_memory`, V-Nets of {num_filters} filters: one CT of {'×'.join(map(str, shape))} voxels",
-        f"({' × '.join(map(str, spacing))} mm), resampled to 1.5 × 1.5 × 2 mm, segmented on the CPU and put back into its grid.",
+        f"`python -m benchmarks.inference_memory {command}`:",
+        f"one CT of {'×'.join(map(str, shape))} voxels ({' × '.join(map(str, spacing))} mm), resampled to 1.5 × 1.5 × 2 mm, segmented",
+        f"on the CPU by two V-Nets of {num_filters} filters and put back into its grid.",
         "",
         "The label map is made in the patient's grid class by class; the last column is MONAI's `Invertd` and argmax of all",
         "classes at once in its place.",
