@@ -18,6 +18,8 @@ METHODS: dict[str, dict[str, object]] = {
     "cps_ga": {"loss_terms": [SUPERVISED, CPS]},
     "scdl_published": {"assignment": PUBLISHED},
     "scdl": {},
+    # SCDL where nothing else balances the classes
+    "cps_scdl": {"supervised_losses": "@dice_ce_losses", "cps_loss": "@dice_ce"},
     # one part at a time off
     "scdl_no_sac": {"sac_weight": 0.0},
     "scdl_no_agreement": {"agreement_weight": 0.0},
