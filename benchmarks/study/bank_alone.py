@@ -88,12 +88,43 @@ def tokens_of(network: DualStudent, cases: Sequence[Mapping], number: int, edge:
     return torch.cat(tokens), torch.cat(weights)
 
 
+def tokens_of_run(run: str, phantoms: str, edge: int) -> tuple[torch.Tensor, ...]:
+    """Tokens and their labels of the labelled phantoms, and of the validation phantoms."""
+    network = DualStudent(VNet(1, NUM_CLASSES, FILTERS))
+    load_weights(str(Path(run, "models", "model.pt")), network)
+    network.train()  # as SCDL sees it: batch norm of the batch
+    lists = str(Path(phantoms, "case_list.json"))
+    parts = (("labeled", 160), ("validation", 64))
+    return sum((tokens_of(network, read_case_list(lists, part), number, edge) for part, number in parts), ())
+
+
 def trained(parameters: list, loss: Callable[[int], torch.Tensor], steps: int, learning_rate: float) -> None:
     optimizer = torch.optim.SGD(parameters, learning_rate, momentum=0.9, weight_decay=1e-4)
     for step in range(steps):
         optimizer.zero_grad()
         loss(step).backward()
         optimizer.step()
+
+
+def four(samples: torch.Tensor, step: int) -> torch.Tensor:
+    """The four samples of a step."""
+    first = 4 * step % len(samples)
+    return samples[first : first + 4]
+
+
+def probed(tokens: torch.Tensor, weights: torch.Tensor, seen: torch.Tensor, steps: int, seed: int) -> torch.Tensor:
+    """Classes [N, L] of tokens ``seen`` [N, L, D] by a probe trained on ``tokens`` and their labels ``weights``."""
+    torch.manual_seed(seed)
+    bank, last = ProxyBank(tokens.shape[-1], NUM_CLASSES, EMBED_DIM), torch.nn.Linear(EMBED_DIM, NUM_CLASSES)
+
+    def loss(step: int) -> torch.Tensor:
+        x, w = four(tokens, step), four(weights, step)
+        share = w / w.sum((0, 1)).clamp_min(1e-6)
+        return -(share * last(bank.encode(x)).log_softmax(-1)).sum() / (w.sum((0, 1)) > 0).sum()
+
+    trained([*bank.parameters(), *last.parameters()], loss, steps, 0.1)
+    with torch.no_grad():
+        return last(bank.eval().encode(seen)).argmax(-1)
 
 
 def recalls(found: torch.Tensor, weights: torch.Tensor) -> tuple[float, float, float]:
@@ -117,29 +148,10 @@ def main(
         seeds: of each bank.
         output: file to write.
     """
-    network = DualStudent(VNet(1, NUM_CLASSES, FILTERS))
-    load_weights(str(Path(run, "models", "model.pt")), network)
-    network.train()  # as SCDL sees it: batch norm of the batch
-    lists = str(Path(phantoms, "case_list.json"))
-    tokens, weights = tokens_of(network, read_case_list(lists, "labeled"), 160, edge)
-    seen, seen_weights = tokens_of(network, read_case_list(lists, "validation"), 64, edge)
+    tokens, weights, seen, seen_weights = tokens_of_run(run, phantoms, edge)
 
     def batch(step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        chosen = slice(4 * step % len(tokens), 4 * step % len(tokens) + 4)
-        return tokens[chosen], weights[chosen]
-
-    def probe(seed: int) -> torch.Tensor:
-        torch.manual_seed(seed)
-        bank, last = ProxyBank(FILTERS, NUM_CLASSES, EMBED_DIM), torch.nn.Linear(EMBED_DIM, NUM_CLASSES)
-
-        def loss(step: int) -> torch.Tensor:
-            x, w = batch(step)
-            share = w / w.sum((0, 1)).clamp_min(1e-6)
-            return -(share * last(bank.encode(x)).log_softmax(-1)).sum() / (w.sum((0, 1)) > 0).sum()
-
-        trained([*bank.parameters(), *last.parameters()], loss, steps, 0.1)
-        with torch.no_grad():
-            return last(bank.eval().encode(seen)).argmax(-1)
+        return four(tokens, step), four(weights, step)
 
     def scdl(seed: int, averaging, assignment, terms: Mapping[str, float], learning_rate: float, sigma: float) -> torch.Tensor:
         torch.manual_seed(seed)
@@ -170,7 +182,9 @@ def main(
         "| what | all tokens | mean of classes | mean of the five smallest organs |",
         "| --- | --- | --- | --- |",
     ]
-    tasks: dict[str, Callable[[int], torch.Tensor]] = {"probe: class-balanced cross entropy": probe}
+    tasks: dict[str, Callable[[int], torch.Tensor]] = {
+        "probe: class-balanced cross entropy": lambda seed: probed(tokens, weights, seen, steps, seed)
+    }
     tasks |= {name: lambda seed, v=variant: scdl(seed, *v) for name, variant in VARIANTS.items()}
     for name, task in tasks.items():
         figures = [recalls(task(seed), seen_weights) for seed in seeds]
