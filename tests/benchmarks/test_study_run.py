@@ -19,8 +19,8 @@ TINY = {
     "pixdim": [12, 12, 12],
     "roi_size": [16, 16, 16],
     "num_filters": 2,
-    "max_iterations": 1,
-    "val_interval": 1,
+    "max_iterations": 12,  # the log has one entry after ten
+    "val_interval": 6,
 }
 
 
@@ -38,7 +38,7 @@ def test_a_grid_is_run_gone_on_with_and_reported(tmp_path):
     finished, interrupted = (tmp_path / "4_labeled" / method / "seed_0" for method in ("cps_ga", "scdl"))
     kept = (finished / "models" / "model.pt").stat().st_mtime_ns
     done = json.loads((interrupted / "done.json").read_text())
-    assert done["method"] == "scdl" and done["overrides"]["max_iterations"] == "1"
+    assert done["method"] == "scdl" and done["overrides"]["max_iterations"] == "12"
     assert len(list((interrupted / "segmentations").rglob("*_seg.nii.gz"))) == 2
     (interrupted / "done.json").unlink()
     (interrupted / "train.log").write_text("cut off")
