@@ -315,7 +315,7 @@ def test_a_disk_that_fills_up_then_is_read_only_then_has_room(bundle, phantoms, 
 def test_a_training_that_blows_up_is_ended_with_a_report(bundle, phantoms):
     training = Training(bundle, phantoms, max_iterations=40, val_interval=1, learning_rate=1e30, max_nonfinite=3)
     assert training.status() not in (0, -signal.SIGKILL)
-    assert "step skipped (1 in a row" in training.log and "step skipped (3 in a row" in training.log
+    assert "step undone (1 in a row" in training.log and "step undone (3 in a row" in training.log
     message = training.log[training.log.rindex("NonFiniteError") :]
     assert "3 times in a row" in message and "Traceback" not in message
     assert f"- {phantoms}/img/img0001.nii.gz, {phantoms}/label/label0001.nii.gz\n" in message
