@@ -108,7 +108,7 @@ def main(
         "The label map is made in the patient's grid class by class; the last column is MONAI's `Invertd` and argmax of all",
         "classes at once in its place.",
         "",
-        "| classes | peak, GB | above two classes, GB | seconds | all classes at once, GB |",
+        "| classes | peak, GB | above the first row, GB | seconds | all classes at once, GB |",
         "| --- | --- | --- | --- | --- |",
     ]
     first = None
