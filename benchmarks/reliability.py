@@ -52,7 +52,7 @@ PROMISES: Mapping[str, Sequence[str]] = {
         "tests/test_distributed.py",
         "tests/bundles/test_multi_process.py",
     ],
-    "NaN or infinity in losses or gradients: the files are named, the step is skipped and counted, too many in a row end "
+    "NaN or infinity in losses or gradients: the files are named, the step is undone and counted, too many in a row end "
     "training with a report": [
         "tests/handlers/test_finite.py",
         "tests/bundles/test_survival.py::test_a_training_that_blows_up_is_ended_with_a_report",
