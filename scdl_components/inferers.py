@@ -9,11 +9,15 @@ from collections.abc import Callable
 import torch
 from monai.inferers import SlidingWindowInferer
 
+from .memory.reuse import give_back, reused_memory
+
 Predictor = Callable[[torch.Tensor], torch.Tensor]
 
 
 class ActivatedSlidingWindowInferer(SlidingWindowInferer):
     """MONAI's sliding window over the activated output of each window; what is all air is run once.
+
+    On a CPU windows use one another's memory (:func:`~scdl_components.memory.reused_memory`).
 
     With softmax, constant weights and the published windows it is the published inference
     (``reference/sliding_window.npz``): probabilities are averaged, not logits.
@@ -29,8 +33,16 @@ class ActivatedSlidingWindowInferer(SlidingWindowInferer):
 
     def __call__(self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args, **kwargs):
         """Output [B, C, *spatial] of ``network`` on ``inputs`` [B, channels, *spatial], put together of windows."""
-        predict = once_for_constant(lambda x: self.activation(network(x, *args, **kwargs)))
-        return super().__call__(inputs, predict)
+
+        @once_for_constant
+        @reused_memory()
+        def predict(windows: torch.Tensor) -> torch.Tensor:
+            return self.activation(network(windows, *args, **kwargs))
+
+        try:
+            return super().__call__(inputs, predict)
+        finally:
+            give_back()
 
 
 def once_for_constant(network: Predictor) -> Predictor:

@@ -12,6 +12,7 @@ from .overlay_board import OverlayBoard
 from .progress import TrainingProgressBar
 from .proxy_board import ProxyBoard
 from .resume import find_start
+from .reused_memory import ReusedMemory
 from .seed import IterationSeed
 from .shared import shared_handler
 from .signals import StopOnSignal
@@ -26,6 +27,7 @@ __all__ = [
     "NonFiniteCheck",
     "OverlayBoard",
     "ProxyBoard",
+    "ReusedMemory",
     "RunEvents",
     "StopOnSignal",
     "TrainingCheckpoint",

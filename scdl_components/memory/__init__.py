@@ -6,6 +6,7 @@ from .available import free_memory
 from .check import MemoryCheck
 from .estimate import IterationMemory, iteration_memory
 from .live import LiveBytes
+from .reuse import give_back, reused_memory
 from .shortage import MemoryShortageError, memory_shortages
 
 __all__ = [
@@ -14,6 +15,8 @@ __all__ = [
     "MemoryCheck",
     "MemoryShortageError",
     "free_memory",
+    "give_back",
     "iteration_memory",
     "memory_shortages",
+    "reused_memory",
 ]

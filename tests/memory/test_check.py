@@ -147,3 +147,12 @@ def test_memory_that_runs_out_is_told_with_the_way_out(parts):
     assert "What needs less:\n- --l" in str(raised.value) and len(LINE.findall(str(raised.value))) == 2
     assert "--sw_batch_size 1" in str(raised.value)
     assert check(parts).guarded(lambda: 7) == 7
+
+
+def test_freed_memory_is_kept_where_there_is_ample_room(parts, monkeypatch):
+    memory_check = check(parts, roi_size=(32, 32, 32))
+    needed = memory_check.needed(memory_check.setting)
+    for free, expected in ((1.4 * needed, False), (1.6 * needed, True), (None, False)):
+        monkeypatch.setattr("scdl_components.memory.check.free_memory", lambda device: free)
+        assert memory_check.has_room_for_reuse() is expected
+    assert not check(parts, roi_size=(32, 32, 32), device="meta").has_room_for_reuse()

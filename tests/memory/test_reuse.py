@@ -1,0 +1,111 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import platform
+import resource
+from pathlib import Path
+
+import pytest
+import torch
+from ignite.engine import Engine, Events
+
+from scdl_components.handlers import ReusedMemory, RunEvents
+from scdl_components.inferers import ActivatedSlidingWindowInferer
+from scdl_components.memory import give_back, reused_memory
+
+pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told to keep memory")
+SIZE = 64 * 2**20
+# aligned pieces do not always fit where one of the same size was
+LIMIT = 3.5 * SIZE
+
+
+def allocate(size: int = SIZE) -> None:
+    """Takes memory, writes to it and frees it."""
+    torch.ones(size, dtype=torch.uint8)
+
+
+def resident() -> int:
+    """Bytes of memory that the process has."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+@pytest.fixture(autouse=True)
+def start() -> int:
+    """What the process has before the test."""
+    give_back()
+    yield resident()
+    give_back()
+
+
+def test_freed_memory_is_kept_used_again_and_given_back(start):
+    with reused_memory():
+        allocate()
+        assert resident() - start > 0.9 * SIZE
+        for _ in range(10):
+            allocate()
+    assert 0.9 * SIZE < resident() - start < LIMIT
+    with reused_memory():
+        allocate()
+    assert resident() - start < LIMIT
+    give_back()
+    assert resident() - start < 0.5 * SIZE
+
+
+def test_outside_memory_is_freed_as_ever(start):
+    with reused_memory():
+        allocate(SIZE // 4)
+    allocate()
+    assert resident() - start < 0.5 * SIZE
+
+
+def test_outside_an_error_too(start):
+    with pytest.raises(ValueError), reused_memory():
+        raise ValueError
+    allocate()
+    assert resident() - start < 0.5 * SIZE
+
+
+@pytest.mark.parametrize("has_room, error", [(True, False), (True, True), (False, False)])
+def test_iterations_of_a_run(start, has_room, error):
+    seen = {"iteration": [], "validation": []}
+
+    def iteration(engine: Engine, batch: int) -> None:
+        seen["iteration"].append(resident() - start)
+        allocate()
+        if error and engine.state.iteration == 3:
+            raise ValueError
+
+    def validation() -> None:
+        allocate(10 * SIZE)
+        seen["validation"].append(resident() - start)
+
+    engine = Engine(iteration)
+    engine.register_events(*RunEvents)
+    ReusedMemory(lambda: has_room).attach(engine)
+    engine.add_event_handler(Events.ITERATION_COMPLETED, validation)
+    try:
+        engine.run(range(3))
+    except ValueError:
+        assert error
+    finally:
+        engine.fire_event(RunEvents.ENDED)
+    kept = [value > 0.9 * SIZE for value in seen["iteration"]]
+    assert kept == [False, has_room, has_room]
+    assert max(seen["validation"]) < LIMIT
+    assert resident() - start < 0.5 * SIZE
+
+
+def test_windows_use_one_anothers_memory(start):
+    seen = []
+
+    def network(windows: torch.Tensor) -> torch.Tensor:
+        seen.append(resident() - start)
+        allocate()
+        return windows
+
+    inferer = ActivatedSlidingWindowInferer(torch.nn.Identity(), roi_size=(16, 16, 16), overlap=0)
+    image = torch.rand(1, 1, 48, 16, 16)
+    torch.testing.assert_close(inferer(image, network), image)
+    assert [value > 0.9 * SIZE for value in seen] == [False, True, True]
+    assert resident() - start < 0.5 * SIZE
