@@ -34,6 +34,7 @@ from scdl_components.data.phantom import SYNAPSE_ORGANS
 from scdl_components.data.two_stream import prepare_two_stream_batch
 from scdl_components.engines import DualStudentTrainer
 from scdl_components.losses import DualStudentLoss, StudentOutputs
+from scdl_components.memory import reused_memory
 
 BUNDLE = Path(__file__).parents[1] / "bundles" / "scdl_synapse"
 
@@ -132,14 +133,15 @@ def training(pairs: int, **scale: object) -> dict[str, list[float]]:
         def bare() -> None:
             images, _ = prepare_two_stream_batch(trainer.state.batch, trainer.state.device)
             trainer.optimizer.zero_grad(set_to_none=True)
-            sum(student(images).mean() for student in trainer.network.students).backward()
+            with reused_memory():  # as the iteration
+                sum(student(images).mean() for student in trainer.network.students).backward()
 
         def scdl() -> None:
             _, label = prepare_two_stream_batch(trainer.state.batch, trainer.state.device)
             features = [torch.rand(feature_shape, requires_grad=True) for _ in trainer.network.students]
-            times["scdl"].append(
-                seconds(lambda: scdl_alone(StudentOutputs([], features, label, trainer.progress))[0].backward())
-            )
+            outputs = StudentOutputs([], features, label, trainer.progress)
+            with reused_memory():
+                times["scdl"].append(seconds(lambda: scdl_alone(outputs)[0].backward()))
 
         def end() -> None:
             if trainer.state.iteration > 1:  # the first one warms up
@@ -167,7 +169,7 @@ def inference(repeats: int, roi_size: list[int], num_filters: int) -> tuple[list
         progress=False,
     )
     run.initialize()
-    network, inferer = run.network_def.eval(), run.inferer
+    network, inferer = run.parser.get_parsed_content("network").eval(), run.inferer
     size = tuple(2 * n for n in roi_size)
     windows = len(dense_patch_slices(size, roi_size, _get_scan_interval(size, roi_size, 3, ensure_tuple_rep(inferer.overlap, 3)), False))
     volume, window = torch.rand(1, 1, *size), torch.rand(1, 1, *roi_size)
@@ -176,7 +178,8 @@ def inference(repeats: int, roi_size: list[int], num_filters: int) -> tuple[list
         network(window)
         for _ in range(repeats):
             sliding.append(seconds(lambda: inferer(volume, network)))
-            bare.append(windows * statistics.median(seconds(lambda: network(window)) for _ in range(5)))
+            with reused_memory():
+                bare.append(windows * statistics.median(seconds(lambda: network(window)) for _ in range(5)))
     return sliding, bare, windows
 
 
