@@ -26,7 +26,7 @@ METHODS: dict[str, dict[str, object]] = {
     "scdl_no_unlabeled_tokens": {"scdl_unlabeled_weight": 0.0},
     "scdl_one_student": {
         "loss_terms": [SUPERVISED, SCDL],
-        "network_def#initializers": ["$torch.nn.init.kaiming_normal_"],
+        "network_def#initializers": ["$lambda w: torch.nn.init.kaiming_uniform_(w, a=5**0.5)"],  # as train.yaml's
     },
 }
 MAIN = ("supervised", "cps", "cps_ga", "scdl_published", "scdl")

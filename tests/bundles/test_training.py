@@ -25,7 +25,8 @@ def test_weights_and_logs_land_in_the_bundle(trained):
     models = {p.name for p in (trained / "models").iterdir()}
     assert models == {"model.pt", "model_final.pt", "checkpoint_3.pt", "checkpoint_6.pt"}
     state = torch.load(trained / "models" / "model.pt", weights_only=True)
-    assert any(key.startswith("students.1.block_nine") for key in state)
+    first, second = (state[f"students.{k}.block_five.conv.0.weight"] for k in range(2))
+    assert not torch.equal(first, second)  # each is initialised on its own
 
 
 def test_tensorboard_shows_losses_ramp_learning_rate_and_dice_by_organ(trained):
