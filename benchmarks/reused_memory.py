@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""Iterations with and without ``reuse_memory``, in turn, in one process: seconds, the kernel's share, memory.
+"""Iterations with and without ``reuse_memory``, processes of both in turn: seconds, the kernel's share, memory.
 
     python -m benchmarks.reused_memory                                          # 96³, 16 filters: about ten minutes
     python -m benchmarks.reused_memory --roi_size "[32,32,32]" --num_filters 8
@@ -14,6 +14,8 @@ import resource
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 
@@ -22,51 +24,46 @@ import torch
 from ignite.engine import Events
 
 from benchmarks.step_time import ratio, workflow
-from scdl_components.memory import give_back
 
-# iterations of a block, of which the first is not counted: it takes the memory that the others use again
-BLOCK = 3
+Figures = tuple[float, float, float]
 
 
-def measure(blocks: int, **scale: object) -> tuple[dict[bool, list[tuple[float, float, float]]], dict[bool, float]]:
-    """(Seconds, the processor's in the kernel, likewise in all) of iterations with memory kept (True) and not; GB then held."""
-    figures: dict[bool, list[tuple[float, float, float]]] = {True: [], False: []}
-    held = {True: 0.0, False: 0.0}
-    start: list[tuple[float, float, float]] = []
+def measure(keep: bool, iterations: int, threads: int, scale: dict[str, object]) -> tuple[list[Figures], float]:
+    """(Seconds, the processors' in all, those in the kernel) of iterations but the first; GB that the process then has."""
+    torch.set_num_threads(threads)
+    marks: list[Figures] = []
+    figures: list[Figures] = []
     with tempfile.TemporaryDirectory() as folder:
-        run = workflow(folder, max_iterations=2 * BLOCK * blocks, val_interval=10**6, **scale)
+        run = workflow(folder, max_iterations=iterations + 1, val_interval=10**6, reuse_memory=keep, **scale)
         trainer = run.trainer
-        (reuse, *_) = run.parser.get_parsed_content("train#handlers")
 
-        def now() -> tuple[float, float, float]:
+        def mark() -> None:
             usage = resource.getrusage(resource.RUSAGE_SELF)
-            return time.perf_counter(), usage.ru_stime, usage.ru_stime + usage.ru_utime
-
-        def begin() -> None:
-            reuse.wanted = (trainer.state.iteration - 1) // BLOCK % 2 == 0
-            start[:] = [now()]
+            marks.append((time.perf_counter(), usage.ru_stime + usage.ru_utime, usage.ru_stime))
 
         def end() -> None:
-            kept, place = reuse.wanted, (trainer.state.iteration - 1) % BLOCK
-            taken = tuple(after - before for before, after in zip(start[0], now()))
-            print(f"kept {kept}: {taken[0]:.2f} s, {taken[1]:.2f} of them in the kernel", flush=True)
+            mark()
             trainer.state.output = None
             trainer.optimizer.zero_grad(set_to_none=True)
-            if place > 0:
-                figures[kept].append(taken)
-                held[kept] = max(held[kept], int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e9)
-            if place == BLOCK - 1:
-                give_back()
+            if trainer.state.iteration > 1:  # the first one takes the memory
+                figures.append(tuple(after - before for before, after in zip(*marks[-2:])))
+                print(f"reuse_memory {keep}: {figures[-1][0]:.2f} s, {figures[-1][2]:.2f} in the kernel", flush=True)
 
-        # begin before, end behind all handlers of the bundle
-        trainer.add_event_handler(Events.GET_BATCH_STARTED, begin)
+        trainer.add_event_handler(Events.GET_BATCH_STARTED, mark)
         trainer.add_event_handler(Events.ITERATION_COMPLETED, end)
         trainer.run()
-    return figures, held
+    return figures, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+
+def in_its_own_process(*arguments: object) -> tuple[list[Figures], float]:
+    """:func:`measure`; what a process has kept once, it has for good."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(measure, *arguments).result()
 
 
 def main(
-    blocks: int = 2,
+    pairs: int = 2,
+    iterations: int = 2,
     roi_size: Sequence[int] = (96, 96, 96),
     num_filters: int = 16,
     spacing: float = 2.0,
@@ -76,32 +73,38 @@ def main(
     """Measures both and prints a Markdown table.
 
     Args:
-        blocks: of iterations of each kind.
+        pairs: processes of each kind.
+        iterations: measured of each process.
         roi_size: patch.
         num_filters: of the V-Nets.
         spacing: of the phantoms, mm.
         threads: of PyTorch.
         report: Markdown file to write the table to.
     """
-    torch.set_num_threads(threads)
-    figures, held = measure(blocks, roi_size=list(roi_size), num_filters=num_filters, spacing=spacing)
-    seconds, kernel, processor = ({kept: [t[i] for t in taken] for kept, taken in figures.items()} for i in range(3))
+    scale = {"roi_size": list(roi_size), "num_filters": num_filters, "spacing": spacing}
+    figures: dict[bool, list[Figures]] = {False: [], True: []}
+    peaks: dict[bool, list[float]] = {False: [], True: []}
+    for keep in [False, True] * pairs:
+        measured, peak = in_its_own_process(keep, iterations, threads, scale)
+        figures[keep] += measured
+        peaks[keep].append(peak)
+    seconds, processor, kernel = ({keep: [t[i] for t in taken] for keep, taken in figures.items()} for i in range(3))
 
     def row(name: str, values: dict[bool, list[float]]) -> str:
         return f"| {name} | {median(values[False]):.2f} | {median(values[True]):.2f} | {ratio(values[False], values[True])} |"
 
     text = f"""# What keeping freed memory gives
 
-`python -m benchmarks.reused_memory --blocks {blocks} --roi_size "{list(roi_size)}" --num_filters {num_filters}`, batch 2 + 2, {threads} threads,
+`python -m benchmarks.reused_memory --pairs {pairs} --iterations {iterations} --roi_size "{list(roi_size)}" --num_filters {num_filters}`, batch 2 + 2, {threads} threads,
 {platform.machine()}, {platform.libc_ver()[0]} {platform.libc_ver()[1]}, PyTorch {torch.__version__}, THP_MEM_ALLOC_ENABLE={os.environ.get("THP_MEM_ALLOC_ENABLE", 0)};
-{len(seconds[True])} iterations of each kind, medians, in brackets the extremes of the ratios.
+{len(seconds[True])} iterations of each kind, the first of each process not counted; medians, in brackets the extremes of the ratios.
 
 | an iteration | `reuse_memory` off | on | ratio |
 | --- | --- | --- | --- |
 {row("seconds", seconds)}
-{row("processor's seconds", processor)}
+{row("processors' seconds", processor)}
 | of them in the kernel | {median(kernel[False]):.2f} | {median(kernel[True]):.2f} | |
-| memory held between iterations, GB | {held[False]:.2f} | {held[True]:.2f} | |
+| peak memory of the process, GB | {median(peaks[False]):.2f} | {median(peaks[True]):.2f} | {ratio(peaks[True], peaks[False])} on over off |
 """
     print(text)
     if report:
