@@ -19,8 +19,9 @@ NEVER = -1
 def reused_memory() -> Iterator[None]:
     """What is allocated within comes out of memory that was freed within it, then or at an earlier time.
 
-    A process keeps what it has freed, so it grows to a little more than its peak, until :func:`give_back`. Without
-    glibc nothing happens.
+    A process keeps what it has freed, so it grows to a little more than its peak, until :func:`give_back`. Nothing
+    changes without glibc, in other threads than the main one, and once an allocation has failed: glibc then takes
+    large pieces from elsewhere.
     """
     libc = _glibc()
     if libc is None:
