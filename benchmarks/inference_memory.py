@@ -84,9 +84,9 @@ def main(
     shape: Sequence[int] = (512, 512, 150),
     spacing: Sequence[float] = (0.7, 0.7, 3.0),
     compared_up_to: int = 16,
-    report: str = "benchmarks/inference_memory.md",
+    report: str = "",
 ) -> None:
-    """Measures and writes a Markdown table.
+    """Measures and prints a Markdown table.
 
     Args:
         num_classes: one process for each.
@@ -94,7 +94,7 @@ def main(
         shape: of the CT, voxels.
         spacing: of the CT, mm.
         compared_up_to: number of classes up to which MONAI's inversion of all classes at once is measured as well.
-        report: Markdown file.
+        report: Markdown file to write the table to.
     """
     command = f'--shape "{list(shape)}" --spacing "{list(spacing)}" --num_classes "{list(num_classes)}"'
     command += f" --num_filters {num_filters} --compared_up_to {compared_up_to}"
@@ -124,7 +124,10 @@ def main(
                 other = f"{at_once['peak_memory_mb'] / 1024:.2f}"
             lines.append(f"| {number} | {memory:.2f} | {memory - first:.2f} | {cost['seconds']:.0f} | {other} |")
             print(lines[-1], flush=True)
-    Path(report).write_text("\n".join(lines) + "\n")
+    text = "\n".join(lines) + "\n"
+    print(text)
+    if report:
+        Path(report).write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
