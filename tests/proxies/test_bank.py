@@ -76,6 +76,20 @@ def test_targets_have_no_dropout_and_no_gradient():
     assert torch.equal(bank.eval().encode(tokens), target)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_dropout_keeps_its_share_and_the_mean_and_passes_gradient_where_it_keeps(dtype):
+    torch.manual_seed(0)
+    dropout = ProxyBank(in_channels=16, num_classes=4, dropout=0.2).encoder[1]
+    values = torch.ones(200, 500, requires_grad=True)
+    outputs = dropout(values.to(dtype) * 1)
+    outputs.float().sum().backward()
+    kept = outputs > 0
+    assert kept.float().mean() == pytest.approx(0.8, abs=0.005)
+    assert outputs.dtype == dtype and torch.allclose(outputs[kept].float(), torch.tensor(1.25))
+    assert torch.equal(values.grad, outputs.float())
+    assert torch.equal(dropout.eval()(torch.ones(3, 3)), torch.ones(3, 3))
+
+
 @pytest.mark.parametrize("grid", [(6,), (2, 3), (1, 2, 3)])
 def test_semantic_prior_is_a_map_of_unit_vectors(grid):
     bank = build_bank()
