@@ -153,7 +153,7 @@ class CDBALoss(nn.Module):
     Usable alone in any PyTorch code; ``bank`` is a submodule, so ``loss.parameters()`` belong in the optimizer:
 
         bank = ProxyBank(in_channels=16, num_classes=14)
-        loss = CDBALoss(bank, voxels_per_token=8)(features, label)
+        loss = CDBALoss(bank)(features, label)
 
     Args:
         bank: the class distributions, shared with :class:`~scdl_components.losses.sac.SACLoss` where both are used.
@@ -168,7 +168,7 @@ class CDBALoss(nn.Module):
     def __init__(
         self,
         bank: ProxyBank,
-        voxels_per_token: int | Sequence[int] = 8,
+        voxels_per_token: int | Sequence[int] = 4,
         distance_weight: float = 0.1,
         agreement_weight: float = 0.1,
         ignore_index: int | None = None,

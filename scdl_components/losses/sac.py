@@ -88,7 +88,7 @@ class SACLoss(nn.Module):
     """
 
     def __init__(
-        self, bank: ProxyBank, voxels_per_token: int | Sequence[int] = 8, ignore_index: int | None = None
+        self, bank: ProxyBank, voxels_per_token: int | Sequence[int] = 4, ignore_index: int | None = None
     ) -> None:
         super().__init__()
         self.bank = bank

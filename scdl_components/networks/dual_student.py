@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from copy import deepcopy
+from functools import partial
 
 import torch
 from monai.utils import ensure_tuple
@@ -14,6 +16,9 @@ from torch import nn
 from ..errors import InputError
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+
+# as PyTorch initialises convolutions
+small_uniform_ = partial(nn.init.kaiming_uniform_, a=math.sqrt(5))
 
 
 class DualStudent(nn.Module):
@@ -26,8 +31,9 @@ class DualStudent(nn.Module):
     Args:
         student: any segmentation network [B, in, *spatial] -> [B, num_classes, *spatial]; it becomes the first student,
             copies of it the others.
-        initializers: one in-place initialiser of convolution weights a student, applied in order, e.g.
-            ``torch.nn.init.kaiming_normal_``. Their number is the number of students.
+        initializers: one in-place initialiser of convolution weights a student, applied in order; their number is the
+            number of students. Published are ``torch.nn.init.kaiming_normal_`` and ``xavier_normal_``, with which
+            students begin to learn later (benchmarks/study/tuning.md).
         active: indices of the students whose logits are averaged; the others are not run. None: all.
 
     Raises:
@@ -38,10 +44,7 @@ class DualStudent(nn.Module):
     def __init__(
         self,
         student: nn.Module,
-        initializers: Sequence[Callable[[torch.Tensor], object]] = (
-            nn.init.kaiming_normal_,
-            nn.init.xavier_normal_,
-        ),
+        initializers: Sequence[Callable[[torch.Tensor], object]] = (small_uniform_, small_uniform_),
         active: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
