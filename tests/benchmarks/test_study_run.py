@@ -51,3 +51,7 @@ def test_a_grid_is_run_gone_on_with_and_reported(tmp_path):
     assert "report of 2 runs, 0 missing" in output
     rows = (tmp_path / "results" / "results.csv").read_text().splitlines()
     assert [row.split(",")[:4] for row in rows[1:]] == [["4", "cps_ga", "0", "finished"], ["4", "scdl", "0", "finished"]]
+    shown = tmp_path / "gradients.md"
+    study("benchmarks.study.gradients", "--runs", f"['{interrupted}']", "--iteration", "12", "--output", str(shown))
+    norms = dict(line.strip("| ").split(" | ") for line in shown.read_text().splitlines() if line.startswith("| s"))
+    assert float(norms["supervised/ga_ce"]) > float(norms["scdl/separation"]) > 0 and "scdl/sac" not in norms
