@@ -22,7 +22,7 @@ def main(
     folder: str,
     methods: Sequence[str] = ("cps", "cps_ga", "scdl_published", "scdl"),
     seeds: Sequence[int] = (0, 1, 2),
-    num_labeled: int = 4,
+    num_labeled: int = 2,
     edge: int = 2,
     steps: int = 150,
     output: str = str(Path(__file__).with_suffix(".md")),

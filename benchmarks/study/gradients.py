@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How hard does each term of the objective pull at the features? Gradients in finished runs, term by term.
 
-    python -m benchmarks.study.gradients --runs "['study/4_labeled/scdl/seed_3']"
+    python -m benchmarks.study.gradients --runs "['study/2_labeled/scdl/seed_0']"
 
 A checkpoint of the run is loaded into the training it came from; shown is the norm of each weighted term's gradient at
 the first student's last decoder features, which all terms share.

@@ -38,7 +38,7 @@ def report(
     output: str = "benchmarks/study/results",
     methods: Sequence[str] = MAIN,
     seeds: Sequence[int] = (0, 1, 2),
-    num_labeled: Sequence[int] = (4,),
+    num_labeled: Sequence[int] = (2,),
 ) -> None:
     """Writes ``report.md``, ``results.csv``, ``learning_curves.png``, ``organs.png`` and pictures of a small organ.
 
@@ -79,7 +79,7 @@ def picture(
     folder: str,
     output: str,
     methods: Sequence[str] = DRAWN,
-    num_labeled: int = 4,
+    num_labeled: int = 2,
     organ: str = "",
 ) -> None:
     """Draws a small organ as two methods segment it, beside the reference; prints what is shown, and by which rule.

@@ -114,7 +114,7 @@ def main(
     folder: str,
     methods: Sequence[str] = MAIN,
     seeds: Sequence[int] = (0, 1, 2),
-    num_labeled: Sequence[int] = (4,),
+    num_labeled: Sequence[int] = (2,),
     scale: str = "cpu",
     cases: str = "test",
     background: bool = False,

@@ -55,9 +55,9 @@ def save(path: Path, voxels: np.ndarray) -> None:
 
 def write_run(study: Path, method: str, seed: int, predictions: list[np.ndarray]) -> None:
     """A run as the runner leaves it, with the real writers of its report and its log."""
-    folder = study / "4_labeled" / method / f"seed_{seed}"
-    cases = json.loads((study / "phantoms_4_labeled" / "case_list.json").read_text())["test"]
-    items = [{key: str(study / "phantoms_4_labeled" / path) for key, path in case.items()} for case in cases]
+    folder = study / "2_labeled" / method / f"seed_{seed}"
+    cases = json.loads((study / "phantoms_2_labeled" / "case_list.json").read_text())["test"]
+    items = [{key: str(study / "phantoms_2_labeled" / path) for key, path in case.items()} for case in cases]
     for number, voxels in enumerate(predictions):
         save(folder / "segmentations" / f"case{number}_seg.nii.gz", voxels)
         labels = {"labels": {str(value): organ for value, organ in enumerate(CLASSES)}}
@@ -73,7 +73,7 @@ def write_run(study: Path, method: str, seed: int, predictions: list[np.ndarray]
             for place, organ in enumerate(CLASSES[1:]):  # tail: (2 + 3) / 32 more
                 writer.add_scalar(f"val_dice/{organ}", dice + place / 16, step)
     overrides = {**METHODS[method], "seed": seed, "max_iterations": 40, "ckpt_dir": folder / "models"}
-    done = {"method": method, "seed": seed, "num_labeled": 4, "cases": "test"}
+    done = {"method": method, "seed": seed, "num_labeled": 2, "cases": "test"}
     done["training"] = {"seconds": 240.0, "peak_memory_mb": 900.0 + seed}
     done["overrides"] = {key: str(value) for key, value in overrides.items()}
     (folder / "done.json").write_text(json.dumps(done))
@@ -85,9 +85,9 @@ def whole_study(tmp_path_factory) -> Path:
     study = tmp_path_factory.mktemp("study")
     cases = [{"image": f"img/case{n}.nii.gz", "label": f"label/case{n}.nii.gz"} for n in range(3)]
     for case in cases:
-        save(study / "phantoms_4_labeled" / case["label"], volume())
-        save(study / "phantoms_4_labeled" / case["image"], volume().astype(np.int16) * 40 - 100)
-    (study / "phantoms_4_labeled" / "case_list.json").write_text(json.dumps({"test": cases}))
+        save(study / "phantoms_2_labeled" / case["label"], volume())
+        save(study / "phantoms_2_labeled" / case["image"], volume().astype(np.int16) * 40 - 100)
+    (study / "phantoms_2_labeled" / "case_list.json").write_text(json.dumps({"test": cases}))
     for (method, seed), steps in STEPS.items():
         write_run(study, method, seed, [volume(step) for step in steps])
     write_run(study, "supervised", 0, [np.zeros_like(volume())] * 3)
@@ -135,10 +135,10 @@ def test_figures_are_those_computed_by_hand(whole_study, make):
         assert found == pytest.approx([head, tail, (head + tail) / 2])
         cost = [float(row[name]) for name in ("seconds_per_iteration", "training_minutes", "peak_memory_mb")]
         assert cost == pytest.approx([2 + seed, 4, 900 + seed])
-        assert row["state"] == "finished" and row["num_labeled"] == "4"
+        assert row["state"] == "finished" and row["num_labeled"] == "2"
     # 0.625 and 0.5: mean 0.5625, deviation 0.125 / sqrt(2)
-    assert table(text, "## Dice, 4")["cps_ga"] == ["0.781 ± 0.044 (2)", "1.000 ± 0.000 (2)", "0.562 ± 0.088 (2)"]
-    assert table(text, "## Dice, 4")["supervised"] == ["0.000 (1)"] * 3
+    assert table(text, "## Dice, 2")["cps_ga"] == ["0.781 ± 0.044 (2)", "1.000 ± 0.000 (2)", "0.562 ± 0.088 (2)"]
+    assert table(text, "## Dice, 2")["supervised"] == ["0.000 (1)"] * 3
     organs = table(text, "## Dice by organ")
     # a voxel is 10 mm³; gallbladder of cps_ga: 0.75 and 0.5
     assert list(organs)[2:] == ["liver", "spleen", "gallbladder", "adrenal gland"]
@@ -160,64 +160,64 @@ def test_differences_are_paired_by_case_and_shown_by_seed(whole_study, make):
     # a pair is of the seeds that both have, and what is left out is said
     other = pair_rows(text, "supervised minus cps_ga")["tail"]
     assert other[:2] == ["0.625", "0.000"] and other[4:] == ["0: -0.625", "0 of 1 seeds"]
-    assert "4 labelled, supervised minus cps_ga: cps_ga alone has seed 1" in text
+    assert "2 labelled, supervised minus cps_ga: cps_ga alone has seed 1" in text
 
 
 def test_runs_that_are_missing_are_named(study, make):
-    (study / "4_labeled" / "scdl" / "seed_1" / "done.json").unlink()
+    (study / "2_labeled" / "scdl" / "seed_1" / "done.json").unlink()
     text, rows = make(study, methods=["cps_ga", "scdl", "cps"])
     assert "4 of 7 runs are finished" in text
-    assert "- `4_labeled/scdl/seed_1`: begun, not finished\n" in text
-    assert "- `4_labeled/cps/seed_0`: not begun\n" in text and "- `4_labeled/cps/seed_1`: not begun\n" in text
+    assert "- `2_labeled/scdl/seed_1`: begun, not finished\n" in text
+    assert "- `2_labeled/cps/seed_0`: not begun\n" in text and "- `2_labeled/cps/seed_1`: not begun\n" in text
     assert rows["scdl", 1]["state"] == "begun, not finished" and rows["scdl", 1]["tail_dice"] == ""
-    assert table(text, "## Dice, 4")["scdl"][2] == "0.750 (1)"
+    assert table(text, "## Dice, 2")["scdl"][2] == "0.750 (1)"
 
 
 def test_one_seed_has_no_spread(study, make):
-    for folder in study.glob("4_labeled/*/seed_1"):
+    for folder in study.glob("2_labeled/*/seed_1"):
         shutil.rmtree(folder)
     text, rows = make(study, seeds=[0])
     assert len(rows) == 3 and "None." in text
-    found = {**table(text, "## Dice, 4"), **table(text, "## Dice by organ"), **table(text, "## Cost")}
+    found = {**table(text, "## Dice, 2"), **table(text, "## Dice by organ"), **table(text, "## Cost")}
     assert found["gallbladder"][2:] == ["0.750 (1)", "1.000 (1)", "0.000 (1)"] and found["cps_ga"][0] == "2.000 (1)"
     assert not [cell for cells in found.values() for cell in cells if "±" in cell]
 
 
 def test_learning_curves_are_of_the_log(whole_study, make, tmp_path):
-    runs, _ = find_runs(whole_study, **GRID, num_labeled=[4])
+    runs, _ = find_runs(whole_study, **GRID, num_labeled=[2])
     runs = [run for run in runs if run.method == "scdl"]
     assert mean_of_curves([run.curves["mean"] for run in runs]) == pytest.approx({20: 0.375, 40: 0.625})
     assert mean_of_curves([run.curves["tail"] for run in runs]) == pytest.approx({20: 0.25 + 5 / 32, 40: 0.5 + 5 / 32})
     text, _ = make(whole_study)
-    for name in ("learning_curves.png", "organs.png", "small_organ_4_labeled.png"):
+    for name in ("learning_curves.png", "organs.png", "small_organ_2_labeled.png"):
         drawn = matplotlib.image.imread(tmp_path / "results" / name)
         assert f"({name})" in text and drawn[..., :3].std() > 0.02
 
 
 def test_runs_with_other_settings_are_pointed_out(study, make):
-    path = study / "4_labeled" / "scdl" / "seed_1" / "done.json"
+    path = study / "2_labeled" / "scdl" / "seed_1" / "done.json"
     done = json.loads(path.read_text())
     done["overrides"]["max_iterations"] = "80"
     path.write_text(json.dumps(done))
-    path = study / "4_labeled" / "cps_ga" / "seed_1" / "done.json"
+    path = study / "2_labeled" / "cps_ga" / "seed_1" / "done.json"
     path.write_text(path.read_text().replace("'@cps_term'", "'@scdl_term'"))
     text = make(study)[0].split("## Runs that differ in more than method and seed")[1]
-    assert "- `max_iterations`: `40` in 4_labeled/cps_ga/seed_0, " in text
-    assert "; `80` in 4_labeled/scdl/seed_1\n" in text
-    assert "- `loss_terms`: `['@supervised_term', '@scdl_term']` in 4_labeled/cps_ga/seed_1; " in text
+    assert "- `max_iterations`: `40` in 2_labeled/cps_ga/seed_0, " in text
+    assert "; `80` in 2_labeled/scdl/seed_1\n" in text
+    assert "- `loss_terms`: `['@supervised_term', '@scdl_term']` in 2_labeled/cps_ga/seed_1; " in text
 
 
 def test_report_without_segmentations_says_that_a_picture_lacks(study, make):
-    for folder in study.glob("4_labeled/*/*/segmentations"):
+    for folder in study.glob("2_labeled/*/*/segmentations"):
         shutil.rmtree(folder)
     text, rows = make(study)
-    assert len(rows) == 5 and "no picture of a small organ: '" in text and "small_organ_4_labeled.png" not in text
+    assert len(rows) == 5 and "no picture of a small organ: '" in text and "small_organ_2_labeled.png" not in text
 
 
 def test_study_that_cannot_be_read(study, tmp_path, make):
     with pytest.raises(InputError, match="holds no finished run"):
         make(tmp_path / "nowhere")
-    shutil.rmtree(study / "4_labeled" / "scdl" / "seed_0" / "logs")
+    shutil.rmtree(study / "2_labeled" / "scdl" / "seed_0" / "logs")
     with pytest.raises(InputError, match="seed_0/logs' holds no log of a training"):
         make(study)
 

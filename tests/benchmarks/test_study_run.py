@@ -35,7 +35,7 @@ def test_a_grid_is_run_gone_on_with_and_reported(tmp_path):
     methods = ("--methods", "['cps_ga','scdl']", "--seeds", "[0]")
     tiny = [word for key, value in TINY.items() for word in (f"--{key}", str(value))]
     study("benchmarks.study.run", "--folder", str(tmp_path), *methods, *tiny)
-    finished, interrupted = (tmp_path / "4_labeled" / method / "seed_0" for method in ("cps_ga", "scdl"))
+    finished, interrupted = (tmp_path / "2_labeled" / method / "seed_0" for method in ("cps_ga", "scdl"))
     kept = (finished / "models" / "model.pt").stat().st_mtime_ns
     done = json.loads((interrupted / "done.json").read_text())
     assert done["method"] == "scdl" and done["overrides"]["max_iterations"] == "12"
@@ -50,7 +50,7 @@ def test_a_grid_is_run_gone_on_with_and_reported(tmp_path):
     )
     assert "report of 2 runs, 0 missing" in output
     rows = (tmp_path / "results" / "results.csv").read_text().splitlines()
-    assert [row.split(",")[:4] for row in rows[1:]] == [["4", "cps_ga", "0", "finished"], ["4", "scdl", "0", "finished"]]
+    assert [row.split(",")[:4] for row in rows[1:]] == [["2", "cps_ga", "0", "finished"], ["2", "scdl", "0", "finished"]]
     shown = tmp_path / "gradients.md"
     study("benchmarks.study.gradients", "--runs", f"['{interrupted}']", "--iteration", "12", "--output", str(shown))
     norms = dict(line.strip("| ").split(" | ") for line in shown.read_text().splitlines() if line.startswith("| s"))
