@@ -34,6 +34,7 @@ MAIN = ("supervised", "cps", "cps_ga", "scdl_published", "scdl")
 # what the defaults were chosen from, on tuning seeds and validation cases of other phantoms (see run.py); tuning.md
 # says what was run with which size of the embeddings
 FORMER = {
+    "scdl_weight": 0.1,
     "separation_weight": 0.3,
     "distance_weight": 0.03,
     "agreement_weight": 0.15,
@@ -59,6 +60,6 @@ CANDIDATES: dict[str, dict[str, object]] = {
     "fast_published": {**FAST, "assignment": PUBLISHED},
     "fine": FINE,
     "balanced": BALANCED,
-    "narrow": {},  # the defaults since
+    "narrow": {"scdl_weight": 0.1, "scdl_learning_rate": 0.1},
     "narrow_strong": {"scdl_weight": 1.0, "scdl_learning_rate": 0.01},
 }

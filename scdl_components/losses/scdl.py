@@ -45,7 +45,7 @@ class SCDLTerm(nn.Module):
         bank: ProxyBank,
         num_students: int = 2,
         voxels_per_token: int | Sequence[int] = 4,
-        weight: float = 0.1,
+        weight: float = 10.0,
         separation_weight: float = 1.0,
         distance_weight: float = 0.1,
         agreement_weight: float = 0.1,
