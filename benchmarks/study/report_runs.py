@@ -45,6 +45,7 @@ class StudyRun:
         training_minutes: wall time of the whole training, start and validation included.
         peak_memory_mb: peak resident memory of the training process.
         overrides: keys of the configs that it was trained with.
+        commit: of the code and the configs that these keys stand on.
     """
 
     num_labeled: int
@@ -60,6 +61,7 @@ class StudyRun:
     training_minutes: float
     peak_memory_mb: float
     overrides: Mapping[str, str]
+    commit: str
 
     @property
     def name(self) -> str:
@@ -138,8 +140,9 @@ def read_run(folder: Path, num_labeled: int, method: str, seed: int) -> StudyRun
     curves = {"mean": mean_curve(log, ["val_mean_dice"]), "tail": mean_curve(log, tail)}
     cost = seconds_per_iteration(log["loss"]), minutes, memory
     versions = summary.get("versions", {})
+    commit = done.get("commit") or "not known"
     return StudyRun(
-        num_labeled, method, seed, folder, cases, evaluated, summarized, versions, curves, *cost, overrides
+        num_labeled, method, seed, folder, cases, evaluated, summarized, versions, curves, *cost, overrides, commit
     )
 
 
@@ -187,9 +190,11 @@ def settings(runs: Sequence[StudyRun]) -> tuple[dict[str, str], list[str]]:
         many labelled cases.
     """
     seen: dict[str, dict[tuple, dict[str, list[str]]]] = {}
+    # a key that one run was given beyond its method's is looked for in all
+    given = {key for run in runs for key in run.overrides if key not in GRID.get(run.method, {})}
     for run in runs:
         own = GRID.get(run.method, {})
-        for key in sorted({*run.overrides, *own} - {*OF_ONE_RUN}):
+        for key in sorted({*given, *own} - {*OF_ONE_RUN}):
             scope = (run.num_labeled, run.method) if key in own else (run.num_labeled,)
             value = run.overrides.get(key, NOT_SET)
             seen.setdefault(key, {}).setdefault(scope, {}).setdefault(value, []).append(run.name)

@@ -163,13 +163,14 @@ def cost_table(methods: Mapping[str, Sequence[StudyRun]]) -> tuple[list[str], li
 
 def run_table(runs: Sequence[StudyRun]) -> tuple[list[str], list[list[str]]]:
     """Header and rows: every finished run."""
-    header = ["run", "mean Dice", "head", "tail", "seconds of an iteration", "peak memory (MB)"]
+    header = ["run", "mean Dice", "head", "tail", "seconds of an iteration", "peak memory (MB)", "commit"]
     return header, [
         [
             run.name,
             *(number(run.dice(group), 3) for group in ("all", "head", "tail")),
             number(run.seconds_per_iteration, 3),
             number(run.peak_memory_mb, 0),
+            run.commit,
         ]
         for run in runs
     ]

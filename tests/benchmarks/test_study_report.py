@@ -73,7 +73,7 @@ def write_run(study: Path, method: str, seed: int, predictions: list[np.ndarray]
             for place, organ in enumerate(CLASSES[1:]):  # tail: (2 + 3) / 32 more
                 writer.add_scalar(f"val_dice/{organ}", dice + place / 16, step)
     overrides = {**METHODS[method], "seed": seed, "max_iterations": 40, "ckpt_dir": folder / "models"}
-    done = {"method": method, "seed": seed, "num_labeled": 2, "cases": "test"}
+    done = {"method": method, "seed": seed, "num_labeled": 2, "cases": "test", "commit": "abc1234"}
     done["training"] = {"seconds": 240.0, "peak_memory_mb": 900.0 + seed}
     done["overrides"] = {key: str(value) for key, value in overrides.items()}
     (folder / "done.json").write_text(json.dumps(done))
@@ -144,6 +144,7 @@ def test_figures_are_those_computed_by_hand(whole_study, make):
     assert list(organs)[2:] == ["liver", "spleen", "gallbladder", "adrenal gland"]
     assert organs["gallbladder"] == ["0.6", "tail", "0.625 ± 0.177 (2)", "1.000 ± 0.000 (2)", "0.000 (1)"]
     assert table(text, "## Cost")["scdl"] == ["2.500 ± 0.707 (2)", "4.0 ± 0.0 (2)", "900 ± 1 (2)"]
+    assert table(text, "## Every run")["2_labeled/scdl/seed_1"][-1] == "abc1234"
     assert "differ in more than method" not in text
     assert "5 of 5 runs are finished" in text and "## Runs that are missing\n\nNone." in text
 
@@ -197,13 +198,14 @@ def test_learning_curves_are_of_the_log(whole_study, make, tmp_path):
 def test_runs_with_other_settings_are_pointed_out(study, make):
     path = study / "2_labeled" / "scdl" / "seed_1" / "done.json"
     done = json.loads(path.read_text())
-    done["overrides"]["max_iterations"] = "80"
+    done["overrides"] |= {"max_iterations": "80", "scdl_weight": "0.1"}
     path.write_text(json.dumps(done))
     path = study / "2_labeled" / "cps_ga" / "seed_1" / "done.json"
     path.write_text(path.read_text().replace("'@cps_term'", "'@scdl_term'"))
     text = make(study)[0].split("## Runs that differ in more than method and seed")[1]
     assert "- `max_iterations`: `40` in 2_labeled/cps_ga/seed_0, " in text
     assert "; `80` in 2_labeled/scdl/seed_1\n" in text
+    assert "- `scdl_weight`: `the config's own value` in 2_labeled/" in text and "; `0.1` in 2_labeled/scdl/seed_1\n" in text
     assert "- `loss_terms`: `['@supervised_term', '@scdl_term']` in 2_labeled/cps_ga/seed_1; " in text
 
 
