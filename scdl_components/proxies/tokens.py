@@ -125,8 +125,9 @@ def pool_labels(label: Tensor, num_classes: int, grid: Sequence[int], ignore_ind
         _check_labels(label, num_classes, ignore_index)
     label = label.to(torch.int16)  # a quarter of int64's traffic in the C comparisons below
     pool = _pool(rank)
-    # class by class, so that no one-hot map of the whole patch is ever held
-    shares = [pool((label == c).float(), tuple(grid)).flatten(1) for c in range(num_classes)]
+    # class by class in one map, so that no one-hot map of the whole patch is ever held
+    is_class = torch.empty(label.shape, device=label.device)
+    shares = [pool(torch.eq(label, c, out=is_class), tuple(grid)).flatten(1) for c in range(num_classes)]
     weights = torch.stack(shares, dim=-1)
     return weights / weights.sum(-1, keepdim=True).clamp_min(torch.finfo(weights.dtype).tiny)
 
