@@ -185,7 +185,7 @@ class _InplaceDropout(nn.Dropout):
         if not self.training or self.p == 0:
             return input
         # float32 under autocast too: bfloat16 has too few numbers to hit the rate
-        kept = torch.rand(input.shape, device=input.device).lt_(1 - self.p)
+        kept = torch.rand(input.shape, device=input.device).lt_(1 - self.p).to(input.dtype)
         return input.mul_(kept.div_(1 - self.p))
 
 
