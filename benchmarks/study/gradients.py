@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -28,12 +28,12 @@ from scdl_components.engines.dual_student_trainer import WithFeatures
 from scdl_components.losses import StudentOutputs
 
 
-def gradient_norms(run: str, iteration: int, batches: int) -> dict[str, float]:
+def gradient_norms(run: str, iteration: int, batches: int, overrides: Mapping[str, object]) -> dict[str, float]:
     """Name -> mean norm over batches of the gradient of the weighted term, at that iteration of the run."""
     done = json.loads(Path(run, "done.json").read_text())
     with tempfile.TemporaryDirectory() as folder:
         keys = {key: DefaultParseValue(text) for key, text in done["overrides"].items()}
-        keys |= {"ckpt_dir": folder, "output_dir": folder, "check_memory": False}
+        keys |= {"ckpt_dir": folder, "output_dir": folder, "check_memory": False, **overrides}
         workflow = ConfigWorkflow(
             [str(CONFIGS / "train.yaml"), str(CONFIGS / "phantom.yaml")],
             workflow_type="train",
@@ -46,7 +46,8 @@ def gradient_norms(run: str, iteration: int, batches: int) -> dict[str, float]:
         saved = torch.load(Path(run, "models", f"checkpoint_{iteration}.pt"), weights_only=True)
         trainer.network.load_state_dict(saved["model"])
         trainer.loss_function.load_state_dict(saved["loss"])
-        students = [WithFeatures(student.train(), "block_nine") for student in trainer.network.students]
+        module = workflow.parser.get_parsed_content("feature_module")
+        students = [WithFeatures(student.train(), module) for student in trainer.network.students]
         norms: dict[str, list[float]] = defaultdict(list)
         for batch in islice(trainer.data_loader, batches):
             images, label = prepare_two_stream_batch(batch, torch.device("cpu"))
@@ -66,6 +67,7 @@ def main(
     iteration: int = 1500,
     batches: int = 6,
     output: str = str(Path(__file__).with_suffix(".md")),
+    **overrides: object,
 ) -> None:
     """Writes a table of runs and terms.
 
@@ -74,14 +76,16 @@ def main(
         iteration: of the checkpoint.
         batches: the mean is over.
         output: file to write.
+        overrides: keys of the config to look with, e.g. --supervised_losses @dice_ce_losses.
     """
-    found = {run: gradient_norms(run, iteration, batches) for run in runs}
+    found = {run: gradient_norms(run, iteration, batches, overrides) for run in runs}
+    words = "".join(f" --{key} {value}" for key, value in overrides.items())
     terms = list(dict.fromkeys(name for norms in found.values() for name in norms))
     lines = [
         "# How hard each term pulls",
         "",
         f"`python -m benchmarks.study.gradients --runs \"{list(runs)}\"",
-        f"--iteration {iteration} --batches {batches}`: norm of each weighted term's gradient at the first student's last decoder features,",
+        f"--iteration {iteration} --batches {batches}{words}`: norm of each weighted term's gradient at the first student's last decoder features,",
         "mean over batches. SAC reaches the proxies alone.",
         "",
         f"| term | {' | '.join(runs)} |",

@@ -26,7 +26,7 @@ METHODS: dict[str, dict[str, object]] = {
     "scdl_no_unlabeled_tokens": {"scdl_unlabeled_weight": 0.0},
     "scdl_one_student": {
         "loss_terms": [SUPERVISED, SCDL],
-        "network_def#initializers": ["$lambda w: torch.nn.init.kaiming_uniform_(w, a=5**0.5)"],  # as train.yaml's
+        "network_def#initializers": [{"_target_": "scdl_components.networks.small_uniform_", "_mode_": "callable"}],
     },
 }
 MAIN = ("supervised", "cps", "cps_ga", "scdl_published", "scdl")
@@ -62,4 +62,7 @@ CANDIDATES: dict[str, dict[str, object]] = {
     "balanced": BALANCED,
     "narrow": {"scdl_weight": 0.1, "scdl_learning_rate": 0.1},
     "narrow_strong": {"scdl_weight": 1.0, "scdl_learning_rate": 0.01},
+    "weight_10": {"scdl_weight": 10.0, "scdl_learning_rate": 0.001},  # the defaults since
+    "weight_10_unlabeled_1": {"scdl_weight": 10.0, "scdl_learning_rate": 0.001, "scdl_unlabeled_weight": 1.0},
+    "weight_30_unlabeled_1": {"scdl_weight": 30.0, "scdl_learning_rate": 0.00033, "scdl_unlabeled_weight": 1.0},
 }

@@ -7,7 +7,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from functools import partial
 
 import torch
 from monai.utils import ensure_tuple
@@ -17,8 +16,10 @@ from ..errors import InputError
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
-# as PyTorch initialises convolutions
-small_uniform_ = partial(nn.init.kaiming_uniform_, a=math.sqrt(5))
+
+def small_uniform_(weight: torch.Tensor) -> torch.Tensor:
+    """Fills a convolution's weight, in place, as PyTorch itself does: uniform, of variance 1 / (3 fan-in)."""
+    return nn.init.kaiming_uniform_(weight, a=math.sqrt(5))
 
 
 class DualStudent(nn.Module):

@@ -48,6 +48,9 @@ class ProxyBank(nn.Module):
             in all against means of length 1: a sample is noise, and the cosine with a class stays below 0.25.
         assignment: callable (cosines [B, L, C], mask [B, L] or None) -> Assigned; default
             :class:`BidirectionalAssignment`.
+
+    Raises:
+        ValueError: when ``dropout`` is not in [0, 1).
     """
 
     def __init__(
@@ -62,6 +65,8 @@ class ProxyBank(nn.Module):
         assignment: Callable[[Tensor, Tensor | None], Assigned] | None = None,
     ) -> None:
         super().__init__()
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout={dropout}: a rate in [0, 1), e.g. 0.2")
         self.num_classes = num_classes
         self.embed_dim = embed_dim
         self.num_samples = num_samples
@@ -179,7 +184,7 @@ class ProxyBank(nn.Module):
 
 
 class _InplaceDropout(nn.Dropout):
-    """Dropout of uniform numbers: on a CPU PyTorch's Bernoulli ones, on one thread, cost as much as the Linear before."""
+    """Dropout of uniform numbers: PyTorch's Bernoulli ones take a CPU several times as long."""
 
     def forward(self, input: Tensor) -> Tensor:
         if not self.training or self.p == 0:

@@ -90,6 +90,12 @@ def test_dropout_keeps_its_share_and_the_mean_and_passes_gradient_where_it_keeps
     assert torch.equal(dropout.eval()(torch.ones(3, 3)), torch.ones(3, 3))
 
 
+@pytest.mark.parametrize("dropout", [-0.1, 1])
+def test_dropout_that_leaves_nothing_is_refused(dropout):
+    with pytest.raises(ValueError, match="dropout="):
+        ProxyBank(in_channels=16, num_classes=4, dropout=dropout)
+
+
 @pytest.mark.parametrize("grid", [(6,), (2, 3), (1, 2, 3)])
 def test_semantic_prior_is_a_map_of_unit_vectors(grid):
     bank = build_bank()
