@@ -18,10 +18,16 @@ from torch.utils.tensorboard import SummaryWriter
 
 from ..atomic import PART, check_writable, read_saved, save_by_first_rank
 from ..distributed import by_first_rank
+from ..errors import InputError
 from .config_check import Settings, changes
+from .weights import differences, shapes
 
 logger = logging.getLogger(__name__)
 WEIGHTS = ("model.pt", "model_final.pt")
+
+
+class MismatchError(InputError):
+    """A checkpoint of networks or proxies of other sizes."""
 
 
 class TrainingCheckpoint:
@@ -44,6 +50,7 @@ class TrainingCheckpoint:
 
     Raises:
         MissingFileError, DamagedFileError: at the start of training, when ``resume`` is not a checkpoint.
+        MismatchError: at its start, when ``resume`` does not fit the present networks; nothing has been moved then.
         StorageError: at its start and whenever a checkpoint cannot be written.
     """
 
@@ -96,6 +103,7 @@ class TrainingCheckpoint:
         check_writable([self.save_dir])
         at_home = bool(self.resume) and Path(self.resume).resolve().parent == self.save_dir.resolve()
         content = read_saved(self.resume) if self.resume else {}
+        self._check_sizes(content)
         self._make_room(content["trainer"]["iteration"] if at_home else None)
         if content:
             self._load(content)
@@ -108,6 +116,17 @@ class TrainingCheckpoint:
         """Saves now, unless this iteration has been saved."""
         if self._saved_iteration != self.engine.state.iteration:
             self.save(validate_first=validate_first)
+
+    def _check_sizes(self, content: dict) -> None:
+        for name, item in self.save_dict.items():
+            if isinstance(item, torch.nn.Module) and content.get(name):
+                found, expected = shapes(content[name]), shapes(item.state_dict())
+                if found != expected:
+                    raise MismatchError(
+                        f"{self.resume} is of networks or proxies of other sizes: {differences(found, expected)}. Give "
+                        "the keys it was trained with, e.g. --num_filters, --embed_dim; or train anew with --resume "
+                        "never (the earlier files are kept)"
+                    )
 
     def _load(self, content: dict) -> None:
         engine = self.engine

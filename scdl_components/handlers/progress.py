@@ -20,6 +20,7 @@ class TrainingProgressBar:
 
     def __init__(self, interval: int = 1) -> None:
         self.interval = interval
+        self.bar: tqdm | None = None
 
     def attach(self, engine: Engine) -> None:
         engine.add_event_handler(Events.STARTED, self._open)
@@ -40,7 +41,8 @@ class TrainingProgressBar:
         self.bar.set_postfix({name: f"{value:.3g}" for name, value in shares.items()})
 
     def _close(self, engine: Engine, *exception: BaseException) -> None:
-        self.bar.close()
+        if self.bar is not None:  # what fails at the start of training fails before there is one
+            self.bar.close()
         if exception:
             raise exception[0]
 

@@ -11,7 +11,7 @@ from torch.optim.lr_scheduler import PolynomialLR
 
 from scdl_components.handlers import TrainingCheckpoint
 from scdl_components.atomic import StorageError, read_saved, save_atomically
-from scdl_components.handlers.checkpoint import checkpoints_in
+from scdl_components.handlers.checkpoint import MismatchError, checkpoints_in
 
 
 def names(folder: Path) -> list[str]:
@@ -127,3 +127,13 @@ def test_checkpoints_are_told_by_their_name(tmp_path):
     for name in ("checkpoint_10.pt", "checkpoint_9.pt", "checkpoint_old.pt", "checkpoint_3.pt.part", "model.pt"):
         (tmp_path / name).touch()
     assert [path.name for path in checkpoints_in(tmp_path)] == ["checkpoint_10.pt", "checkpoint_9.pt"]
+
+
+def test_a_checkpoint_of_other_sizes_is_refused_and_nothing_moved(tmp_path):
+    Tiny(tmp_path).run()
+    before = names(tmp_path)
+    wider = Tiny(tmp_path, resume=str(tmp_path / "checkpoint_4.pt"))
+    wider.checkpoint.save_dict["model"] = torch.nn.Linear(2, 1)
+    with pytest.raises(MismatchError, match=r"checkpoint_4.pt .*weight is \(1, 1\), not \(1, 2\).*--resume never"):
+        wider.run()
+    assert names(tmp_path) == before

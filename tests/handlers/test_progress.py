@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import pytest
+from ignite.engine import Engine, Events
 
-from scdl_components.handlers.progress import weighted_by_group
+from scdl_components.handlers.progress import TrainingProgressBar, weighted_by_group
+
+
+def test_what_fails_before_there_is_a_bar_is_what_is_reported():
+    engine = Engine(lambda engine, batch: None)
+    engine.add_event_handler(Events.STARTED, lambda: 1 / 0)
+    TrainingProgressBar().attach(engine)
+    with pytest.raises(ZeroDivisionError):
+        engine.run([0])
 
 
 def test_groups_add_up_to_the_total():
