@@ -41,7 +41,8 @@ def main(
     lines = [
         "# What the features hold",
         "",
-        f"`python -m benchmarks.study.features --folder {folder} --steps {steps}`: recall of a probe, trained with all classes alike on tokens",
+        f"`python -m benchmarks.study.features --folder {folder} --seeds '{list(seeds)}' --num_labeled {num_labeled} --steps {steps}`:",
+        "recall of a probe, trained with all classes alike on tokens",
         f"of {edge}³ voxels of the labelled phantoms, on the validation phantoms'; seeds {', '.join(map(str, seeds))} in turn.",
         "",
         "| features of | mean of classes | mean of the five smallest organs |",
