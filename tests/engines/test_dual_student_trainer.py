@@ -98,11 +98,17 @@ def test_cps_teaches_each_student_the_other_ones_labels():
     assert logits[0].grad[0, 0, 1] < 0 < logits[0].grad[0, 1, 1]
 
 
-def test_hard_labels_are_those_of_argmax():
+@pytest.mark.parametrize("num_classes", [2, 7, 255, 300])
+def test_hard_labels_are_those_of_argmax(num_classes):
     torch.manual_seed(0)
-    logits = torch.randint(0, 4, (2, 7, 5, 6, 4)).float()  # many equal ones
+    logits = torch.randint(0, 4, (2, num_classes, 5, 6, 4)).float()  # many equal ones
     expected = torch.from_numpy(logits.numpy().argmax(axis=1))[:, None]
     assert torch.equal(hard_labels(logits), expected)
+
+
+def test_hard_labels_of_nan_are_classes():
+    labels = hard_labels(torch.full((1, 3, 2), float("nan")))
+    assert 0 <= labels.min() and labels.max() < 3
 
 
 def test_cps_of_one_student_is_refused():
