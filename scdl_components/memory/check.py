@@ -141,7 +141,9 @@ class MemoryCheck:
         # networks and losses are the user's choice, and so is what they say of small patches: training tells whether
         # they work
         except Exception as error:
-            logger.info("no estimate of the memory that training needs: %s: %s", type(error).__name__, error)
+            logger.warning(
+                "no estimate of the memory that training needs, and none is reused: %s: %s", type(error).__name__, error
+            )
             return None
         if self.ranks > 1:  # DistributedDataParallel keeps the gradients once more
             estimate.state += sum(p.numel() * p.element_size() for p in network.parameters() if p.requires_grad)

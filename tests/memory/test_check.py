@@ -136,7 +136,7 @@ def test_without_an_estimate_training_goes_on(caplog):
     memory_check = check((*parts, "block_ten", num_classes))
     with caplog.at_level(logging.INFO):
         memory_check.run()
-    assert "no estimate of the memory that training needs: ValueError: feature_module 'block_ten'" in caplog.text
+    assert "no estimate of the memory that training needs, and none is reused: ValueError: feature_module 'block_ten'" in caplog.text
     with pytest.raises(MemoryShortageError, match="Smaller --roi_size"):
         memory_check.guarded(lambda: torch.empty(2**60))
 
