@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from benchmarks.study.methods import METHODS
 from benchmarks.study.report_runs import StudyRun
-from scdl_components.report.compare import check_comparable, compare_runs, mean_of_seeds
-from scdl_components.report.paired import Difference, compare_tables
+from scdl_components.report.compare import compare_runs, run_of_seeds
+from scdl_components.report.paired import Difference
 
 BASELINE = "cps_ga"
 # what the change of the published method adds, and each part of SCDL
@@ -73,11 +73,8 @@ def compare_methods(methods: Mapping[str, Sequence[StudyRun]]) -> tuple[list[Pai
 def compare_pair(a: Sequence[StudyRun], b: Sequence[StudyRun]) -> Pair:
     """One pair, of runs of the same seeds in the same order; errors as of :func:`compare_methods`."""
     first, second = a[0].method, b[0].method
-    check_comparable([run.evaluated for run in (*a, *b)])
-    means = [mean_of_seeds([run.evaluated for run in runs], runs[0].method) for runs in (a, b)]
-    differences = compare_runs(means, metrics=["dice"])[first, second]
-    num_tail = a[0].evaluated.num_tail
-    seeds = {
-        x.seed: compare_tables(x.evaluated.table, y.evaluated.table, num_tail, metrics=["dice"]) for x, y in zip(a, b)
-    }
+    evaluated = [[run.evaluated for run in runs] for runs in (a, b)]
+    both = [run_of_seeds(runs, method) for runs, method in zip(evaluated, (first, second))]
+    differences = compare_runs(both, metrics=["dice"])[first, second]
+    seeds = {run.seed: compare_runs([x, y], metrics=["dice"])[x.name, y.name] for run, x, y in zip(a, *evaluated)}
     return Pair(first, second, differences, seeds)

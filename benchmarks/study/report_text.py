@@ -27,7 +27,8 @@ PAIRING = (
     "95 % bootstrap interval over the cases (10000 resamples) and the two-sided p of Wilcoxon's signed-rank test, as "
     "`scdl_components.report.compare` computes them. The interval says how far the difference holds for other cases, "
     "not for other seeds: those are shown one by one. p of the organs is corrected by Holm's method for their number; "
-    "nothing is corrected for the number of pairs."
+    "nothing is corrected for the number of pairs. An organ that one method alone draws where there is none counts 0 in "
+    "its mean of head, tail and all, as in the table above, and has no line of its own."
 )
 COST = (
     "Seconds of an iteration: the median over the intervals of the training log, without validation; on a machine that "

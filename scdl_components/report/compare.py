@@ -33,9 +33,10 @@ CHARTED = ("dice", "nsd", "hd95")
 READING = (
     "Differences are those of the same cases, with a {confidence:g} % bootstrap interval over the cases ({num_resamples} "
     "resamples, seed {seed}) and the two-sided p of Wilcoxon's signed-rank test; p (Holm) is corrected for the number "
-    "of organs. n are the cases in which both runs are defined, and everything in a line is of these; the last column "
-    "counts the case-organ pairs that one run alone defines (first / second), which therefore do not enter. Lines of "
-    "head, tail and all are of each case's mean over its organs. Runs of several seeds: the seeds' mean of each case."
+    "of organs. n are the cases in which both runs have a value, and everything in a line is of these. Lines of head, "
+    "tail and all are of each case's mean over its organs. The last column counts the case-organ pairs that one run alone "
+    "defines (first / second), such as an organ that it draws where there is none: they count in the Dice and NSD of "
+    "head, tail and all, and are left out of everything else. Runs of several seeds: the seeds' mean of each case."
 )
 
 
@@ -45,15 +46,20 @@ class Run:
 
     Attributes:
         name: to show.
-        table: scores by case and organ; with several seeds, their means.
+        tables: scores by case and organ, a table for each seed.
         protocol: as in ``summary.json``.
         num_tail: how many of the smallest organs are the tail.
     """
 
     name: str
-    table: ScoreTable
+    tables: Sequence[ScoreTable]
     protocol: dict
     num_tail: int
+
+    @property
+    def table(self) -> ScoreTable:
+        """That of the first seed; cases, organs and references are the same in all."""
+        return self.tables[0]
 
 
 def load_run(folder: str | Path, name: str) -> Run:
@@ -73,19 +79,17 @@ def load_run(folder: str | Path, name: str) -> Run:
             f"'{folder}' holds no report of an evaluation ({type(error).__name__}: {error}); expected metrics.csv and "
             "summary.json: name the report_dir of an evaluation"
         ) from error
-    return Run(name, table, protocol, num_tail)
+    return Run(name, [table], protocol, num_tail)
 
 
-def mean_of_seeds(runs: Sequence[Run], name: str) -> Run:
-    """One run of the means of several; a score is undefined where one of them is.
+def run_of_seeds(runs: Sequence[Run], name: str) -> Run:
+    """One run of several seeds.
 
     Raises:
         InputError: the runs cannot be compared.
     """
     check_comparable(runs)
-    first = runs[0].table
-    values = {metric: np.mean([run.table.values[metric] for run in runs], axis=0) for metric in METRICS}
-    return replace(runs[0], name=name, table=replace(first, values=values))
+    return replace(runs[0], name=name, tables=[table for run in runs for table in run.tables])
 
 
 def check_comparable(runs: Sequence[Run]) -> None:
@@ -136,7 +140,8 @@ def compare_runs(runs: Sequence[Run], **options: object) -> dict[tuple[str, str]
         raise InputError(f"runs are {names}; expected at least two, each with a name of its own")
     check_comparable(runs)
     return {
-        (a.name, b.name): compare_tables(a.table, b.table, runs[0].num_tail, **options) for a, b in combinations(runs, 2)
+        (a.name, b.name): compare_tables(a.tables, b.tables, runs[0].num_tail, **options)
+        for a, b in combinations(runs, 2)
     }
 
 
@@ -167,7 +172,7 @@ def compare(
     loaded = []
     for name, folders in zip(names, runs):
         seeds = [load_run(f, str(f)) for f in ([folders] if isinstance(folders, str) else folders)]
-        loaded.append(mean_of_seeds(seeds, str(name)))
+        loaded.append(run_of_seeds(seeds, str(name)))
     options = {"confidence": confidence, "num_resamples": num_resamples, "seed": seed}
     found = compare_runs(loaded, **options)
     reading = READING.format(**{**options, "confidence": 100 * confidence})

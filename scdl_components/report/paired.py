@@ -13,7 +13,7 @@ from scipy.stats import wilcoxon
 
 from ..metrics.scores import METRICS
 from .summary import GROUPS, by_size, case_means, group_masks, organ_sizes
-from .table import ScoreTable
+from .table import DISTANCES, ScoreTable
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,9 @@ class Difference:
         scope: "organ" or "group".
         name: of the organ or the group.
         group: head, tail or None.
-        n: cases in which it is defined in both runs; all that follows is of these.
+        n: cases in which both runs have a value; the means, the difference and its statistics are of these.
         only_a: (case, organ) pairs in which it is defined in the first run alone.
-        only_b: likewise the second run.
+        only_b: likewise the second run. To a group's Dice and NSD they count, else they are left out.
         mean_a: of the first run.
         mean_b: of the second run.
         difference: mean of second minus first.
@@ -54,8 +54,8 @@ class Difference:
 
 
 def compare_tables(
-    a: ScoreTable,
-    b: ScoreTable,
+    a: Sequence[ScoreTable],
+    b: Sequence[ScoreTable],
     num_tail: int = 5,
     metrics: Sequence[str] = METRICS,
     confidence: float = 0.95,
@@ -64,10 +64,11 @@ def compare_tables(
 ) -> list[Difference]:
     """Differences ``b - a`` by metric, for the organs from large to small, then head, tail and all.
 
-    A group's value of a case is the mean over those of its organs that are defined in both runs.
+    A group's Dice or NSD of a case is each run's mean over its organs, as in the run's own report: an organ that a run
+    alone draws where there is none counts 0. Its distances are those of the organs that both runs have.
 
     Args:
-        a: scores of the first run.
+        a: scores of the first run, a table for each seed; compared is the seeds' mean of each case.
         b: scores of the second run, of the same cases and organs.
         num_tail: how many of the smallest organs are the tail.
         metrics: to compare.
@@ -75,37 +76,42 @@ def compare_tables(
         num_resamples: of the bootstrap over cases.
         seed: of the bootstrap; each interval starts from it, so that none depends on what else is compared.
     """
-    sizes = organ_sizes(a)
+    organs, sizes = a[0].organs, organ_sizes(a[0])
     masks = group_masks(sizes, num_tail)
-    scopes = [("organ", a.organs[o], np.arange(len(a.organs)) == o) for o in by_size(sizes)]
+    scopes = [("organ", organs[o], np.arange(len(organs)) == o) for o in by_size(sizes)]
     scopes += [("group", name, masks[name]) for name in GROUPS]
     differences = []
     for metric in metrics:
-        values = a.values[metric], b.values[metric]
+        values_a, values_b = (np.stack([table.values[metric] for table in run]) for run in (a, b))
+        defined_a, defined_b = (~np.isnan(values).any(axis=0) for values in (values_a, values_b))
+        in_both = defined_a & defined_b
         rows = []
-        for scope, name, organs in scopes:
-            group = next((each for each in ("head", "tail") if organs.any() and masks[each][organs].all()), None)
-            found = _compare(*values, organs, confidence, num_resamples, np.random.default_rng(seed))
-            rows.append(Difference(metric, scope, name, group, **found))
+        for scope, name, mask in scopes:
+            group = next((each for each in ("head", "tail") if mask.any() and masks[each][mask].all()), None)
+            own = scope == "group" and metric not in DISTANCES
+            means = [
+                np.mean([case_means(table if own else np.where(in_both, table, nan), mask) for table in values], axis=0)
+                for values in (values_a, values_b)
+            ]
+            found = _compare(*means, confidence, num_resamples, np.random.default_rng(seed))
+            alone = int((defined_a & ~defined_b)[:, mask].sum()), int((defined_b & ~defined_a)[:, mask].sum())
+            rows.append(Difference(metric, scope, name, group, only_a=alone[0], only_b=alone[1], **found))
         corrected = iter(holm([row.p_value for row in rows if row.scope == "organ"]))
         differences += [replace(row, p_holm=next(corrected)) if row.scope == "organ" else row for row in rows]
     return differences
 
 
 def _compare(
-    a: np.ndarray, b: np.ndarray, organs: np.ndarray, confidence: float, num_resamples: int, rng: np.random.Generator
+    a: np.ndarray, b: np.ndarray, confidence: float, num_resamples: int, rng: np.random.Generator
 ) -> dict[str, float | int]:
-    in_a, in_b = ~np.isnan(a[:, organs]), ~np.isnan(b[:, organs])
-    means_a, means_b = (case_means(np.where(np.isnan(a + b), np.nan, values), organs) for values in (a, b))
-    paired = ~np.isnan(means_a)
-    difference = (means_b - means_a)[paired]
+    """Statistics of two runs' values [N] of the cases."""
+    paired = ~np.isnan(a + b)
+    difference = (b - a)[paired]
     low, high = bootstrap_interval(difference, confidence, num_resamples, rng)
     return {
         "n": int(paired.sum()),
-        "only_a": int((in_a & ~in_b).sum()),
-        "only_b": int((in_b & ~in_a).sum()),
-        "mean_a": float(means_a[paired].mean()) if paired.any() else nan,
-        "mean_b": float(means_b[paired].mean()) if paired.any() else nan,
+        "mean_a": float(a[paired].mean()) if paired.any() else nan,
+        "mean_b": float(b[paired].mean()) if paired.any() else nan,
         "difference": float(difference.mean()) if paired.any() else nan,
         "low": low,
         "high": high,

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from scdl_components.errors import InputError
-from scdl_components.report.compare import Run, compare, compare_runs, load_run, mean_of_seeds
+from scdl_components.report.compare import Run, compare, compare_runs, load_run, run_of_seeds
 from scdl_components.report.paired import bootstrap_interval, holm, signed_rank_p
 from scdl_components.report.table import ScoreTable
 
@@ -38,7 +38,7 @@ def run(run_name, shift=0.0, lost=(), cases=CASES, volumes=(500.0, 100.0, 8.0), 
         values={"dice": dice, "nsd": dice, "hd95": distance, "asd": distance, "assd": distance},
         volumes={"volume_prediction_ml": found * np.array(volumes), "volume_reference_ml": present * np.array(volumes)},
     )
-    return Run(run_name, table, {**PROTOCOL, **protocol}, num_tail=1)
+    return Run(run_name, [table], {**PROTOCOL, **protocol}, num_tail=1)
 
 
 def save(run, folder):
@@ -97,8 +97,19 @@ def test_differences_are_of_the_cases_that_both_define():
     assert found["hd95", "all"].difference == pytest.approx(2)
 
 
+def test_an_organ_drawn_where_there_is_none_counts_in_groups_as_in_the_run_s_own_report():
+    """B draws the gallbladder that case 2 does not have, with one seed of two."""
+    exact, other = run("seed 0"), run("seed 1")
+    other.table.values["dice"][2, 2] = 0.0
+    rows = compare_runs([run("A"), run_of_seeds([exact, other], "B")], num_resamples=200)["A", "B"]
+    found = {(row.metric, row.name): row for row in rows}
+    assert (found["dice", "all"].n, found["dice", "all"].difference) == (4, pytest.approx(-1 / 3 / 2 / 4))
+    assert (found["dice", "gallbladder"].n, found["dice", "gallbladder"].difference) == (3, 0)
+    assert found["hd95", "all"].difference == 0
+
+
 def test_seeds_are_averaged_by_case_before_they_are_compared():
-    seeds = mean_of_seeds([run("seed 0", 1), run("seed 1", 2)], "B")
+    seeds = run_of_seeds([run("seed 0", 1), run("seed 1", 2)], "B")
     rows = compare_runs([run("A"), seeds], metrics=["dice"])["A", "B"]
     assert {row.name: row.difference for row in rows}["liver"] == pytest.approx(-(1 / 8 + 2 / 8) / 2)
 
