@@ -19,7 +19,7 @@ METHODS: dict[str, dict[str, object]] = {
     "scdl_published": {"assignment": PUBLISHED},
     "scdl": {},
     # SCDL where nothing else balances the classes
-    "cps_scdl": {"supervised_losses": "@dice_ce_losses", "cps_loss": "@dice_ce"},
+    "cps_scdl": {"supervised_losses": "@dice_ce_losses", "cps_loss": "@dice_ce", "scdl_weight": 1.0},
     # one part at a time off
     "scdl_no_sac": {"sac_weight": 0.0},
     "scdl_no_agreement": {"agreement_weight": 0.0},

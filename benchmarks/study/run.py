@@ -96,7 +96,7 @@ def run_one(folder: Path, data: Path, method: str, seed: int, num_labeled: int, 
     training_cost = measured(command(["train", "phantom"], training), folder / "train.log")
     evaluation = {key: value for key, value in common.items() if key not in NOT_OF_INFERENCE}
     evaluation |= {"weights": folder / "models" / "model.pt", "output_dir": folder / "segmentations", "cases": cases}
-    evaluation |= {"report_dir": folder / "report", "progress": "false"}
+    evaluation |= {"report_dir": folder / "report", "progress": False}
     # the network's own keys belong to both
     evaluation |= {key: value for key, value in GRID[method].items() if key.startswith("network_def")}
     measured(command(["inference", "evaluate", "phantom"], evaluation), folder / "evaluate.log")
