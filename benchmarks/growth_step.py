@@ -7,14 +7,13 @@ from __future__ import annotations
 import json
 import os
 import statistics
-import time
 from pathlib import Path
 
 import fire
 import torch
 
 from benchmarks.scdl_cost import resident_megabytes
-from benchmarks.step_time import record_parts, workflow
+from benchmarks.step_time import clock, record_parts, workflow
 from scdl_components.data.phantom import SYNAPSE_ORGANS
 
 
@@ -28,13 +27,6 @@ def channel_def(num_classes: int) -> dict[str, str]:
     organs = organs_of(num_classes)
     names = ["background", *organs, *(f"class {c}" for c in range(len(organs) + 1, num_classes))]
     return {str(c): name for c, name in enumerate(names)}
-
-
-def clock(device: torch.device) -> float:
-    """Seconds, when the device has done what it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
 
 
 def begin_peak(device: torch.device) -> float:

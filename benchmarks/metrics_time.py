@@ -95,7 +95,7 @@ def main(repeats: int = 3, report: str = "benchmarks/metrics_time.md") -> None:
     lines = [
         "# Metrics of one volume, against MedPy",
         "",
-        f"`python -m benchmarks.metrics_time`, {repeats} runs of each in turn, one thread; {'×'.join(map(str, SHAPE))}",
+        f"`python -m benchmarks.metrics_time --repeats {repeats}`, {repeats} runs of each in turn, one thread; {'×'.join(map(str, SHAPE))}",
         f"voxels, {len(ours)} organs, {sum((label == c).any() for c in range(1, label.max() + 1))} of them in the volume.",
         "Ours includes ASSD and NSD; MedPy has no NSD and is not asked for ASSD.",
         "",

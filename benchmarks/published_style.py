@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""The bundle against a plain loop in the style of the published code (design.md section 3), in turn, in one process.
+"""The bundle against a plain loop in the style of the published code, in turn, in one process.
 
     python -m benchmarks.published_style                                        # 96³, 16 filters: about ten minutes
     python -m benchmarks.published_style --roi_size "[32,32,32]" --num_filters 8

@@ -4,7 +4,7 @@
 
     python -m benchmarks.scdl_cost [--repeats 7] [--threads 2] [--json FILE]
 
-One step is the forward and backward pass of L_sep + 0.1 L_dist + 0.001 L_kl, with the encoder in training mode or on
+One step is the forward and backward pass of L_sep + 0.1 L_dist + 0.1 L_kl / L, with the encoder in training mode or on
 given embeddings. The sides alternate in one process; time is the median over the repeats, with the fastest and slowest.
 Memory is the peak of the resident set during the first step at full size, less the resident set before it, in a fresh
 process that has done a step at a small size: gradients of the inputs are in it, the inputs are not. It is read from
@@ -185,7 +185,8 @@ def main() -> None:
         print(measure_memory(side, int(num_tokens), bool(int(with_encoder))))
         return
     rows = measure(args.repeats, args.threads)
-    print(f"torch {torch.__version__}, {args.threads} threads, {args.repeats} repeats\n\n{table(rows)}")
+    command = f"`python -m benchmarks.scdl_cost --threads {args.threads} --repeats {args.repeats}`"
+    print(f"{command}, PyTorch {torch.__version__}\n\n{table(rows)}")
     if args.json:
         args.json.write_text(json.dumps({"torch": torch.__version__, "threads": args.threads, "rows": rows}, indent=1))
 

@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import fire
@@ -50,10 +52,17 @@ PARTS = {
 }
 
 
-def seconds(function: Callable[[], object]) -> float:
-    start = time.perf_counter()
+def clock(device: torch.device) -> float:
+    """Seconds, when the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def seconds(function: Callable[[], object], device: torch.device = torch.device("cpu")) -> float:
+    start = clock(device)
     function()
-    return time.perf_counter() - start
+    return clock(device) - start
 
 
 def phantoms(folder: str | Path, spacing: float, organs: Sequence[str] = SYNAPSE_ORGANS) -> str:
@@ -126,27 +135,37 @@ def training(pairs: int, **scale: object) -> dict[str, list[float]]:
     with tempfile.TemporaryDirectory() as folder:
         run = workflow(folder, max_iterations=pairs + 1, val_interval=10**6, **scale)
         trainer = run.trainer
-        times = {"bare": [], **record_parts(trainer), "scdl": []}
+        device = torch.device(trainer.state.device)
+        precision = partial(torch.autocast, device.type, enabled=trainer.amp, **trainer.amp_kwargs)
+        times = {"bare": [], **record_parts(trainer, now=lambda: clock(device)), "scdl": []}
         scdl_alone = DualStudentLoss([trainer.loss_function.terms[-1]])
         feature_shape = (4, scale["num_filters"], *scale["roi_size"])
 
         def bare() -> None:
-            images, _ = prepare_two_stream_batch(trainer.state.batch, trainer.state.device)
+            images, _ = prepare_two_stream_batch(trainer.state.batch, device, **trainer.to_kwargs)
             trainer.optimizer.zero_grad(set_to_none=True)
             with reused_memory():  # as the iteration
-                sum(student(images).mean() for student in trainer.network.students).backward()
+                with precision():
+                    total = sum(student(images).mean() for student in trainer.network.students)
+                total.backward()
 
         def scdl() -> None:
-            _, label = prepare_two_stream_batch(trainer.state.batch, trainer.state.device)
-            features = [torch.rand(feature_shape, requires_grad=True) for _ in trainer.network.students]
+            _, label = prepare_two_stream_batch(trainer.state.batch, device)
+            features = [torch.rand(feature_shape, device=device, requires_grad=True) for _ in trainer.network.students]
             outputs = StudentOutputs([], features, label, trainer.progress)
+
+            def both_ways() -> None:
+                with precision():
+                    total = scdl_alone(outputs)[0]
+                total.backward()
+
             with reused_memory():
-                times["scdl"].append(seconds(lambda: scdl_alone(outputs)[0].backward()))
+                times["scdl"].append(seconds(both_ways, device))
 
         def end() -> None:
             if trainer.state.iteration > 1:  # the first one warms up
                 trainer.state.output = None  # as at the start of an iteration: nothing of the last one is held
-                times["bare"].append(seconds(bare))
+                times["bare"].append(seconds(bare, device))
                 trainer.optimizer.zero_grad(set_to_none=True)
                 scdl()
                 print({name: round(values[-1], 3) for name, values in times.items()}, flush=True)
@@ -170,16 +189,17 @@ def inference(repeats: int, roi_size: list[int], num_filters: int) -> tuple[list
     )
     run.initialize()
     network, inferer = run.parser.get_parsed_content("network").eval(), run.inferer
+    device = torch.device(run.parser.get_parsed_content("device"))
     size = tuple(2 * n for n in roi_size)
     windows = len(dense_patch_slices(size, roi_size, _get_scan_interval(size, roi_size, 3, ensure_tuple_rep(inferer.overlap, 3)), False))
-    volume, window = torch.rand(1, 1, *size), torch.rand(1, 1, *roi_size)
+    volume, window = torch.rand(1, 1, *size, device=device), torch.rand(1, 1, *roi_size, device=device)
     sliding, bare = [], []
     with torch.no_grad():
         network(window)
         for _ in range(repeats):
-            sliding.append(seconds(lambda: inferer(volume, network)))
+            sliding.append(seconds(lambda: inferer(volume, network), device))
             with reused_memory():
-                bare.append(windows * statistics.median(seconds(lambda: network(window)) for _ in range(5)))
+                bare.append(windows * statistics.median(seconds(lambda: network(window), device) for _ in range(5)))
     return sliding, bare, windows
 
 
@@ -195,6 +215,7 @@ def main(
     spacing: float = 2.0,
     threads: int = 2,
     report: str = "",
+    **overrides: object,
 ) -> None:
     """Measures both and prints a Markdown table.
 
@@ -205,15 +226,17 @@ def main(
         spacing: of the phantoms, mm.
         threads: of PyTorch.
         report: Markdown file to write the table to.
+        overrides: keys of the training's config, e.g. --compile True.
     """
     torch.set_num_threads(threads)
-    times = training(pairs, roi_size=list(roi_size), num_filters=num_filters, spacing=spacing)
+    times = training(pairs, roi_size=list(roi_size), num_filters=num_filters, spacing=spacing, **overrides)
+    words = "".join(f" --{key} {shlex.quote(str(value))}" for key, value in overrides.items())
     sliding, bare, windows = inference(max(3, pairs // 2), list(roi_size), num_filters)
     median = {name: statistics.median(values) for name, values in times.items()}
     parts = "\n".join(f"| of it: {name} | {median[name]:.3f} | {ratio(times[name], times['bare'])} |" for name in PARTS)
     text = f"""# Cost of an iteration and of sliding windows
 
-`python -m benchmarks.step_time --pairs {pairs} --roi_size "{list(roi_size)}" --num_filters {num_filters}`, {threads} threads,
+`python -m benchmarks.step_time --pairs {pairs} --roi_size "{list(roi_size)}" --num_filters {num_filters}{words}`, {threads} threads,
 {platform.machine()}, PyTorch {torch.__version__}, THP_MEM_ALLOC_ENABLE={os.environ.get("THP_MEM_ALLOC_ENABLE", 0)}; batch 2 + 2; medians,
 in brackets the extremes.
 

@@ -11,6 +11,7 @@ the first student's last decoder features, which all terms share.
 from __future__ import annotations
 
 import json
+import shlex
 import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -79,7 +80,9 @@ def main(
         overrides: keys of the config to look with, e.g. --supervised_losses @dice_ce_losses.
     """
     found = {run: gradient_norms(run, iteration, batches, overrides) for run in runs}
-    words = "".join(f" --{key} {value}" for key, value in overrides.items())
+    words = "".join(f" --{key} {shlex.quote(str(value))}" for key, value in overrides.items())
+    if Path(output) != Path(__file__).with_suffix(".md"):
+        words += f" --output {output}"
     terms = list(dict.fromkeys(name for norms in found.values() for name in norms))
     lines = [
         "# How hard each term pulls",

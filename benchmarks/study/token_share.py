@@ -5,7 +5,7 @@
     python -m benchmarks.study.token_share
 
 L_sep pulls a token towards a class only where the class has more than half of it and pushes it away elsewhere
-(exp(−(2w − 1)a), design.md section 2): an organ of which no token has the majority is never learnt from tokens.
+(exp(−(2w − 1)a), docs/method.md): an organ of which no token has the majority is never learnt from tokens.
 """
 
 from __future__ import annotations

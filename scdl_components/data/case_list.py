@@ -110,7 +110,7 @@ def load_cases(
         ValueError: a layout without ``{id}``, or an unknown list in ``allow_overlap``.
     """
     check_layouts(layouts)
-    _check_allow_overlap(allow_overlap)
+    check_allow_overlap(allow_overlap)
     dataset_dir = os.path.abspath(given_path(dataset_dir, "dataset_dir"))
     path = find_case_list(case_list, case_lists_dir, labeled_percent, dataset_dir)
     content = read_json(path)
@@ -264,7 +264,8 @@ def check_layouts(layouts: Sequence[Mapping[str, str]]) -> None:
             raise ValueError(f"layout {dict(layout)}: expected 'image' and 'label', each a path containing '{{id}}'.")
 
 
-def _check_allow_overlap(allow_overlap: Sequence[str]) -> None:
+def check_allow_overlap(allow_overlap: Sequence[str]) -> None:
+    """Raises ValueError for names of lists that there are not."""
     unknown = [name for name in allow_overlap if name not in LISTS]
     if unknown:
         raise ValueError(f"allow_overlap names {unknown}; the lists are {list(LISTS)}.")

@@ -113,7 +113,7 @@ class DualStudentTrainer(SupervisedTrainer):
     """Trains the students of a :py:class:`~scdl_components.networks.DualStudent` on two-stream batches.
 
     Each iteration runs every student on all images, hands logits, features and labels to ``loss_function`` and makes
-    one optimizer step on its sum (design.md section 3). ``engine.state.output`` holds "image", "label", "loss" (the
+    one optimizer step on its sum (docs/method.md). ``engine.state.output`` holds "image", "label", "loss" (the
     total), "scalars": the total, each term as ``<name>``, each weight as ``weight/<name>``, and the learning rate, and
     "finite". Where that is False, loss or gradient held a NaN or an infinity: the step was undone, and running
     statistics are those of before. Nothing in an iteration waits for the device: "finite" and the scalars are tensors

@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""CDBA: class distributions and embeddings pulled together from both sides (arXiv 2603.05202; design.md section 2)."""
+"""CDBA: class distributions and embeddings pulled together from both sides (arXiv 2603.05202; docs/method.md)."""
 
 from __future__ import annotations
 

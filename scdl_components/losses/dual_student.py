@@ -76,7 +76,7 @@ def hard_labels(logits: torch.Tensor) -> torch.Tensor:
 class CrossPseudoSupervisionTerm(nn.Module):
     """CPS: every student learns from the hard pseudo-labels of the next one, on all samples.
 
-    Source: design.md section 3 (CPS, CVPR 2021). Pseudo-labels carry no gradient.
+    Source: docs/method.md (CPS, CVPR 2021). Pseudo-labels carry no gradient.
 
     Args:
         loss: loss(logits [B, C, *spatial], label [B, 1, *spatial]).

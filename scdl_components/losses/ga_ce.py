@@ -39,7 +39,7 @@ def class_weights(target: torch.Tensor, num_classes: int, gamma: float) -> torch
 class GACELoss(nn.Module):
     """GA-CE: per class Σ CE / (n_c^(1 - γ) K^γ) over the k % hardest voxels, summed over classes.
 
-    Source: GALoss (ECCV 2024); design.md section 3; numbers in ``reference/ga_losses.npz``.
+    Source: GALoss (ECCV 2024); docs/method.md; numbers in ``reference/ga_losses.npz``.
 
     Args:
         top_k: percent of the voxels that are kept, those of largest cross entropy (of all ranks); 100 keeps all.

@@ -15,7 +15,7 @@ class GADiceLoss(nn.Module):
     """GA-Dice: soft Dice with squared denominators, averaged over classes, background included.
 
     Present class: 1 − (2Σpt + s) / (Σp² + Σt² + s). Absent class: Σ stopgrad(p / Σ(1−t)) p. Sums run over the whole
-    batch, all ranks' parts of it. Source: GALoss (ECCV 2024); design.md section 3; numbers in ``reference/ga_losses.npz``.
+    batch, all ranks' parts of it. Source: GALoss (ECCV 2024); docs/method.md; numbers in ``reference/ga_losses.npz``.
 
     Args:
         smooth: s, keeps the ratio finite.

@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""SAC: class means drawn to where the labelled tokens of their class lie (arXiv 2603.05202; design.md section 2)."""
+"""SAC: class means drawn to where the labelled tokens of their class lie (arXiv 2603.05202; docs/method.md)."""
 
 from __future__ import annotations
 

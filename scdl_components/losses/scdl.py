@@ -22,7 +22,7 @@ from .sac import sac_loss
 class SCDLTerm(nn.Module):
     """weight · (L_proxy + agreement + SAC), L_proxy = separation + 0.1 distance, of each student, summed.
 
-    Source: arXiv 2603.05202; design.md sections 2 and 3. Every student has a proxy bank of its own, its features being
+    Source: arXiv 2603.05202; docs/method.md. Every student has a proxy bank of its own, its features being
     no one else's. Labeled and unlabeled tokens go through CDBA apart; SAC sees the labeled ones.
 
     Args:

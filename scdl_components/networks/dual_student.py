@@ -26,7 +26,7 @@ class DualStudent(nn.Module):
     """Two (or more) students; called as one network, it returns the mean of their logits.
 
     Training reaches the students through ``students``; inference, TorchScript export and MONAI's evaluators see one
-    plain network (design.md section 3: inference is the softmax of the mean logits). The state dict holds every
+    plain network (docs/method.md). The state dict holds every
     student, whichever of them are active, so that one file of weights fits each choice.
 
     Args:

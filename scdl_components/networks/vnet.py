@@ -13,7 +13,7 @@ from torch import nn
 class VNet(nn.Module):
     """Five-level V-Net: convolution-norm-ReLU blocks, stride-2 (transposed) convolutions, skips added.
 
-    Module names and the state dict are those of ``reference/vnet.npz`` (design.md section 3), so that published
+    Module names and the state dict are those of ``reference/vnet.npz`` (docs/method.md), so that published
     weights load without translation. The last decoder features are the output of the module ``block_nine``.
 
     Args:

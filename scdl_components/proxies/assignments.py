@@ -72,7 +72,7 @@ def log_partition(logits: Tensor, mask: Tensor | None = None) -> Tensor:
 
 @dataclass(frozen=True)
 class BidirectionalAssignment:
-    """Tokens choose among classes, classes spread one unit of mass each over tokens (design.md section 2).
+    """Tokens choose among classes, classes spread one unit of mass each over tokens (docs/method.md).
 
     q_lc = softmax over c of cos/τ; r_cl = softmax over l of cos/τ; r̄_lc = r_cl / Σ_c' r_c'l. As every class hands out
     the same mass however few voxels it has, a tail class outweighs a head class where both are equally near.

@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""The proxy bank: one learned distribution per class in an embedding space (design.md section 2)."""
+"""The proxy bank: one learned distribution per class in an embedding space (docs/method.md)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ProxyOutput(NamedTuple):
 
     Attributes:
         embeddings: [B, L, Z], not normalised.
-        similarity: [B, L, C], mean cosine between a token and the samples of a class (a in design.md).
+        similarity: [B, L, C], mean cosine between a token and the samples of a class (a in docs/method.md).
         assigned: both assignments between tokens and class means.
     """
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tokens: feature maps and label maps pooled to a coarse grid (arXiv 2603.05202; design.md section 2)."""
+"""Tokens: feature maps and label maps pooled to a coarse grid (arXiv 2603.05202; docs/method.md)."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from typing import Literal
 
 from tqdm import tqdm
 
-from scdl_components.data.case_list import LISTS
+from scdl_components.data.case_list import LISTS, check_allow_overlap
 from scdl_components.data.check_rules import CaseFacts, Context, Limits, Problem, find_problems
 from scdl_components.data.facts_cache import facts_reader
 from scdl_components.distributed import by_first_rank
@@ -52,9 +52,7 @@ class InputCheck:
         progress: bool = True,
         cache_dir: str | os.PathLike | Literal[False] | None = None,
     ) -> None:
-        unknown = [name for name in allow_overlap if name not in LISTS]
-        if unknown:
-            raise ValueError(f"allow_overlap names {unknown}; the lists are {list(LISTS)}.")
+        check_allow_overlap(allow_overlap)
         self.lists = dict(zip(LISTS, (labeled, unlabeled, validation, test), strict=True))
         self.context = Context(tuple(organs), tuple(allow_overlap), limits or Limits(), other_modalities or {})
         self.num_workers = num_workers or min(os.cpu_count() or 1, 8)
