@@ -8,6 +8,7 @@ The environment is built in build/ where it is missing (minutes).
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -56,10 +57,12 @@ class Machine:
         found = self.run("-c", "import importlib.util as u; print(u.find_spec('scdl_components'))", cwd="/")
         assert found.strip() == "None"
 
-    def run(self, *words: object, cwd: str | Path, path: str | Path | None = None, check: bool = True) -> str:
+    def run(self, *words: object, **options: object) -> str:
+        return self.call([str(self.python), *map(str, words)], **options)
+
+    def call(self, command: list[str], cwd: str | Path, path: str | Path | None = None, check: bool = True) -> str:
         kept = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
         environment = {**kept, "OMP_NUM_THREADS": "1", **({"PYTHONPATH": str(path)} if path else {})}
-        command = [str(self.python), *map(str, words)]
         result = subprocess.run(
             command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=900
         )
@@ -68,6 +71,10 @@ class Machine:
 
     def monai(self, *words: object, **options: object) -> str:
         return self.run("-m", "monai.bundle", *words, **options)
+
+    def shell(self, line: str, **options: object) -> str:
+        """A line of a document, as a user's shell takes it."""
+        return self.call(["bash", "-c", line.replace("python ", f"'{self.python}' ", 1)], **options)
 
 
 @pytest.fixture(scope="module")
@@ -136,12 +143,9 @@ def test_torchscript_alone(machine, bundle, tmp_path, inside):
     shutil.copy(tmp_path / "model.ts", alone / "models")
     common = ("--dataset_dir", REAL_CT / "ct.nii.gz", "--roi_size", "[32,32,32]", "--pixdim", "[8,8,8]")
     machine.monai("run", *config, *common, "--num_filters", "2", "--output_dir", tmp_path / "pt", cwd=cwd)
-    machine.monai(
-        *("run", "--config_file", alone / "configs" / "inference.yaml", *common, "--output_dir", tmp_path / "ts"),
-        *("--network_def", "$torch.jit.load(@weights)", "--weights", "$@bundle_root + '/models/model.ts'"),
-        *("--load_pretrain", "false"),
-        cwd=tmp_path,
-    )
+    told = next(line for line in (alone / "docs" / "README.md").read_text().splitlines() if "torch.jit.load" in line)
+    more = shlex.join(map(str, (*common, "--output_dir", tmp_path / "ts")))
+    machine.shell(f"{told.replace('--dataset_dir /path/of/ct.nii.gz', '')} {more}", cwd=alone)
     images = [nibabel.load(tmp_path / kind / "ct_seg.nii.gz") for kind in ("pt", "ts")]
     labels = [np.asarray(image.dataobj) for image in images]
     assert len(np.unique(labels[0])) > 1
