@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import fire
 import nibabel as nib
 import numpy as np
 
+from ..class_names import class_names
 from ..errors import InputError
 
 # TotalSegmentator v2, task "total": its number -> organ; what is not here becomes background
@@ -69,12 +69,12 @@ def relabel(segmentation: str, output: str, metadata: str, table: str = "totalse
         table: name of the other program's organ table.
 
     Raises:
+        MissingFileError: when there is no such metadata.
         InputError: when the table is unknown or the segmentation holds values that are not counts.
     """
     if table not in TABLES:
         raise InputError(f"table {table!r} is unknown; there are {sorted(TABLES)}")
-    channels = json.loads(Path(metadata).read_text())["network_data_format"]["outputs"]["pred"]["channel_def"]
-    organs = [channels[str(value)] for value in range(1, len(channels))]
+    organs = class_names(metadata)[1:]
     image = nib.load(segmentation)
     values = np.asanyarray(image.dataobj)
     if not (values == values.astype(np.int64)).all() or values.min() < 0:

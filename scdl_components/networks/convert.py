@@ -8,14 +8,14 @@ python -m scdl_components.networks.convert --student_a best_A.pth --student_b be
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
 import fire
 import torch
 
-from ..errors import InputError, MissingFileError, show_user_errors
+from ..class_names import class_names
+from ..errors import InputError, show_user_errors
 from ..atomic import save_atomically
 from ..handlers.weights import WeightsError, differences, read_state, shapes
 from .vnet import VNet
@@ -69,19 +69,6 @@ def convert(student_a: str, student_b: str, output: str, metadata: str | None = 
     state = {f"students.{index}.{name}": value for index, s in enumerate((a, b)) for name, value in s.items()}
     save_atomically(state, target, "Make room, or name another --output")
     return f"{target}: two students, num_filters {len(a[FIRST])}, {len(names)} classes"
-
-
-def class_names(metadata: str) -> list[str]:
-    """Names by value, background first, of a bundle's metadata.json.
-
-    Raises:
-        MissingFileError: when there is no such file.
-    """
-    if not Path(metadata).is_file():
-        raise MissingFileError(f"no metadata at {metadata}: name the bundle's configs/metadata.json with --metadata")
-    content = json.loads(Path(metadata).read_text(encoding="utf-8"))
-    channels = content["network_data_format"]["outputs"]["pred"]["channel_def"]
-    return [channels[str(value)] for value in range(len(channels))]
 
 
 def read_student(path: str) -> dict[str, torch.Tensor]:

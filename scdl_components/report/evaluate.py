@@ -23,6 +23,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from .. import __version__
+from ..class_names import class_names, names_by_value
 from ..data.check import InputCheck
 from ..data.inputs import base_name
 from ..errors import InputError, MissingFileError, show_user_errors
@@ -267,10 +268,9 @@ def evaluate(
     data = read_case_list(case_list, cases)
     first = Path(predictions) / f"{base_name(data[0]['image'])}_seg.nii.gz"
     if metadata:
-        outputs = json.loads(Path(metadata).read_text(encoding="utf-8"))["network_data_format"]["outputs"]
-        names = list(outputs["pred"]["channel_def"].values())
+        names = class_names(metadata)
     else:
-        names = list(read_sidecar(first).get("labels", {}).values())
+        names = names_by_value(read_sidecar(first).get("labels", {}))
     if not names:
         raise InputError(f"'{first}' has no JSON beside it that names its organs; give --metadata of the bundle")
     made = make_protocol(protocol, nsd_tolerance)

@@ -13,6 +13,7 @@ from pathlib import Path
 import fire
 import numpy as np
 
+from ..class_names import names_by_value
 from ..metrics.surface import dice
 from .pictures import load_volume, three_planes
 
@@ -56,7 +57,7 @@ def preview(case_list: str, predictions: str, output: str, cases: str = "test") 
         segmentation = Path(predictions) / f"{name}_seg.nii.gz"
         if not segmentation.is_file():
             raise FileNotFoundError(f"{segmentation} is missing: run the inference on {root / case['image']} first")
-        class_names = list(json.loads(segmentation.with_name(f"{name}_seg.json").read_text())["labels"].values())
+        class_names = names_by_value(json.loads(segmentation.with_name(f"{name}_seg.json").read_text())["labels"])
         volumes = (load_volume(path) for path in (root / case["image"], root / case["label"], segmentation))
         image, label, pred = volumes
         masks = {"reference": label[0].numpy(), "prediction": pred[0].numpy()}
