@@ -61,13 +61,14 @@ class SupervisedTerm(nn.Module):
 def hard_labels(logits: torch.Tensor) -> torch.Tensor:
     """Class of the largest logit [B, 1, *spatial], the first of equal ones; logits [B, C, *spatial].
 
-    As the largest of C - c over the classes c that reach the maximum, in bytes: argmax over a strided dimension takes a
-    CPU fifteen times as long.
+    As the largest of C - c over the classes c that reach the maximum, in bytes: argmax over a strided dimension is slow
+    on a CPU.
     """
     num_classes = logits.shape[1]
     dtype = torch.uint8 if num_classes < 256 else torch.int32
     codes = torch.arange(num_classes, 0, -1, dtype=dtype, device=logits.device)
-    reached = (logits == logits.amax(1, keepdim=True)).to(dtype)
+    reached = logits == logits.amax(1, keepdim=True)
+    reached = reached.view(dtype) if dtype == torch.uint8 else reached.to(dtype)
     code = reached.mul_(codes.reshape(1, -1, *[1] * (logits.ndim - 2))).amax(1, keepdim=True)
     # NaN reaches nothing; the step of such an iteration is not made, but its labels must be classes
     return (num_classes - code).clamp_(max=num_classes - 1).long()

@@ -15,8 +15,10 @@ from ..distributed import largest_of_all, rank_sum, world_size
 def class_counts(target: torch.Tensor, num_classes: int) -> torch.Tensor:
     """Voxels of each class [num_classes], float64, of class indices of any shape.
 
-    A histogram: torch.bincount makes the host wait for a GPU to learn how many bins there are.
+    On a GPU by a histogram: torch.bincount would make the host wait to learn how many bins there are.
     """
+    if target.device.type == "cpu":
+        return torch.bincount(target.flatten(), minlength=num_classes).double()
     return torch.histc(target.double(), num_classes, -0.5, num_classes - 0.5)
 
 

@@ -91,15 +91,14 @@ def pool_tokens(features: Tensor, grid: Sequence[int], valid: Tensor | None = No
             by the share of its voxels that are valid.
 
     Returns:
-        [B, L, D] in the order of ``grid`` flattened; zeros where no voxel is valid.
+        [B, L, D] in the order of ``grid`` flattened, float32 of half precision; zeros where no voxel is valid.
     """
-    pool = _pool(len(grid))
     if valid is None:
-        return pool(features, tuple(grid)).flatten(2).transpose(1, 2)
-    share = pool(valid.to(features.dtype), features.shape[2:])
+        return _pool(features, grid).flatten(2).transpose(1, 2)
+    share = _pool(valid.to(features.dtype), features.shape[2:])
     # where, not a product alone: an ignored voxel may hold inf or NaN
-    total = pool(torch.where(share > 0, features * share, 0), tuple(grid))
-    mean = total / pool(share, tuple(grid)).clamp_min(torch.finfo(features.dtype).tiny)
+    total = _pool(torch.where(share > 0, features * share, 0), grid)
+    mean = total / _pool(share, grid).clamp_min(torch.finfo(features.dtype).tiny)
     return mean.flatten(2).transpose(1, 2)
 
 
@@ -124,10 +123,9 @@ def pool_labels(label: Tensor, num_classes: int, grid: Sequence[int], ignore_ind
     if label.device.type == "cpu":
         _check_labels(label, num_classes, ignore_index)
     label = label.to(torch.int16)  # a quarter of int64's traffic in the C comparisons below
-    pool = _pool(rank)
     # class by class in one map, so that no one-hot map of the whole patch is ever held
     is_class = torch.empty(label.shape, device=label.device)
-    shares = [pool(torch.eq(label, c, out=is_class), tuple(grid)).flatten(1) for c in range(num_classes)]
+    shares = [_pool(torch.eq(label, c, out=is_class), grid).flatten(1) for c in range(num_classes)]
     weights = torch.stack(shares, dim=-1)
     return weights / weights.sum(-1, keepdim=True).clamp_min(torch.finfo(weights.dtype).tiny)
 
@@ -137,10 +135,18 @@ def token_mask(weights: Tensor) -> Tensor:
     return weights.sum(-1) > 0
 
 
-def _pool(rank: int):
+def _pool(values: Tensor, grid: Sequence[int]) -> Tensor:
+    """Means [B, K, *grid] of values [B, K, *S] (adaptive average pooling), float32 of half precision."""
+    rank = len(grid)
     if rank not in ADAPTIVE_POOLS:
         raise ValueError(f"tokens need 1, 2 or 3 spatial axes, found {rank}")
-    return ADAPTIVE_POOLS[rank]
+    dtype = torch.promote_types(values.dtype, torch.float32)
+    if any(size % cells for size, cells in zip(values.shape[2:], grid)):
+        return ADAPTIVE_POOLS[rank](values.to(dtype), tuple(grid))
+    # cells of one size: a mean along one axis after the other takes a CPU half the time
+    for axis, cells in enumerate(grid, start=2):
+        values = values.unflatten(axis, (cells, -1)).mean(axis + 1, dtype=dtype)
+    return values
 
 
 def _index_map(label: Tensor, rank: int) -> Tensor:

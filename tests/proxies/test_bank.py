@@ -80,7 +80,7 @@ def test_targets_have_no_dropout_and_no_gradient():
 def test_dropout_keeps_its_share_and_the_mean_and_passes_gradient_where_it_keeps(dtype):
     torch.manual_seed(0)
     dropout = ProxyBank(in_channels=16, num_classes=4, dropout=0.2).encoder[1]
-    values = torch.ones(200, 500, requires_grad=True)
+    values = torch.ones(201, 499, requires_grad=True)
     outputs = dropout(values.to(dtype) * 1)
     outputs.float().sum().backward()
     kept = outputs > 0

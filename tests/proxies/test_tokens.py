@@ -85,6 +85,30 @@ def test_tokens_lie_in_the_order_of_the_grid():
     assert pool_tokens(features, (2, 3)).flatten().tolist() == [0, 1, 2, 3, 4, 5]
 
 
+@pytest.mark.parametrize(
+    "size, grid", [((12, 8, 8), (3, 4, 2)), ((12, 8), (6, 2)), ((10,), (5,)), ((12, 9, 8), (3, 4, 2)), ((7, 8), (3, 4))]
+)
+def test_tokens_and_their_gradient_are_those_of_adaptive_pooling(size, grid):
+    features = torch.randn(2, 3, *size, dtype=torch.float64, requires_grad=True)
+    expected = getattr(F, f"adaptive_avg_pool{len(grid)}d")(features, grid).flatten(2).mT
+    tokens = pool_tokens(features, grid)
+    assert torch.allclose(tokens, expected, atol=1e-12)
+    into = torch.randn_like(tokens)
+    gradients = [torch.autograd.grad(values, features, into)[0] for values in (tokens, expected)]
+    assert torch.allclose(*gradients, atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [(8, 8, 8), (7, 8, 9)])
+def test_tokens_of_half_precision_are_float32(size):
+    features = torch.randn(1, 3, *size).bfloat16().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        tokens = pool_tokens(features, (2, 2, 2))
+    assert tokens.dtype == torch.float32
+    assert torch.equal(tokens, pool_tokens(features.float(), (2, 2, 2)))
+    tokens.sum().backward()
+    assert features.grad.dtype == torch.bfloat16
+
+
 def test_unknown_labels_are_named():
     with pytest.raises(ValueError, match=r"holds \[7\].*0\.\.2.*num_classes"):
         pool_labels(torch.tensor([[[0, 7]]]), 3, (1,))
