@@ -130,14 +130,17 @@ def record_parts(
     return times
 
 
-def training(pairs: int, **scale: object) -> dict[str, list[float]]:
-    """Seconds of whole iterations, of their parts, and of the bare networks, one of each in turn."""
+def training(pairs: int, warm_up: int = 3, **scale: object) -> dict[str, list[float]]:
+    """Seconds of whole iterations, of their parts, and of the bare networks, one of each in turn.
+
+    The first ``warm_up`` are not counted: the process' memory still grows in them.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        run = workflow(folder, max_iterations=pairs + 1, val_interval=10**6, **scale)
+        run = workflow(folder, max_iterations=pairs + warm_up, val_interval=10**6, **scale)
         trainer = run.trainer
         device = torch.device(trainer.state.device)
         precision = partial(torch.autocast, device.type, enabled=trainer.amp, **trainer.amp_kwargs)
-        times = {"bare": [], **record_parts(trainer, now=lambda: clock(device)), "scdl": []}
+        times = {"bare": [], **record_parts(trainer, warm_up, lambda: clock(device)), "scdl": []}
         scdl_alone = DualStudentLoss([trainer.loss_function.terms[-1]])
         feature_shape = (4, scale["num_filters"], *scale["roi_size"])
 
@@ -163,11 +166,13 @@ def training(pairs: int, **scale: object) -> dict[str, list[float]]:
                 times["scdl"].append(seconds(both_ways, device))
 
         def end() -> None:
-            if trainer.state.iteration > 1:  # the first one warms up
-                trainer.state.output = None  # as at the start of an iteration: nothing of the last one is held
-                times["bare"].append(seconds(bare, device))
-                trainer.optimizer.zero_grad(set_to_none=True)
-                scdl()
+            trainer.state.output = None  # as at the start of an iteration: nothing of the last one is held
+            times["bare"].append(seconds(bare, device))
+            trainer.optimizer.zero_grad(set_to_none=True)
+            scdl()
+            if trainer.state.iteration <= warm_up:
+                times["bare"].clear(), times["scdl"].clear()
+            else:
                 print({name: round(values[-1], 3) for name, values in times.items()}, flush=True)
 
         # behind what records the iteration
