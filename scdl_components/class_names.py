@@ -19,7 +19,9 @@ def names_by_value(names: Mapping[str, str]) -> list[str]:
     """
     missing = [value for value in range(len(names)) if str(value) not in names]
     if missing:
-        raise InputError(f"names of classes are {dict(names)}; expected one for each value from 0, there is none for {missing}")
+        raise InputError(
+            f"names of classes are {dict(names)}; expected one for each value from 0, there is none for {missing}"
+        )
     return [names[str(value)] for value in range(len(names))]
 
 

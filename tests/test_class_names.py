@@ -9,9 +9,8 @@ from scdl_components.errors import InputError, MissingFileError
 
 
 def test_order_is_that_of_the_values_not_of_the_file():
-    assert names_by_value({"2": "spleen", "0": "background", "10": "aorta"} | {str(v): str(v) for v in (1, 3, 4, 5, 6, 7, 8, 9)}) == [
-        "background", "1", "spleen", "3", "4", "5", "6", "7", "8", "9", "aorta"
-    ]
+    names = {"10": "aorta", "2": "spleen", "0": "background"} | {str(value): str(value) for value in (1, *range(3, 10))}
+    assert names_by_value(names) == ["background", "1", "spleen", *map(str, range(3, 10)), "aorta"]
 
 
 def test_a_value_without_a_name_is_refused(tmp_path):

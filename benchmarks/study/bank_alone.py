@@ -36,7 +36,7 @@ from scdl_components.losses.cdba import cdba_terms
 from scdl_components.losses.sac import sac_loss
 from scdl_components.networks import DualStudent, VNet
 from scdl_components.proxies import BidirectionalAssignment, ProxyBank, PublishedAssignment, pool_labels, pool_tokens
-from scdl_components.report.evaluate import read_case_list
+from scdl_components.report.cases import read_case_list
 
 NUM_CLASSES, FILTERS, PATCH, EMBED_DIM = 14, 8, 32, 64
 TAIL = ("gallbladder", "portal and splenic veins", "esophagus", "left adrenal gland", "right adrenal gland")

@@ -1,14 +1,18 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""The cases to evaluate, out of the case lists that a bundle trains on."""
+"""The cases to evaluate, out of the case lists that a bundle trains on, and the files of their segmentations."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from monai.bundle import ConfigParser
 
+from ..class_names import names_by_value
 from ..data.case_list import LISTS
+from ..data.inputs import base_name
 from ..errors import InputError
 
 
@@ -48,3 +52,50 @@ def labeled_items(lists: Mapping[str, Sequence[Mapping[str, str]]], cases: str) 
             f"list, or evaluate another list: {', '.join(unlabeled)}"
         )
     return items
+
+
+def read_case_list(path: str, cases: str) -> list[dict[str, str]]:
+    """Items of one list of a JSON, with the paths relative to its folder resolved.
+
+    Raises:
+        InputError: it is no such JSON, or the list lacks cases or labels.
+    """
+    try:
+        lists = json.loads(Path(path).read_text(encoding="utf-8"))
+        items = labeled_items({key: value for key, value in lists.items() if key == cases}, cases)
+        root = Path(path).parent
+        return [{key: str(root / item[key]) for key in ("image", "label")} for item in items]
+    except InputError:
+        raise
+    except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
+        raise InputError(
+            f"'{path}' cannot be used ({type(error).__name__}: {error}); expected a JSON with a list '{cases}' of "
+            '{"image": path, "label": path}'
+        ) from error
+
+
+def segmentation_of(predictions_dir: str | Path, image: str) -> Path:
+    """File of an image's segmentation, as the inference names it."""
+    return Path(predictions_dir) / f"{base_name(image)}_seg.nii.gz"
+
+
+def read_sidecar(segmentation: Path) -> dict:
+    """Content of ``<name>_seg.json`` beside a segmentation; empty where there is none.
+
+    Raises:
+        InputError: it is not a JSON object.
+    """
+    path = segmentation.with_name(segmentation.name.removesuffix(".nii.gz") + ".json")
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"'{path}' is not JSON ({error}); delete it and run the inference again") from error
+    try:
+        names_by_value(content.get("labels", {}))
+    except (AttributeError, TypeError, InputError) as error:
+        raise InputError(
+            f"'{path}' does not name the organs by value; delete it and run the inference again"
+        ) from error
+    return content

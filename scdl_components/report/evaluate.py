@@ -30,7 +30,7 @@ from ..errors import InputError, MissingFileError, show_user_errors
 from ..metrics import ClinicalProtocol, PaperProtocol, make_protocol, score_files
 from ..metrics.files import CaseScores
 from . import document
-from .cases import labeled_items
+from .cases import read_case_list, read_sidecar, segmentation_of
 from .charts import bar_chart, dice_box_plot
 from .files import whole_files
 from .pictures import load_volume, three_planes
@@ -138,7 +138,7 @@ class Evaluation:
 
     def prediction(self, image: str) -> Path:
         """File of an image's segmentation."""
-        return self.predictions_dir / f"{base_name(image)}_seg.nii.gz"
+        return segmentation_of(self.predictions_dir, image)
 
     def _check_predictions(self) -> dict[str, object]:
         """Weights and settings that all segmentations were made with, as far as their JSON files tell."""
@@ -151,7 +151,7 @@ class Evaluation:
         made: dict[str, str] = {}
         for item in self.data:
             sidecar = read_sidecar(self.prediction(item["image"]))
-            names = list(sidecar.get("labels", {}).values())
+            names = names_by_value(sidecar.get("labels", {}))
             if names and names != self.class_names:
                 raise InputError(
                     f"'{self.prediction(item['image'])}' has the classes {', '.join(names)}; expected "
@@ -219,24 +219,6 @@ class Evaluation:
         return drawn
 
 
-def read_sidecar(segmentation: Path) -> dict:
-    """Content of ``<name>_seg.json`` beside a segmentation; empty where there is none.
-
-    Raises:
-        InputError: it is not a JSON object.
-    """
-    path = segmentation.with_name(segmentation.name.removesuffix(".nii.gz") + ".json")
-    if not path.is_file():
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"'{path}' is not JSON ({error}); delete it and run the inference again") from error
-    if not isinstance(content, dict) or not isinstance(content.get("labels", {}), dict):
-        raise InputError(f"'{path}' does not name the organs by value; delete it and run the inference again")
-    return content
-
-
 def versions() -> dict[str, str]:
     """Versions of what decides the numbers."""
     packages = {name: version(name) for name in ("monai", "torch", "numpy", "scipy", "nibabel")}
@@ -266,7 +248,7 @@ def evaluate(
         metadata: a bundle's metadata.json for the organs' names; without it they are those of the segmentations' JSON.
     """
     data = read_case_list(case_list, cases)
-    first = Path(predictions) / f"{base_name(data[0]['image'])}_seg.nii.gz"
+    first = segmentation_of(predictions, data[0]["image"])
     if metadata:
         names = class_names(metadata)
     else:
@@ -277,26 +259,6 @@ def evaluate(
     summary = Evaluation(data, predictions, names, output, made, num_tail).run()
     print(document.markdown_table(*document.organ_table(summary, made.unit)))
     print(f"\nreport: {Path(output, 'report.html')}")
-
-
-def read_case_list(path: str, cases: str) -> list[dict[str, str]]:
-    """Items of one list of a JSON, with the paths relative to its folder resolved.
-
-    Raises:
-        InputError: it is no such JSON, or the list lacks cases or labels.
-    """
-    try:
-        lists = json.loads(Path(path).read_text(encoding="utf-8"))
-        items = labeled_items({key: value for key, value in lists.items() if key == cases}, cases)
-        root = Path(path).parent
-        return [{key: str(root / item[key]) for key in ("image", "label")} for item in items]
-    except InputError:
-        raise
-    except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
-        raise InputError(
-            f"'{path}' cannot be used ({type(error).__name__}: {error}); expected a JSON with a list '{cases}' of "
-            '{"image": path, "label": path}'
-        ) from error
 
 
 if __name__ == "__main__":

@@ -7,14 +7,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import fire
 import numpy as np
 
 from ..class_names import names_by_value
+from ..data.inputs import base_name
+from ..errors import InputError, MissingFileError, show_user_errors
 from ..metrics.surface import dice
+from .cases import read_case_list, read_sidecar, segmentation_of
 from .pictures import load_volume, three_planes
 
 
@@ -47,21 +49,23 @@ def preview(case_list: str, predictions: str, output: str, cases: str = "test") 
         cases: list of the JSON.
 
     Raises:
-        FileNotFoundError: when a case has not been segmented.
+        MissingFileError: a case has not been segmented.
+        InputError: the list is no such JSON, or nothing names a segmentation's organs.
     """
-    root = Path(case_list).parent
+    data = read_case_list(case_list, cases)
     Path(output).mkdir(parents=True, exist_ok=True)
     scores = {}
-    for case in json.loads(Path(case_list).read_text())[cases]:
-        name = Path(case["image"]).name.removesuffix(".gz").removesuffix(".nii")
-        segmentation = Path(predictions) / f"{name}_seg.nii.gz"
+    for item in data:
+        segmentation = segmentation_of(predictions, item["image"])
         if not segmentation.is_file():
-            raise FileNotFoundError(f"{segmentation} is missing: run the inference on {root / case['image']} first")
-        class_names = names_by_value(json.loads(segmentation.with_name(f"{name}_seg.json").read_text())["labels"])
-        volumes = (load_volume(path) for path in (root / case["image"], root / case["label"], segmentation))
-        image, label, pred = volumes
+            raise MissingFileError(f"{segmentation} is missing: run the inference on {item['image']} first")
+        class_names = names_by_value(read_sidecar(segmentation).get("labels", {}))
+        if not class_names:
+            raise InputError(f"{segmentation} has no JSON beside it that names its organs: run the inference again")
+        image, label, pred = (load_volume(path) for path in (item["image"], item["label"], segmentation))
         masks = {"reference": label[0].numpy(), "prediction": pred[0].numpy()}
         pairs = ([mask == value for mask in masks.values()] for value in range(1, len(class_names)))
+        name = base_name(item["image"])
         scores[name] = np.array([dice(*pair) for pair in pairs])
         three_planes(image[0].numpy(), masks, image.pixdim.tolist(), class_names, Path(output) / f"{name}.png")
     table = dice_table(scores, class_names)
@@ -70,4 +74,5 @@ def preview(case_list: str, predictions: str, output: str, cases: str = "test") 
 
 
 if __name__ == "__main__":
+    show_user_errors()
     fire.Fire(preview)
