@@ -118,15 +118,15 @@ class TrainingCheckpoint:
             self.save(validate_first=validate_first)
 
     def _check_sizes(self, content: dict) -> None:
-        for name, item in self.save_dict.items():
-            if isinstance(item, torch.nn.Module) and content.get(name):
-                found, expected = shapes(content[name]), shapes(item.state_dict())
-                if found != expected:
-                    raise MismatchError(
-                        f"{self.resume} is of networks or proxies of other sizes: {differences(found, expected)}. Give "
-                        "the keys it was trained with, e.g. --num_filters, --embed_dim; or train anew with --resume "
-                        "never (the earlier files are kept)"
-                    )
+        modules = {name: item for name, item in self.save_dict.items() if isinstance(item, torch.nn.Module)}
+        for name in modules.keys() & content.keys():
+            found, expected = shapes(content[name]), shapes(modules[name].state_dict())
+            if found != expected:
+                raise MismatchError(
+                    f"{self.resume} is of networks or proxies of other sizes: {differences(found, expected)}. Give the "
+                    "keys it was trained with, e.g. --num_filters, --embed_dim; or train anew with --resume never (the "
+                    "earlier files are kept)"
+                )
 
     def _load(self, content: dict) -> None:
         engine = self.engine
