@@ -65,4 +65,11 @@ CANDIDATES: dict[str, dict[str, object]] = {
     "weight_10": {"scdl_weight": 10.0, "scdl_learning_rate": 0.001},  # the defaults since
     "weight_10_unlabeled_1": {"scdl_weight": 10.0, "scdl_learning_rate": 0.001, "scdl_unlabeled_weight": 1.0},
     "weight_30_unlabeled_1": {"scdl_weight": 30.0, "scdl_learning_rate": 0.00033, "scdl_unlabeled_weight": 1.0},
+    # the defaults but for one key
+    "weight_3": {"scdl_weight": 3.0},
+    "unlabeled_03": {"scdl_unlabeled_weight": 0.3},
+    "cps_weight_1": {"cps_weight": 1.0},
+    "cps_weight_10": {"cps_weight": 10.0},
+    "cps_ga_cps_weight_1": {"loss_terms": [SUPERVISED, CPS], "cps_weight": 1.0},
+    "cps_ga_cps_weight_10": {"loss_terms": [SUPERVISED, CPS], "cps_weight": 10.0},
 }

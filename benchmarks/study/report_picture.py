@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.study.report_runs import StudyRun
+from benchmarks.study.run import cases_of
 from scdl_components.data.inputs import base_name
 from scdl_components.errors import InputError
-from scdl_components.report.evaluate import read_case_list
+from scdl_components.report.cases import read_case_list
 from scdl_components.report.pictures import load_volume, three_planes
 
 MARGIN = 30.0  # mm around the reference
@@ -44,10 +45,13 @@ def draw_small_organ(a: Sequence[StudyRun], b: Sequence[StudyRun], study: Path, 
     case, dice = median_case(first, second, organ)
     scores = f"Dice {dice[0]:.3f} with {first.method}, {dice[1]:.3f} with {second.method}"
 
-    items = read_case_list(str(study / f"phantoms_{first.num_labeled}_labeled" / "case_list.json"), first.cases)
+    if first.of_phantoms:
+        items = read_case_list(str(study / f"phantoms_{first.num_labeled}_labeled" / "case_list.json"), first.cases)
+    else:
+        items = cases_of(first.overrides, first.cases)
     item = next((item for item in items if base_name(item["image"]) == case), None)
     if item is None:
-        raise InputError(f"the list '{first.cases}' of the phantoms has no case '{case}'; evaluate the runs again")
+        raise InputError(f"the list '{first.cases}' has no case '{case}'; evaluate the runs again")
     files = [run.folder / "segmentations" / f"{case}_seg.nii.gz" for run in (first, second)]
     names = ["background", *first.evaluated.table.organs]
     image, label, *segmented = (load_volume(file) for file in (item["image"], item["label"], *files))

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from tensorboard.backend.event_processing.event_accumulator import SCALARS, EventAccumulator, ScalarEvent
 
-from benchmarks.study.run import GRID
+from benchmarks.study.run import GRID, own_data
 from scdl_components.errors import InputError
 from scdl_components.report.compare import Run, load_run
 from scdl_components.report.summary import summarize
@@ -62,6 +62,11 @@ class StudyRun:
     peak_memory_mb: float
     overrides: Mapping[str, str]
     commit: str
+
+    @property
+    def of_phantoms(self) -> bool:
+        """Whether it was trained on phantoms, not on a dataset of the user's."""
+        return not own_data(self.overrides)
 
     @property
     def name(self) -> str:

@@ -16,6 +16,7 @@ from scdl_components.report.paired import Difference
 from scdl_components.report.summary import statistics
 from scdl_components.report.text import NO_VALUE, markdown_table, mean_and_std, number
 
+NOT_PATIENTS = "Phantoms, not patients: figures say how the methods compare here, not how well they segment CT. "
 READING = (
     "A run's Dice is the mean over the cases of each case's mean over its organs; an organ that a segmentation lacks "
     "counts 0. Each cell is the mean over the seeds ± their sample standard deviation, and in brackets the number of "
@@ -56,10 +57,11 @@ def markdown(
     runs = [run for methods in groups.values() for found in methods.values() for run in found]
     protocol = runs[0].evaluated.protocol
     lists = ", ".join(dict.fromkeys(run.cases for run in runs))
+    sources = dict.fromkeys("phantoms" if run.of_phantoms else f"`{run.overrides['dataset_dir']}`" for run in runs)
     parts = [
-        "# Study: methods on phantoms",
-        f"{len(runs)} of {len(runs) + len(missing)} runs are finished. Phantoms, not patients: the figures say how the "
-        f"methods compare here, not how well they segment CT. Evaluated on {len(runs[0].evaluated.table.cases)} cases "
+        f"# Study: methods on {', '.join(sources)}",
+        f"{len(runs)} of {len(runs) + len(missing)} runs are finished. {NOT_PATIENTS if 'phantoms' in sources else ''}"
+        f"Evaluated on {len(runs[0].evaluated.table.cases)} cases "
         f"of the list '{lists}', protocol {protocol['name']}: {protocol['description']}. The tail are the "
         f"{runs[0].evaluated.num_tail} smallest organs: {', '.join(runs[0].summary['groups']['tail']['organs'])}.",
         "## Runs that are missing",

@@ -5,6 +5,7 @@
     python -m benchmarks.study.run --folder study                       # the main methods, three seeds, on a CPU
     python -m benchmarks.study.run --folder study --background true     # goes on when the terminal is closed
     python -m benchmarks.study.run --folder study --methods "['scdl_no_sac']" --seeds "[0]"
+    python -m benchmarks.study.run --folder mine --dataset_dir /data/btcv --case_list my_list.json --scale gpu
 
 Defaults are tuned on phantoms and seeds that are never reported:
 
@@ -28,6 +29,8 @@ from pathlib import Path
 import fire
 
 from benchmarks.study.methods import CANDIDATES, MAIN, METHODS
+from scdl_components.errors import InputError, show_user_errors
+from scdl_components.report.cases import listed_cases
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "bundles" / "scdl_synapse" / "configs"
@@ -54,12 +57,14 @@ SCALES: dict[str, dict[str, object]] = {
         "roi_size": [96, 96, 96],
         "num_filters": 16,
         "voxels_per_token": 4,
+        "embed_dim": 64,
         "max_iterations": 6000,
         "val_interval": 500,
+        "num_workers": 2,
     },
 }
 # these make the data or belong to training; inference has no use for them
-NOT_OF_INFERENCE = ("max_iterations", "val_interval", "voxels_per_token", "embed_dim")
+NOT_OF_INFERENCE = ("max_iterations", "val_interval", "voxels_per_token", "embed_dim", "num_workers")
 
 
 def command(configs: Sequence[str], overrides: Mapping[str, object]) -> list[str]:
@@ -84,22 +89,46 @@ def measured(words: Sequence[str], log: Path) -> dict[str, float]:
     return {"seconds": time.time() - start, "peak_memory_mb": usage.ru_maxrss / 1024}
 
 
-def run_one(folder: Path, data: Path, method: str, seed: int, num_labeled: int, scale: dict, cases: str) -> None:
+def own_data(settings: Mapping[str, object]) -> bool:
+    """Whether runs with these overrides are of a dataset of the user's instead of phantoms."""
+    return "dataset_dir" in settings
+
+
+def settings_of(scale: str, overrides: Mapping[str, object]) -> dict[str, object]:
+    """Overrides of all runs: those of the scale, but for the phantoms' where there are data, and the user's."""
+    keys = {**SCALES[scale], **overrides}
+    return {key: value for key, value in keys.items() if not (own_data(keys) and key.startswith("dataset_dir#"))}
+
+
+def cases_of(settings: Mapping[str, object], cases: str) -> list[dict[str, str]]:
+    """Items of one list of a dataset of the user's.
+
+    Raises:
+        InputError: as training would raise it: there is no such list, it is empty, or a case lacks its files.
+    """
+    keys = {key: settings[key] for key in ("dataset_dir", "case_list", "labeled_percent") if key in settings}
+    return listed_cases(str(CONFIGS / "train.yaml"), cases, bundle_root=str(CONFIGS.parent), **keys)
+
+
+def run_one(folder: Path, data: Path, method: str, seed: int, num_labeled: int, settings: dict, cases: str) -> None:
     """One training and its evaluation in ``folder``; ``done.json`` is written last."""
     if (folder / "done.json").is_file():
         return
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    labeled = {"dataset_dir#num_labeled": num_labeled, "dataset_dir#num_unlabeled": 16 - num_labeled}
-    common = {"dataset_dir#output_dir": data, "dataset_dir#seed": 0, **labeled, **scale}
+    overlay, common = [], settings
+    if not own_data(settings):
+        overlay = ["phantom"]
+        numbers = {"dataset_dir#num_labeled": num_labeled, "dataset_dir#num_unlabeled": 16 - num_labeled}
+        common = {"dataset_dir#output_dir": data, "dataset_dir#seed": 0, **numbers, **settings}
     training = {**common, **GRID[method], "seed": seed, "ckpt_dir": folder / "models", "output_dir": folder / "logs"}
-    training_cost = measured(command(["train", "phantom"], training), folder / "train.log")
+    training_cost = measured(command(["train", *overlay], training), folder / "train.log")
     evaluation = {key: value for key, value in common.items() if key not in NOT_OF_INFERENCE}
     evaluation |= {"weights": folder / "models" / "model.pt", "output_dir": folder / "segmentations", "cases": cases}
     evaluation |= {"report_dir": folder / "report", "progress": False}
     # the network's own keys belong to both
     evaluation |= {key: value for key, value in GRID[method].items() if key.startswith("network_def")}
-    measured(command(["inference", "evaluate", "phantom"], evaluation), folder / "evaluate.log")
+    measured(command(["inference", "evaluate", *overlay], evaluation), folder / "evaluate.log")
     done = {"method": method, "seed": seed, "num_labeled": num_labeled, "cases": cases, "training": training_cost}
     # the defaults that the overrides stand on are those of a commit
     describe = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
@@ -114,7 +143,7 @@ def main(
     folder: str,
     methods: Sequence[str] = MAIN,
     seeds: Sequence[int] = (0, 1, 2),
-    num_labeled: Sequence[int] = (2,),
+    num_labeled: Sequence[int] | None = None,
     scale: str = "cpu",
     cases: str = "test",
     background: bool = False,
@@ -126,22 +155,28 @@ def main(
         folder: of all runs: ``<folder>/<num_labeled>_labeled/<method>/seed_<seed>``.
         methods: names of methods.py.
         seeds: of initialisation, crops and order of cases; the phantoms are the same for all.
-        num_labeled: labelled ones of the 16 training phantoms.
+        num_labeled: labelled ones of the 16 training phantoms, by default 2; of a dataset's cases, those of its list.
         scale: "cpu" or "gpu".
         cases: list that is reported: test, or validation while tuning.
         background: start it as a process of its own, with its output in ``<folder>/study.log``.
-        overrides: keys of the configs for all runs, e.g. --max_iterations 300.
+        overrides: keys of the configs for all runs, e.g. --max_iterations 300; with ``dataset_dir`` the runs are of the
+            cases there, by ``case_list`` or ``labeled_percent``.
 
     Raises:
-        ValueError: a method or scale is unknown.
+        InputError: a method or scale is unknown, or a dataset's cases cannot be found.
     """
     unknown = set(methods) - set(GRID)
     if unknown or scale not in SCALES:
-        raise ValueError(f"unknown: {sorted(unknown) or scale}; methods are {list(GRID)}, scales {list(SCALES)}")
+        raise InputError(f"unknown: {sorted(unknown) or scale}; methods are {list(GRID)}, scales {list(SCALES)}")
+    settings = settings_of(scale, overrides)
+    if own_data(settings) and num_labeled:
+        raise InputError("num_labeled is of phantoms; a dataset's labelled cases are those of its case list")
+    num_labeled = [len(cases_of(settings, "labeled"))] if own_data(settings) else num_labeled or [2]
     root = Path(folder).resolve()
     root.mkdir(parents=True, exist_ok=True)
     if background:
-        arguments = {"folder": root, "methods": list(methods), "seeds": list(seeds), "num_labeled": list(num_labeled)}
+        arguments = {"folder": root, "methods": list(methods), "seeds": list(seeds)}
+        arguments |= {} if own_data(settings) else {"num_labeled": list(num_labeled)}
         arguments |= {"scale": scale, "cases": cases, **overrides}
         words = [word for key, value in arguments.items() for word in (f"--{key}", str(value))]
         with (root / "study.log").open("a") as log:
@@ -149,7 +184,6 @@ def main(
             process = subprocess.Popen(again, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT, start_new_session=True)
         print(f"process {process.pid}; progress in {root / 'study.log'}")
         return
-    settings = {**SCALES[scale], **overrides}
     # seed by seed, so that an early look compares all methods
     for seed in seeds:
         for number in num_labeled:
@@ -161,4 +195,5 @@ def main(
 
 
 if __name__ == "__main__":
+    show_user_errors()
     fire.Fire(main)

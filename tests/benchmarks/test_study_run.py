@@ -11,6 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.study.run import main
+from scdl_components.data import write_phantoms
+from scdl_components.errors import InputError
+
 ROOT = Path(__file__).parents[2]
 TINY = {
     "dataset_dir#spacing": [12, 12, 12],
@@ -52,6 +56,44 @@ def test_a_grid_is_run_gone_on_with_and_reported(tmp_path):
     rows = (tmp_path / "results" / "results.csv").read_text().splitlines()
     assert [row.split(",")[:4] for row in rows[1:]] == [["2", "cps_ga", "0", "finished"], ["2", "scdl", "0", "finished"]]
     shown = tmp_path / "gradients.md"
-    study("benchmarks.study.gradients", "--runs", f"['{interrupted}']", "--iteration", "12", "--output", str(shown))
-    norms = dict(line.strip("| ").split(" | ") for line in shown.read_text().splitlines() if line.startswith("| s"))
-    assert float(norms["supervised/ga_ce"]) > 0 and float(norms["scdl/separation"]) > 0 and "scdl/sac" not in norms
+    look = ("benchmarks.study.gradients", "--runs", f"['{interrupted}']", "--iteration", "12", "--output", str(shown))
+
+    def norms(*overrides: str) -> dict[str, float]:
+        study(*look, *overrides)
+        rows = [line.strip("| ").split(" | ") for line in shown.read_text().splitlines() if line.startswith("| s")]
+        return {name: float(value) for name, value in rows}
+
+    found, lighter = norms(), norms("--scdl_weight", "0.1")
+    assert found["supervised/ga_ce"] > found["scdl/separation"] > 0 and "scdl/sac" not in found
+    # two digits are written
+    assert lighter["supervised/ga_ce"] == pytest.approx(found["supervised/ga_ce"], rel=0.1)
+    assert lighter["scdl/separation"] == pytest.approx(found["scdl/separation"] / 100, rel=0.1)
+
+
+@pytest.mark.slow
+def test_a_dataset_of_the_users_is_named_and_counted_by_its_list(tmp_path):
+    lists = Path(write_phantoms(tmp_path / "data", 3, 3, 1, 2, seed=5, spacing=(12, 12, 12))) / "case_list.json"
+    lists.rename(tmp_path / "mine.json")
+    tiny = [word for key, value in TINY.items() if "dataset" not in key for word in (f"--{key}", str(value))]
+    grid = ("--folder", str(tmp_path / "study"), "--methods", "['cps_ga','scdl']", "--seeds", "[0]")
+    data = ("--dataset_dir", str(tmp_path / "data"), "--case_list", str(tmp_path / "mine.json"))
+    study("benchmarks.study.run", *grid, *data, *tiny)
+    done = json.loads((tmp_path / "study" / "3_labeled" / "scdl" / "seed_0" / "done.json").read_text())
+    assert not [key for key in done["overrides"] if key.startswith("dataset_dir#")]
+    study("benchmarks.study.report", *grid, "--output", str(tmp_path / "results"))
+    report = (tmp_path / "results" / "report.md").read_text()
+    assert report.startswith(f"# Study: methods on `{tmp_path / 'data'}`") and "hantom" not in report
+    assert (tmp_path / "results" / "small_organ_3_labeled.png").is_file() and "that lack something" not in report
+
+
+@pytest.mark.parametrize(
+    "keys, message",
+    [
+        ({"dataset_dir": "data", "num_labeled": [2]}, "are those of its case list"),
+        ({"dataset_dir": "data", "case_list": "none.json"}, "no case list 'none.json'"),
+        ({"methods": ["sdcl"]}, "unknown.*sdcl.*scdl"),
+    ],
+)
+def test_a_grid_that_cannot_run_is_refused_before_the_first_training(tmp_path, keys, message):
+    with pytest.raises(InputError, match=message):
+        main(str(tmp_path), **keys)
