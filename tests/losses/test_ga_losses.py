@@ -38,6 +38,22 @@ def test_half_precision_stays_finite_and_close(loss):
     assert loss(logits.half(), target).item() == pytest.approx(exact.item(), rel=1e-2)
 
 
+@pytest.mark.parametrize("loss", [GADiceLoss(), GACELoss(top_k=10), GACELoss(top_k=100)])
+def test_sums_over_a_million_voxels_are_those_of_double_precision(loss):
+    torch.manual_seed(0)
+    shape = (2, 1, 96, 96, 96)
+    target = torch.where(torch.rand(shape) > 0.97, torch.randint(0, 4, shape), 0)
+    logits = torch.randn(2, 4, *shape[2:]).scatter_add_(1, target, torch.full(shape, 6.0))
+    found, exact = logits.requires_grad_(), logits.detach().double().requires_grad_()
+    values = [loss(x, target) for x in (found, exact)]
+    assert values[0].item() == pytest.approx(values[1].item(), rel=1e-4)
+    for value in values:
+        value.backward()
+    for channel in range(4):
+        difference = (found.grad - exact.grad)[:, channel].norm() / exact.grad[:, channel].norm()
+        assert difference < 1e-4, channel
+
+
 def test_top_k_outside_the_percentages_is_refused():
     with pytest.raises(ValueError, match="percentage"):
         GACELoss(top_k=0)
