@@ -48,8 +48,12 @@ def cache_on_device(
 
 
 def move_cache(datasets: Sequence[CacheDataset], device: torch.device | str) -> None:
-    """Moves what data sets keep in memory to a device."""
+    """Moves what data sets keep in memory to a device.
+
+    A random transform that changes its input then changes the cached volume: those of the bundles make new ones.
+    """
     for dataset in datasets:
+        dataset.copy_cache = False  # a copy of the whole volume for every crop
         dataset._cache = [
             {key: value.to(device) if isinstance(value, torch.Tensor) else value for key, value in item.items()}
             for item in dataset._cache

@@ -23,7 +23,7 @@ from monai.utils import convert_to_tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ..distributed import share
-from ..errors import InputError
+from ..errors import InputError, causes
 from .device_cache import cache_on_device
 from .faults import Fault, FaultLog, WorkerBoard, root_reason, start_worker
 
@@ -89,6 +89,11 @@ class TwoStreamSampler(Sampler[list[Draw]]):
             iteration += 1
 
 
+def of_a_gpu(error: BaseException) -> bool:
+    """Whether an error is a GPU's, its memory's among them; torch has no class of its own for all of them."""
+    return isinstance(error, RuntimeError) and any(name in str(error) for name in ("CUDA", "CUBLAS", "HIP"))
+
+
 class TwoStreamDataset(Dataset):
     """Looks draws up in the datasets of the streams, their random transforms seeded by the draw.
 
@@ -110,6 +115,8 @@ class TwoStreamDataset(Dataset):
             return item.stream, dataset[item.index]
         # whatever a reader or transform says of a file that went bad; it is told where the batch arrives
         except Exception as error:
+            if any(map(of_a_gpu, causes(error))):  # volumes are cropped there; no fault of the file
+                raise
             return item.stream, Fault(item.stream, self.files(item), root_reason(error))
         finally:
             if self.board is not None:

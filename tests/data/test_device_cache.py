@@ -9,6 +9,7 @@ from monai.transforms import Compose, Identityd
 
 from scdl_components.data import TwoStreamLoader
 from scdl_components.data.device_cache import cache_on_device, move_cache, volume_bytes
+from scdl_components.errors import InputError, causes
 
 
 def volumes(number: int, **kwargs) -> CacheDataset:
@@ -49,6 +50,27 @@ def test_volumes_move_together_or_not_at_all(gpu, number, fits, caplog):
 @pytest.mark.parametrize("training, fits", [(600, True), (700, False), (None, True)])
 def test_what_training_needs_stays_free(gpu, training, fits):
     assert cache_on_device([volumes(1)], gpu, lambda: training) is fits  # 320 of 1,000 bytes
+
+
+def test_a_crop_on_a_device_copies_no_volume(gpu):
+    data = volumes(1)
+    assert cache_on_device([data], gpu)
+    assert data[0]["label"] is data._cache[0]["label"]
+
+
+@pytest.mark.parametrize(
+    "reason, wanted", [("CUDA out of memory. Tried to allocate 2 GiB", True), ("bad magic number", False)]
+)
+def test_what_a_gpu_lacks_is_no_fault_of_a_file(reason, wanted):
+    def fail(item):
+        raise torch.cuda.OutOfMemoryError(reason) if wanted else OSError(reason)
+
+    data = CacheDataset(volumes(1).data, Compose([Identityd("image"), fail]), cache_rate=0.0, progress=False)
+    loader = TwoStreamLoader(data, unlabeled_batch_size=0, num_workers=0)
+    with pytest.raises(Exception) as raised:
+        next(iter(loader))
+    assert any(isinstance(error, torch.cuda.OutOfMemoryError) for error in causes(raised.value)) is wanted
+    assert isinstance(raised.value, InputError) is not wanted
 
 
 def test_what_is_not_all_in_memory_stays(gpu):
