@@ -10,7 +10,7 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import AsDiscreted, Compose, Invertd, Orientationd, Spacingd
 
-from scdl_components.transforms import InvertArgmaxd
+from scdl_components.transforms import INVERSION_BYTES, InvertArgmaxd, has_room, original_voxels
 
 AFFINES = {
     "axes swapped, anisotropic": np.array([[0, 0, 5.0, 3], [-0.8, 0, 0, 9], [0, 0.8, 0, -7], [0, 0, 0, 1]]),
@@ -48,3 +48,11 @@ def test_more_classes_than_a_byte_holds():
     logits[299] = 1
     item["pred"] = MetaTensor(logits, meta=item["image"].meta)
     assert (InvertArgmaxd("pred", preprocessing, "image")(item)["pred"] == 299).all()
+
+
+def test_room_is_asked_of_a_gpu_for_the_grid_of_the_file(monkeypatch):
+    volume = MetaTensor(torch.rand(2, 4, 4, 4), meta={"spatial_shape": np.array([8, 8, 6])})
+    assert original_voxels(volume) == 384 and original_voxels(torch.rand(2, 4, 4, 4)) == 64
+    monkeypatch.setattr("scdl_components.transforms.free_memory", lambda device: 384 * INVERSION_BYTES)
+    assert has_room(torch.device("cuda"), 383) and not has_room(torch.device("cuda"), 384)
+    assert has_room(torch.device("cpu"), 10**12)

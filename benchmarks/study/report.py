@@ -35,23 +35,24 @@ COLUMNS += ("seconds_per_iteration", "training_minutes", "peak_memory_mb")
 
 def report(
     folder: str,
-    output: str = "benchmarks/study/results",
+    output: str | None = None,
     methods: Sequence[str] = MAIN,
     seeds: Sequence[int] = (0, 1, 2),
-    num_labeled: Sequence[int] = (2,),
+    num_labeled: Sequence[int] | None = None,
 ) -> None:
     """Writes ``report.md``, ``results.csv``, ``learning_curves.png``, ``organs.png`` and pictures of a small organ.
 
     Args:
         folder: of the study.
-        output: folder to write to.
+        output: folder to write to, by default ``<folder>/report``.
         methods: of the grid, as they were given to the runner.
         seeds: likewise.
-        num_labeled: likewise.
+        num_labeled: likewise; by default all that there are in the folder.
 
     Raises:
         InputError: there is no finished run, or the runs cannot be read or compared.
     """
+    output = output or str(Path(folder, "report"))
     runs, missing = find_runs(folder, methods, seeds, num_labeled)
     groups = by_method(runs)
     pairs, problems, drawn = {}, [], {}

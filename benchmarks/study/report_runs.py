@@ -85,7 +85,7 @@ def place(num_labeled: int, method: str, seed: int) -> str:
 
 
 def find_runs(
-    folder: str | Path, methods: Sequence[str], seeds: Sequence[int], num_labeled: Sequence[int]
+    folder: str | Path, methods: Sequence[str], seeds: Sequence[int], num_labeled: Sequence[int] | None
 ) -> tuple[list[StudyRun], dict[str, str]]:
     """The runs of a grid, and whatever other runs there are in the folder.
 
@@ -93,7 +93,7 @@ def find_runs(
         folder: of the study.
         methods: of the grid; of the runner, as are the next two.
         seeds: of the grid.
-        num_labeled: of the grid.
+        num_labeled: of the grid; None: all that have a folder.
 
     Returns:
         The finished runs by number of labelled cases, method and seed, and {name: what is wrong} of all others.
@@ -104,6 +104,7 @@ def find_runs(
     root = Path(folder)
     found = [PLACE.fullmatch(path.relative_to(root).as_posix()) for path in root.glob("*_labeled/*/seed_*")]
     others = [(int(match[1]), match[2], int(match[3])) for match in found if match]
+    num_labeled = num_labeled or {number for number, _, _ in others}
     order = list(dict.fromkeys([*methods, *GRID, *sorted(method for _, method, _ in others)]))
     wanted = {*product(num_labeled, methods, seeds), *others}
     wanted = sorted(wanted, key=lambda run: (run[0], order.index(run[1]), run[2]))

@@ -110,18 +110,34 @@ def cases_of(settings: Mapping[str, object], cases: str) -> list[dict[str, str]]
     return listed_cases(str(CONFIGS / "train.yaml"), cases, bundle_root=str(CONFIGS.parent), **keys)
 
 
+def check_same(folder: Path, overrides: Mapping[str, str], cases: str) -> None:
+    """Refuses a finished run that is not the one asked for; a folder that was moved is the same."""
+    done = json.loads((folder / "done.json").read_text(encoding="utf-8"))
+    found, wanted = ({**keys, "cases": name} for keys, name in ((done["overrides"], done["cases"]), (overrides, cases)))
+    places = {"dataset_dir#output_dir", "ckpt_dir", "output_dir"}
+    other = sorted(key for key in (found.keys() | wanted.keys()) - places if found.get(key) != wanted.get(key))
+    if other:
+        raise InputError(f"{folder} is finished, with other keys: {', '.join(other)}. Give another --folder, or delete it")
+
+
 def run_one(folder: Path, data: Path, method: str, seed: int, num_labeled: int, settings: dict, cases: str) -> None:
-    """One training and its evaluation in ``folder``; ``done.json`` is written last."""
-    if (folder / "done.json").is_file():
-        return
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    """One training and its evaluation in ``folder``; ``done.json`` is written last.
+
+    Raises:
+        InputError: there is a finished run with other keys.
+    """
     overlay, common = [], settings
     if not own_data(settings):
         overlay = ["phantom"]
         numbers = {"dataset_dir#num_labeled": num_labeled, "dataset_dir#num_unlabeled": 16 - num_labeled}
         common = {"dataset_dir#output_dir": data, "dataset_dir#seed": 0, **numbers, **settings}
     training = {**common, **GRID[method], "seed": seed, "ckpt_dir": folder / "models", "output_dir": folder / "logs"}
+    overrides = {key: str(value) for key, value in training.items()}
+    if (folder / "done.json").is_file():
+        check_same(folder, overrides, cases)
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     training_cost = measured(command(["train", *overlay], training), folder / "train.log")
     evaluation = {key: value for key, value in common.items() if key not in NOT_OF_INFERENCE}
     evaluation |= {"weights": folder / "models" / "model.pt", "output_dir": folder / "segmentations", "cases": cases}
@@ -133,7 +149,7 @@ def run_one(folder: Path, data: Path, method: str, seed: int, num_labeled: int, 
     # the defaults that the overrides stand on are those of a commit
     describe = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
     done["commit"] = subprocess.run(describe, stdout=subprocess.PIPE, text=True, check=False).stdout.strip()
-    done["overrides"] = {key: str(value) for key, value in training.items()}
+    done["overrides"] = overrides
     temporary = folder / "done.part"
     temporary.write_text(json.dumps(done, indent=2))
     os.replace(temporary, folder / "done.json")

@@ -62,7 +62,8 @@ class NonFiniteCheck:
         self.counts = {name: count + 1 for name, count in self.counts.items()}
         values = {name: float(value) for name, value in scalars.items() if not name.startswith("weight/")}
         logger.warning(
-            "iteration %d: loss or gradient is not finite; step undone (%d in a row, %d of all), batch: %s; %s",
+            "iteration %d: loss or gradient is not finite; step undone (%d in a row, %d of all, in float16 one now and "
+            "then is usual), batch: %s; %s",
             iteration,
             self.counts["in_row"],
             self.counts["skipped"],

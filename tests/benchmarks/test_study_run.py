@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.study.run import main
+from benchmarks.study.run import check_same, main
 from scdl_components.data import write_phantoms
 from scdl_components.errors import InputError
 
@@ -84,6 +84,14 @@ def test_a_dataset_of_the_users_is_named_and_counted_by_its_list(tmp_path):
     report = (tmp_path / "results" / "report.md").read_text()
     assert report.startswith(f"# Study: methods on `{tmp_path / 'data'}`") and "hantom" not in report
     assert (tmp_path / "results" / "small_organ_3_labeled.png").is_file() and "that lack something" not in report
+
+
+def test_a_finished_run_with_other_keys_is_not_taken_for_the_one_asked_for(tmp_path):
+    done = {"overrides": {"roi_size": "[32, 32, 32]", "ckpt_dir": "elsewhere"}, "cases": "test"}
+    (tmp_path / "done.json").write_text(json.dumps(done))
+    check_same(tmp_path, {"roi_size": "[32, 32, 32]", "ckpt_dir": "here"}, "test")
+    with pytest.raises(InputError, match="with other keys: cases, dataset_dir, roi_size. Give another --folder"):
+        check_same(tmp_path, {"dataset_dir": "/data/btcv", "roi_size": "[96, 96, 96]"}, "validation")
 
 
 @pytest.mark.parametrize(
