@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The report of a study: tables, charts and the figures of every run, of the folders that the runner wrote.
 
-    python -m benchmarks.study.report --folder study --output benchmarks/study/results
+    python -m benchmarks.study.report --folder study --seeds "[3,4,5]"
     python -m benchmarks.study.report --folder study --methods "['scdl','scdl_no_sac']" --seeds "[0]"
     python -m benchmarks.study.report picture --folder study --output organ.png --methods "['cps_ga','scdl']"
 
