@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -29,6 +28,7 @@ from monai.utils import ensure_tuple
 
 from benchmarks.growth_report import AXES, Cost, Setting, picture, table
 from benchmarks.growth_step import organs_of
+from benchmarks.machine import machine
 from benchmarks.step_time import phantoms
 from scdl_components.errors import InputError
 
@@ -132,17 +132,15 @@ def main(
                 costs[setting].append(measure(setting, Path(folder), device, threads, **scale))
                 print(f"round {number + 1}: {setting}: {costs[setting][-1]}", flush=True)
     tables = "\n\n".join(table(name, settings, costs, start) for name, settings in axes.items())
-    machine = torch.cuda.get_device_name() if device == "cuda" else f"{platform.machine()}, {os.cpu_count()} cores"
     command = f"--device {device} --num_filters {num_filters} --rounds {rounds} --iterations {iterations}"
     base_text = (
         f"{start.edge}³ voxels, {start.classes} classes, {start.tokens:,} tokens a volume "
         f"(of {start.voxels_per_token}³ voxels each), {start.ranks} process{'es' * (start.ranks > 1)}"
     )
-    huge_pages = os.environ.get("THP_MEM_ALLOC_ENABLE", 0)
     text = f"""# How a training iteration grows
 
 `python -m benchmarks.growth {command}`, {threads} thread(s) a process,
-{machine}, PyTorch {torch.__version__}, THP_MEM_ALLOC_ENABLE={huge_pages}; batch 2 + 2 over all processes.
+{machine(device == "cuda")}; batch 2 + 2 over all processes.
 
 Base: {base_text}; one of these is changed at a time.
 Each setting in a process of its own, {rounds} times, all settings in turn: medians, in brackets the extremes.

@@ -13,10 +13,7 @@ otherwise is the bundle's default: freed memory is used again, windows run two a
 
 from __future__ import annotations
 
-import os
-import platform
 import tempfile
-import time
 from collections.abc import Sequence
 from copy import deepcopy
 from itertools import product
@@ -30,8 +27,9 @@ import torch.nn.functional as F
 from ignite.engine import Events
 from monai.bundle import ConfigWorkflow
 
+from benchmarks.machine import machine
 from benchmarks.scdl_cost import published_encoder, published_output, similarity_matmul
-from benchmarks.step_time import BUNDLE, ratio, seconds, workflow
+from benchmarks.step_time import BUNDLE, clock, ratio, seconds, workflow
 from scdl_components.engines.dual_student_trainer import WithFeatures
 from scdl_components.losses.cdba import cdba_terms
 from scdl_components.losses.sac import sac_loss
@@ -80,15 +78,17 @@ class PlainLoop:
         roi_size: patch.
         num_filters: of the V-Nets.
         keys: of the bundle's config: weights and token size.
+        device: of networks and losses; the volumes stay in main memory.
     """
 
-    def __init__(self, volumes: Sequence, roi_size: Sequence[int], num_filters: int, keys: dict) -> None:
-        self.volumes, self.roi_size, self.keys = volumes, roi_size, keys
-        self.network = DualStudent(VNet(1, NUM_CLASSES, num_filters)).train()
+    def __init__(self, volumes: Sequence, roi_size: Sequence[int], num_filters: int, keys: dict, device: torch.device) -> None:
+        self.volumes, self.roi_size, self.keys, self.device = volumes, roi_size, keys, device
+        self.network = DualStudent(VNet(1, NUM_CLASSES, num_filters)).to(device).train()
         self.students = [WithFeatures(student, "block_nine") for student in self.network.students]
         self.banks = [ProxyBank(num_filters, NUM_CLASSES, keys["embed_dim"], assignment=PublishedAssignment()) for _ in range(2)]
         for bank in self.banks:
             bank.encoder = published_encoder(num_filters)
+            bank.to(device)
         parameters = [p for module in (self.network, *self.banks) for p in module.parameters()]
         self.optimizer = torch.optim.SGD(parameters, lr=0.01, momentum=0.9, weight_decay=1e-4)
         self.random = np.random.default_rng(0)
@@ -102,8 +102,8 @@ class PlainLoop:
         """One iteration; every loss as a number."""
         chosen = [*self.random.integers(0, 2, 2), *self.random.integers(2, len(self.volumes), 2)]
         crops = [self.crop(*self.volumes[index]) for index in chosen]
-        images = torch.from_numpy(np.stack([image for image, _ in crops]))[:, None]
-        target = torch.from_numpy(np.stack([label for _, label in crops[:2]]))[:, None]
+        images = torch.from_numpy(np.stack([image for image, _ in crops]))[:, None].to(self.device)
+        target = torch.from_numpy(np.stack([label for _, label in crops[:2]]))[:, None].to(self.device)
         keys, grid = self.keys, tuple(n // self.keys["voxels_per_token"] for n in self.roi_size)
         logits, features = zip(*(student(images) for student in self.students))
         pseudo = [output.detach().argmax(1, keepdim=True) for output in logits]
@@ -131,12 +131,13 @@ class PlainLoop:
 
 def plain_segmentation(network: DualStudent, image: np.ndarray, roi_size: Sequence[int], strides: Sequence[int]) -> np.ndarray:
     """Labels of a volume by windows one by one, their probabilities added up in NumPy."""
+    device = next(network.parameters()).device
     score = np.zeros((NUM_CLASSES, *image.shape), np.float32)
     count = np.zeros(image.shape, np.float32)
     starts = [sorted({min(i, size - n) for i in range(0, size - n + stride, stride)}) for size, n, stride in zip(image.shape, roi_size, strides)]
     for start in product(*starts):
         window = tuple(slice(s, s + n) for s, n in zip(start, roi_size))
-        patch = torch.from_numpy(image[window])[None, None]
+        patch = torch.from_numpy(image[window])[None, None].to(device)
         logits = sum(student(patch) for student in network.students) / 2
         score[(slice(None), *window)] += logits.softmax(1)[0].cpu().numpy()
         count[window] += 1
@@ -150,24 +151,25 @@ def training(pairs: int, roi_size: Sequence[int], num_filters: int, spacing: flo
         scale = {"roi_size": list(roi_size), "num_filters": num_filters, **PUBLISHED_TOKENS}
         run = workflow(folder, spacing, max_iterations=pairs + 1, val_interval=10**6, **scale)
         trainer, streams = run.trainer, run.trainer.data_loader.dataset.datasets
+        device = torch.device(trainer.state.device)
         volumes = [
-            (np.asarray(item["image"][0]), np.asarray(item["label"][0]) if "label" in item else None)
+            (np.asarray(item["image"][0].cpu()), np.asarray(item["label"][0].cpu()) if "label" in item else None)
             for stream in ("labeled", "unlabeled")
             for item in (streams[stream]._load_cache_item(index) for index in range(len(streams[stream].data)))
         ]
-        loop = PlainLoop(volumes, roi_size, num_filters, {key: run.parser.get_parsed_content(key) for key in KEYS})
+        loop = PlainLoop(volumes, roi_size, num_filters, {key: run.parser.get_parsed_content(key) for key in KEYS}, device)
 
         @trainer.on(Events.GET_BATCH_STARTED)
         def begin() -> None:
-            start[0] = time.perf_counter()
+            start[0] = clock(device)
 
         def end() -> None:
-            taken = time.perf_counter() - start[0]
+            taken = clock(device) - start[0]
             trainer.state.output = None  # as at the start of an iteration: nothing of the last one is held
             trainer.optimizer.zero_grad(set_to_none=True)
             if trainer.state.iteration > 1:  # the first one warms up
                 ours.append(taken)
-                plain.append(seconds(loop.step))
+                plain.append(seconds(loop.step, device))
                 loop.optimizer.zero_grad(set_to_none=True)
                 print(f"iteration: plain {plain[-1]:.2f} s, ours {ours[-1]:.2f} s", flush=True)
             else:
@@ -197,10 +199,12 @@ def inference(repeats: int, roi_size: Sequence[int], num_filters: int) -> tuple[
     )
     run.initialize()
     inferer, network = run.inferer, run.parser.get_parsed_content("network")
+    device = next(network.parameters()).device
+    amp, dtype = (run.parser.get_parsed_content(key) for key in ("amp", "amp_dtype"))
     image = np.random.default_rng(0).random([round(n * 4 / 3) for n in roi_size], np.float32)
     with torch.no_grad():
         for _ in range(5):  # running statistics that belong to such images
-            network.train()(torch.from_numpy(image[None, None, : roi_size[0], : roi_size[1], : roi_size[2]]))
+            network.train()(torch.from_numpy(image[None, None, : roi_size[0], : roi_size[1], : roi_size[2]]).to(device))
         as_published = deepcopy(network).eval().to(memory_format=torch.contiguous_format)
         plain, ours = [], []
         for _ in range(repeats):
@@ -208,8 +212,9 @@ def inference(repeats: int, roi_size: Sequence[int], num_filters: int) -> tuple[
             plain.append(seconds(lambda: labels.update(plain=plain_segmentation(as_published, image, roi_size, strides))))
 
             def bundle() -> None:
-                score = inferer(torch.from_numpy(image)[None, None], fold_batch_norm(network))
-                labels.update(ours=score[0].argmax(0).numpy())
+                with torch.autocast(device.type, dtype, enabled=amp):  # as MONAI's evaluator
+                    score = inferer(torch.from_numpy(image)[None, None].to(device), fold_batch_norm(network))
+                labels.update(ours=score[0].argmax(0).cpu().numpy())
 
             ours.append(seconds(bundle))
             print(f"volume: plain {plain[-1]:.2f} s, ours {ours[-1]:.2f} s", flush=True)
@@ -243,8 +248,8 @@ def main(
     text = f"""# Against a plain loop in the published style
 
 `python -m benchmarks.published_style --pairs {pairs} --repeats {repeats} --roi_size "{list(roi_size)}" --num_filters {num_filters}`,
-{threads} thread(s) of {platform.machine()}, no GPU, PyTorch {torch.__version__},
-THP_MEM_ALLOC_ENABLE={os.environ.get("THP_MEM_ALLOC_ENABLE", 0)}; medians, in brackets the extremes.
+{threads} thread(s),
+{machine()}; medians, in brackets the extremes.
 
 | what | plain, s | ours, s | times as fast |
 | --- | --- | --- | --- |

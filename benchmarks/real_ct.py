@@ -11,7 +11,6 @@ other patients.
 from __future__ import annotations
 
 import json
-import platform
 import shutil
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from pathlib import Path
 
 import fire
 
+from benchmarks.machine import processor
 from scdl_components.data.relabel import relabel
 
 ROOT = Path(__file__).parents[1]
@@ -75,7 +75,7 @@ def main(output: str = "demo_output/real_ct", max_iterations: int = 800, report:
     Path(report).write_text(
         "# One real CT, trained on and segmented\n\n"
         f"`make real-ct`: {max_iterations} iterations, seed 0, {minutes:.1f} minutes of training on "
-        f"{platform.processor() or platform.machine()}. The case is its own training data: this shows that the "
+        f"{processor()}. The case is its own training data: this shows that the "
         "pipeline works on real voxels and nothing about other patients.\n\n"
         f"```\n{(folder / 'dice.txt').read_text()}```\n"
     )

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import resource
 import tempfile
@@ -23,6 +22,7 @@ import fire
 import torch
 from ignite.engine import Events
 
+from benchmarks.machine import machine
 from benchmarks.step_time import ratio, workflow
 
 Figures = tuple[float, float, float]
@@ -96,7 +96,7 @@ def main(
     text = f"""# What keeping freed memory gives
 
 `python -m benchmarks.reused_memory --pairs {pairs} --iterations {iterations} --roi_size "{list(roi_size)}" --num_filters {num_filters}`, batch 2 + 2, {threads} threads,
-{platform.machine()}, {platform.libc_ver()[0]} {platform.libc_ver()[1]}, PyTorch {torch.__version__}, THP_MEM_ALLOC_ENABLE={os.environ.get("THP_MEM_ALLOC_ENABLE", 0)};
+{machine()}, {" ".join(platform.libc_ver())};
 {len(seconds[True])} iterations of each kind, the first of each process not counted; medians, in brackets the extremes of the ratios.
 
 | an iteration | `reuse_memory` off | on | ratio |

@@ -32,6 +32,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmarks.machine import machine
 from scdl_components.losses.cdba import cdba_terms
 from scdl_components.proxies import ProxyBank, ProxyOutput, PublishedAssignment
 
@@ -186,7 +187,7 @@ def main() -> None:
         return
     rows = measure(args.repeats, args.threads)
     command = f"`python -m benchmarks.scdl_cost --threads {args.threads} --repeats {args.repeats}`"
-    print(f"{command}, PyTorch {torch.__version__}\n\n{table(rows)}")
+    print(f"{command}, {machine(gpu=False)}\n\n{table(rows)}")
     if args.json:
         args.json.write_text(json.dumps({"torch": torch.__version__, "threads": args.threads, "rows": rows}, indent=1))
 

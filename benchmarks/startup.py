@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import shutil
 import statistics
 import subprocess
@@ -27,6 +26,8 @@ import nibabel as nib
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
+
+from benchmarks.machine import machine
 
 ROOT = Path(__file__).parents[1]
 BUNDLE = ROOT / "bundles" / "scdl_synapse"
@@ -180,7 +181,7 @@ def main(
     text = f"""# Start of a training
 
 `python -m benchmarks.startup`, {labeled} labelled, {unlabeled} unlabelled and 2 validation phantoms of some 240 × 190 × 120 voxels
-around 1.5 × 1.5 × 2 mm, resampled to exactly that; {platform.machine()}, PyTorch {torch.__version__}, {os.cpu_count()} cores,
+around 1.5 × 1.5 × 2 mm, resampled to exactly that; {machine()},
 OMP_NUM_THREADS={os.environ.get("OMP_NUM_THREADS", "unset")}{note and "; "}{note}; {repeats} starts of each kind in turn, seconds, medians, in brackets the extremes.
 A case takes {min(sizes) / 1e6:.0f} to {max(sizes) / 1e6:.0f} MB, {sum(sizes) / 1e6:.0f} MB of the folder in all.
 

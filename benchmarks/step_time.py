@@ -12,8 +12,6 @@ one window's forward.
 
 from __future__ import annotations
 
-import os
-import platform
 import shlex
 import statistics
 import tempfile
@@ -31,6 +29,7 @@ from monai.engines.utils import IterationEvents
 from monai.inferers.utils import _get_scan_interval
 from monai.utils import ensure_tuple_rep
 
+from benchmarks.machine import machine
 from scdl_components.data import write_phantoms
 from scdl_components.data.phantom import SYNAPSE_ORGANS
 from scdl_components.data.two_stream import prepare_two_stream_batch
@@ -242,7 +241,7 @@ def main(
     text = f"""# Cost of an iteration and of sliding windows
 
 `python -m benchmarks.step_time --pairs {pairs} --roi_size "{list(roi_size)}" --num_filters {num_filters}{words}`, {threads} threads,
-{platform.machine()}, PyTorch {torch.__version__}, THP_MEM_ALLOC_ENABLE={os.environ.get("THP_MEM_ALLOC_ENABLE", 0)}; batch 2 + 2; medians,
+{machine()}; batch 2 + 2; medians,
 in brackets the extremes.
 
 | what | seconds | ratio |

@@ -4,10 +4,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
+
+# integers as wide as an element: their sums are exact whatever the bits stand for, NaN and infinity too
+INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 def all_finite(tensors: Sequence[Tensor]) -> Tensor:
@@ -16,8 +20,33 @@ def all_finite(tensors: Sequence[Tensor]) -> Tensor:
     return torch.stack(torch._foreach_norm(list(tensors))).sum().isfinite()
 
 
-def step_where(keep: Tensor, optimizer: torch.optim.Optimizer, buffers: Sequence[tuple[Tensor, Tensor]]) -> None:
-    """One step of any optimizer, undone where ``keep`` is False: parameters, optimizer state and buffers.
+class Snapshot:
+    """What tensors hold now, to be put back on their device; a few kernels for all, however many there are.
+
+    Args:
+        tensors: of any types.
+    """
+
+    def __init__(self, tensors: Iterable[Tensor]) -> None:
+        self.now = _bits(tensors)
+        self.before = {key: torch._foreach_add(bits, 0) for key, bits in self.now.items()}
+
+    def restore(self, where: Tensor) -> None:
+        """Puts back what was held. Once only.
+
+        Args:
+            where: boolean scalar; tensors on other devices than its own are left as they are.
+        """
+        for (device, dtype), bits in self.now.items():
+            if device == where.device:
+                change = self.before.pop((device, dtype))
+                torch._foreach_sub_(change, bits)
+                torch._foreach_mul_(change, where.to(dtype))
+                torch._foreach_add_(bits, change)
+
+
+def step_where(keep: Tensor, optimizer: torch.optim.Optimizer, others: Snapshot) -> None:
+    """One step of any optimizer, undone where ``keep`` is False: parameters, optimizer state and others.
 
     The copies cost a few milliseconds a hundred million numbers; to wait for a GPU costs it the time until it has
     work again, in every iteration. What an optimizer keeps on another device, e.g. Adam's count of steps, goes on.
@@ -25,21 +54,26 @@ def step_where(keep: Tensor, optimizer: torch.optim.Optimizer, buffers: Sequence
     Args:
         keep: boolean scalar, on the device of the parameters.
         optimizer: with gradients in place.
-        buffers: (tensor, its value from before).
+        others: of what else has changed since, e.g. running statistics.
     """
-    before = {id(tensor): tensor.detach().clone() for tensor in _tensors(optimizer)}
+    tensors = {id(tensor): tensor for tensor in _tensors(optimizer)}
+    before = Snapshot(tensors.values())
     optimizer.step()
-    for tensor in _tensors(optimizer):
-        if tensor.device == keep.device:
-            # state that the first step makes begins as if there had been none
-            _restore(tensor, before.get(id(tensor), tensor.new_zeros(())), keep)
-    for tensor, old in buffers:
-        _restore(tensor, old, keep)
+    before.restore(~keep)
+    # state that the first step makes begins as if there had been none
+    for (device, dtype), bits in _bits(tensor for tensor in _tensors(optimizer) if id(tensor) not in tensors).items():
+        if device == keep.device:
+            torch._foreach_mul_(bits, keep.to(dtype))
+    others.restore(~keep)
 
 
-@torch.no_grad()
-def _restore(tensor: Tensor, old: Tensor, keep: Tensor) -> None:
-    tensor.copy_(torch.where(keep, tensor, old))
+def _bits(tensors: Iterable[Tensor]) -> dict[tuple[torch.device, torch.dtype], list[Tensor]]:
+    """Tensors as integers of their width, by device and width: each list is one call."""
+    result = defaultdict(list)
+    for tensor in tensors:
+        dtype = INTEGERS[tensor.element_size()]
+        result[tensor.device, dtype].append(tensor.detach().view(dtype))
+    return result
 
 
 def _tensors(optimizer: torch.optim.Optimizer) -> Iterator[Tensor]:

@@ -21,7 +21,7 @@ from ..data.two_stream import prepare_two_stream_batch
 from ..distributed import lost_process_errors, rank_means
 from ..handlers.events import RunEvents
 from ..losses.dual_student import DualStudentLoss, LossTerm, StudentOutputs
-from .device_side import all_finite, step_where
+from .device_side import Snapshot, all_finite, step_where
 
 
 def _identity(value: Any) -> Any:
@@ -211,7 +211,7 @@ class DualStudentTrainer(SupervisedTrainer):
         engine.network.train()
         engine.loss_function.train()
         engine.optimizer.zero_grad(set_to_none=True)
-        statistics = [(b, b.clone()) for m in (engine.network, engine.loss_function) for b in m.buffers()]
+        statistics = Snapshot(b for m in (engine.network, engine.loss_function) for b in m.buffers())
         with torch.autocast(engine.state.device.type, enabled=engine.amp, **engine.amp_kwargs):
             loss, terms = engine.objective(images, label, engine.progress)
         # of all ranks, so that all find the same of it finite
