@@ -49,9 +49,12 @@ class _ClassSums(torch.autograd.Function):
     @staticmethod
     def forward(ctx, prob: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         ctx.save_for_backward(prob, target)
-        hit = prob.gather(1, target).flatten().double()
-        overlap = hit.new_zeros(prob.shape[1]).index_add(0, target.flatten(), hit)
-        # row by row: exact enough in prob's own precision, and fast
+        hit = prob.gather(1, target).double()
+        # row by row, so that a GPU's threads do not all add to the one sum of background
+        width = hit.shape[-1]
+        sums = hit.new_zeros(hit.numel() // width, prob.shape[1])
+        overlap = sums.scatter_add_(1, target.reshape(-1, width), hit.reshape(-1, width)).sum(0)
+        # rows: exact enough in prob's own precision, and fast
         rows = torch.linalg.vector_norm(prob, dim=-1).double().square()
         return overlap, rows.transpose(0, 1).flatten(1).sum(1)
 
