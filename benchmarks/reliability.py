@@ -3,6 +3,7 @@
 """What is promised of training and of bad files, tested by breaking things; writes the table of docs/reliability.md.
 
     python -m benchmarks.reliability
+    python -m benchmarks.reliability --only "Several processes"
 
 Runs the tests that stand behind each promise, slow ones included (half an hour on two cores), and notes the figures that
 they record. A promise whose test fails, or did not run, is shown so.
@@ -22,6 +23,8 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import fire
+
+from scdl_components.errors import InputError
 
 ROOT = Path(__file__).parents[1]
 HEAD = "| promised | tested by | last run |\n| --- | --- | --- |"
@@ -139,20 +142,32 @@ def read_report(path: Path) -> Result:
     return result
 
 
-def main(document: str = "docs/reliability.md") -> None:
-    """Runs everything and replaces the table in the document."""
-    rows = []
-    for promise, tests in PROMISES.items():
-        result = run_tests(tests)
-        where = ", ".join(f"`{name.removeprefix('tests/')}`" for name in dict.fromkeys(t.split("::")[0] for t in tests))
-        rows.append(f"| {promise} | {where} | {result} |")
-        print(rows[-1], flush=True)
+def main(only: str = "", document: str = "docs/reliability.md") -> None:
+    """Runs the tests and replaces their rows of the table in the document.
+
+    Args:
+        only: words of a promise; other promises' rows stay as they are.
+        document: Markdown that holds the table.
+
+    Raises:
+        InputError: when no promise has these words.
+    """
+    chosen = [promise for promise in PROMISES if only in promise]
+    if not chosen:
+        raise InputError(f"--only {only!r}: no promise has these words; they are {list(PROMISES)}")
     path = ROOT / document
     before, _, rest = path.read_text(encoding="utf-8").partition(HEAD)
-    after = rest[rest.index("\n\n") :] if "\n\n" in rest else "\n"
-    machine = f"\n\nPython {platform.python_version()}, {platform.system()}, seconds of the tests' own clocks."
-    after = after if after.startswith(machine) else machine + after
-    path.write_text(before + "\n".join([HEAD, *rows]) + after, encoding="utf-8")
+    table, _, after = rest.partition("\n\n")
+    rows = {promise: row for row in table.splitlines() for promise in PROMISES if row.startswith(f"| {promise} |")}
+    for promise in chosen:
+        tests = PROMISES[promise]
+        where = ", ".join(f"`{name.removeprefix('tests/')}`" for name in dict.fromkeys(t.split("::")[0] for t in tests))
+        rows[promise] = f"| {promise} | {where} | {run_tests(tests)} |"
+        print(rows[promise], flush=True)
+    machine = f"Python {platform.python_version()}, {platform.system()}, seconds of the tests' own clocks."
+    after = after if after.startswith(machine) else f"{machine}\n\n{after}"
+    lines = [HEAD, *(rows[promise] for promise in PROMISES if promise in rows)]
+    path.write_text(before + "\n".join(lines) + "\n\n" + after, encoding="utf-8")
 
 
 if __name__ == "__main__":
