@@ -8,8 +8,8 @@
 The bundle's own training on phantoms. One setting at a time is changed around a base; each is run in a process of its
 own (processes: started by torchrun), all settings once in each round, so that a slow minute of the machine meets all.
 Memory is the peak during the iterations less what the process held before the first: of a CPU its resident set (read
-from Linux's /proc), of a GPU what PyTorch has allocated. The clock waits for a GPU at the end of each part of an
-iteration, which the bundle itself does not; precision is the bundle's, mixed on a GPU.
+from Linux's /proc), of a GPU what PyTorch has allocated. Parts of an iteration are timed by events in a GPU's own order
+of work, which is waited for between iterations, as the bundle itself does not; precision is the bundle's, mixed on a GPU.
 """
 
 from __future__ import annotations

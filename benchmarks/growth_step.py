@@ -13,7 +13,7 @@ import fire
 import torch
 
 from benchmarks.scdl_cost import resident_megabytes
-from benchmarks.step_time import clock, record_parts, workflow
+from benchmarks.step_time import record_parts, workflow
 from scdl_components.data.phantom import SYNAPSE_ORGANS
 
 
@@ -88,7 +88,7 @@ def main(
     )
     trainer = run.trainer
     device = torch.device(trainer.state.device)
-    times = record_parts(trainer, warm_up, lambda: clock(device))
+    times = record_parts(trainer, warm_up)
     before = begin_peak(device)
     trainer.run()
     cost = {

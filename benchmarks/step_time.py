@@ -64,6 +64,23 @@ def seconds(function: Callable[[], object], device: torch.device = torch.device(
     return clock(device) - start
 
 
+def moment(device: torch.device) -> float | torch.cuda.Event:
+    """A moment in the device's own order of work, which goes on: seconds of a CPU, an event of a GPU."""
+    if device.type != "cuda":
+        return time.perf_counter()
+    event = torch.cuda.Event(enable_timing=True)
+    event.record()
+    return event
+
+
+def between(start: float | torch.cuda.Event, stop: float | torch.cuda.Event) -> float:
+    """Seconds from one moment to another; waits until the second has come."""
+    if isinstance(start, float):
+        return stop - start
+    stop.synchronize()
+    return start.elapsed_time(stop) / 1000
+
+
 def phantoms(folder: str | Path, spacing: float, organs: Sequence[str] = SYNAPSE_ORGANS) -> str:
     """Folder of the phantoms, written if they are not there: 2 labelled cases, 4 unlabelled ones."""
     return write_phantoms(f"{folder}/phantom", 2, 4, 0, 0, organs=organs, spacing=(spacing,) * 3)
@@ -100,27 +117,25 @@ def workflow(
     return result
 
 
-def record_parts(
-    trainer: DualStudentTrainer, warm_up: int = 1, now: Callable[[], float] = time.perf_counter
-) -> dict[str, list[float]]:
+def record_parts(trainer: DualStudentTrainer, warm_up: int = 1) -> dict[str, list[float]]:
     """Seconds of whole iterations ("iteration") and of their parts; the lists grow while the trainer runs.
 
     Args:
-        trainer: with all its handlers, so that logging is in the iteration.
+        trainer: with all its handlers, so that logging is in the iteration. A GPU is waited for at its end alone.
         warm_up: iterations at the start that are not recorded.
-        now: the clock.
     """
     times: dict[str, list[float]] = {name: [] for name in ("iteration", *PARTS)}
-    stamps: list[float] = []
+    stamps: list[float | torch.cuda.Event] = []
+    device = torch.device(trainer.state.device)
 
     def stamp() -> None:
-        stamps.append(now())
+        stamps.append(moment(device))
 
     def end() -> None:
         if trainer.state.iteration > warm_up:
             for name, start, stop in zip(PARTS, stamps, stamps[1:]):
-                times[name].append(stop - start)
-            times["iteration"].append(stamps[-1] - stamps[0])
+                times[name].append(between(start, stop))
+            times["iteration"].append(between(stamps[0], stamps[-1]))
 
     trainer.add_event_handler(Events.GET_BATCH_STARTED, stamps.clear)
     for event in (Events.GET_BATCH_STARTED, *PARTS.values()):
@@ -139,7 +154,7 @@ def training(pairs: int, warm_up: int = 3, **scale: object) -> dict[str, list[fl
         trainer = run.trainer
         device = torch.device(trainer.state.device)
         precision = partial(torch.autocast, device.type, enabled=trainer.amp, **trainer.amp_kwargs)
-        times = {"bare": [], **record_parts(trainer, warm_up, lambda: clock(device)), "scdl": []}
+        times = {"bare": [], **record_parts(trainer, warm_up), "scdl": []}
         scdl_alone = DualStudentLoss([trainer.loss_function.terms[-1]])
         feature_shape = (4, scale["num_filters"], *scale["roi_size"])
 
