@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import hashlib
 import inspect
 import logging
@@ -38,14 +39,17 @@ WAY_OUT = "Training goes on without keeping what it preprocesses; --cache_dir na
 FILENAME = ImageMetaKey.FILENAME_OR_OBJ
 HERE = "<a path of the case>"  # in an entry, which other paths may share
 _stopped: set[Path] = set()  # folders that this process has told it cannot write to
+ENUMS = [found for _, found in inspect.getmembers(enums, inspect.isclass) if issubclass(found, Enum)]
 # what stands in the meta data of MONAI's transforms beside plain values, and executes nothing
 torch.serialization.add_safe_globals(
     [
         *(np.ndarray, np.dtype, np.zeros(0).__reduce__()[0], np.float32(0).__reduce__()[0], bytes),
         *{type(np.dtype(code)) for code in np.typecodes["All"] if code not in "OV"},
-        *(found for _, found in inspect.getmembers(enums, inspect.isclass) if issubclass(found, Enum)),
+        *ENUMS,
     ]
 )
+for found in ENUMS:  # as other Pythons do; 3.11.0 to 3.11.3 would write a call of getattr, which no reader may allow
+    copyreg.pickle(found, lambda member: (type(member), (member.value,)))
 
 
 class CaseCache:

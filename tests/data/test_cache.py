@@ -19,6 +19,7 @@ import torch
 from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.data import MetaTensor
 from monai.transforms import Compose, Invertd, Lambda, LoadImaged
+from monai.utils import SpaceKeys
 from support.dicom import write_series
 from support.runner import BUNDLES
 
@@ -393,3 +394,10 @@ def test_training_is_the_same_to_the_bit(tmp_path):
     assert all(written > 0 for _, written in first) and all(read > 0 == written for read, written in second)
     assert_same(without, cold)
     assert_same(without, warm)
+
+
+def test_enums_are_read_back_whatever_the_python_that_wrote_them(tmp_path, monkeypatch):
+    """Python 3.11.0 to 3.11.3 pickles a member as a call of getattr, which weights_only refuses."""
+    monkeypatch.setattr(SpaceKeys, "__reduce_ex__", lambda member, _: (getattr, (type(member), member.name)))
+    torch.save(SpaceKeys.RAS, tmp_path / "enum.pt")
+    assert torch.load(tmp_path / "enum.pt", weights_only=True) is SpaceKeys.RAS
