@@ -23,8 +23,9 @@ def machine(gpu: bool | None = None) -> str:
     return f"{name}, PyTorch {torch.__version__}, THP_MEM_ALLOC_ENABLE={os.environ.get('THP_MEM_ALLOC_ENABLE', 0)}"
 
 
-def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+def processor() -> str:
     """The processor's name and family, as far as the system tells: "AMD EPYC (family 25, model 17)", or "arm64"."""
+    cpuinfo = Path("/proc/cpuinfo")
     text = cpuinfo.read_text() if cpuinfo.is_file() else ""
     facts = dict(re.findall(r"^([^\t:]+)\s*: *(.+)$", text, flags=re.MULTILINE))
     if "model name" not in facts:

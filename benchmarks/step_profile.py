@@ -24,7 +24,7 @@ from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile, schedule
 
 from benchmarks.machine import machine
-from benchmarks.step_time import workflow
+from benchmarks.step_time import words, workflow
 
 # calls that make the host wait for a GPU; the first one is there on a CPU, too
 WAITS = ("aten::_local_scalar_dense", "aten::nonzero", "cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaMemcpy")
@@ -120,10 +120,9 @@ def main(
     torch.set_num_threads(threads)
     scale = {"roi_size": list(roi_size), "num_filters": num_filters, "spacing": spacing, **overrides}
     result = recorded(warm_up, iterations, trace, **scale)
-    words = "".join(f" --{key} {value}" for key, value in overrides.items())
     text = f"""# An iteration, operator by operator
 
-`python -m benchmarks.step_profile --roi_size "{list(roi_size)}" --num_filters {num_filters}{words}`, {threads} threads,
+`python -m benchmarks.step_profile --roi_size "{list(roi_size)}" --num_filters {num_filters}{words(overrides)}`, {threads} threads,
 {machine()}; batch 2 + 2; means of {iterations} iterations that do not log, under the profiler.
 
 {tables(result, iterations, rows)}

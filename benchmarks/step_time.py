@@ -16,7 +16,7 @@ import shlex
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -71,6 +71,11 @@ def moment(device: torch.device) -> float | torch.cuda.Event:
     event = torch.cuda.Event(enable_timing=True)
     event.record()
     return event
+
+
+def words(overrides: Mapping[str, object]) -> str:
+    """Keys of the config as a command line has them, each after a space."""
+    return "".join(f" --{key} {shlex.quote(str(value))}" for key, value in overrides.items())
 
 
 def between(start: float | torch.cuda.Event, stop: float | torch.cuda.Event) -> float:
@@ -249,13 +254,12 @@ def main(
     """
     torch.set_num_threads(threads)
     times = training(pairs, roi_size=list(roi_size), num_filters=num_filters, spacing=spacing, **overrides)
-    words = "".join(f" --{key} {shlex.quote(str(value))}" for key, value in overrides.items())
     sliding, bare, windows = inference(max(3, pairs // 2), list(roi_size), num_filters)
     median = {name: statistics.median(values) for name, values in times.items()}
     parts = "\n".join(f"| of it: {name} | {median[name]:.3f} | {ratio(times[name], times['bare'])} |" for name in PARTS)
     text = f"""# Cost of an iteration and of sliding windows
 
-`python -m benchmarks.step_time --pairs {pairs} --roi_size "{list(roi_size)}" --num_filters {num_filters}{words}`, {threads} threads,
+`python -m benchmarks.step_time --pairs {pairs} --roi_size "{list(roi_size)}" --num_filters {num_filters}{words(overrides)}`, {threads} threads,
 {machine()}; batch 2 + 2; medians,
 in brackets the extremes.
 

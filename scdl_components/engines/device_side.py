@@ -70,7 +70,7 @@ def step_where(keep: Tensor, optimizer: torch.optim.Optimizer, others: Snapshot)
 def _bits(tensors: Iterable[Tensor]) -> dict[tuple[torch.device, torch.dtype], list[Tensor]]:
     """Tensors as integers of their width, by device and width: each list is one call."""
     result = defaultdict(list)
-    for tensor in tensors:
+    for tensor in {id(tensor): tensor for tensor in tensors}.values():  # one that came twice would be put back twice
         dtype = INTEGERS[tensor.element_size()]
         result[tensor.device, dtype].append(tensor.detach().view(dtype))
     return result

@@ -86,6 +86,14 @@ def test_a_snapshot_gives_back_every_bit(dtype):
     assert str(tensor.tolist()) == str(changed.tolist())
 
 
+def test_a_tensor_that_is_named_twice_is_put_back_once():
+    tensor = torch.tensor([1.0, 2.0])
+    kept = Snapshot([tensor, tensor])
+    tensor.fill_(torch.nan)
+    kept.restore(torch.tensor(True))
+    assert tensor.tolist() == [1.0, 2.0]
+
+
 def test_the_number_of_calls_does_not_grow_with_the_number_of_tensors():
     class Calls(TorchDispatchMode):
         number = 0
