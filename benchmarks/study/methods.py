@@ -18,6 +18,7 @@ METHODS: dict[str, dict[str, object]] = {
     "cps_ga": {"loss_terms": [SUPERVISED, CPS]},
     "scdl_published": {"assignment": PUBLISHED},
     "scdl": {},
+    "scdl_equal_mass": {"mass_exponent": 0.0},
     # SCDL where nothing else balances the classes
     "cps_scdl": {"supervised_losses": "@dice_ce_losses", "cps_loss": "@dice_ce", "scdl_weight": 1.0},
     # one part at a time off

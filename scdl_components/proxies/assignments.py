@@ -9,6 +9,7 @@ probability underflows on the way to a divergence.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -25,7 +26,7 @@ class Assigned(NamedTuple):
         log_q: [B, L, C], embedding→proxy: the class each token chooses.
         log_r: [B, L, C], proxy→embedding (r̄): whose mass lies on each token.
         log_mass: [B, L, C], the mass (r) each class puts on each token before it is read per token; summed over B and L
-            it is 1 for every class, and it is 0 on masked tokens. None where the assignment hands out no mass.
+            it is m_c of the class, and it is 0 on masked tokens. None where the assignment hands out no mass.
     """
 
     log_q: Tensor
@@ -72,34 +73,46 @@ def log_partition(logits: Tensor, mask: Tensor | None = None) -> Tensor:
 
 @dataclass(frozen=True)
 class BidirectionalAssignment:
-    """Tokens choose among classes, classes spread one unit of mass each over tokens (docs/method.md).
+    """Tokens choose among classes, classes spread a mass each over tokens (docs/method.md).
 
-    q_lc = softmax over c of cos/τ; r_cl = softmax over l of cos/τ; r̄_lc = r_cl / Σ_c' r_c'l. As every class hands out
-    the same mass however few voxels it has, a tail class outweighs a head class where both are equally near.
+    q_lc = softmax over c of cos/τ; r_cl = m_c · softmax over l of cos/τ; r̄_lc = r_cl / Σ_c' r_c'l. As every class hands
+    out the same mass m_c = 1 however few voxels it has, a tail class outweighs a head class where both are equally near.
 
-    The unit of mass is spread over the tokens of the **whole batch**, not of each volume: a crop rarely holds every
-    organ, and a class that had to spend its unit inside a crop without it would claim tokens of others there.
+    A class that many tokens are a little near, but few are near, is then as likely as their own (most of what
+    its mass is divided by comes from them); ``mass_exponent`` 0.5 takes half of that back, on a logarithmic scale.
+
+    The mass is spread over the tokens of the **whole batch**, not of each volume: a crop rarely holds every
+    organ, and a class that had to spend its mass inside a crop without it would claim tokens of others there.
 
     Args:
         tau: temperature of both softmaxes.
+        mass_exponent: m_c is in proportion to (Σ_l q_lc)^mass_exponent, without gradient, and 1 in the mean over
+            classes: with 0 the same for every class, with 1 what the tokens gave it, which makes r̄ nearly q.
 
     Raises:
-        ValueError: when ``tau`` is not positive.
+        ValueError: when ``tau`` is not positive or ``mass_exponent`` not in [0, 1].
     """
 
     tau: float = 0.2
+    mass_exponent: float = 0.0
 
     def __post_init__(self) -> None:
         _check_temperature("tau", self.tau)
+        if not 0 <= self.mass_exponent <= 1:
+            raise ValueError(f"mass_exponent={self.mass_exponent}: a number in [0, 1], e.g. 0.5")
 
     def __call__(self, cosines: Tensor, mask: Tensor | None = None) -> Assigned:
         """Args: cosines [B, L, C]; mask [B, L] bool, False for tokens that receive no mass."""
         logits = full_precision(cosines) / self.tau
+        log_q = logits.log_softmax(-1)
         log_mass = logits - log_partition(logits, mask)
+        if self.mass_exponent:
+            log_shares = self.mass_exponent * log_partition(log_q.detach(), mask)
+            log_mass = log_mass + log_shares.log_softmax(0) + math.log(log_shares.numel())
         log_r = log_mass.log_softmax(-1)
         if mask is not None:
             log_mass = log_mass.masked_fill(~mask[..., None], -torch.inf)
-        return Assigned(logits.log_softmax(-1), log_r, log_mass)
+        return Assigned(log_q, log_r, log_mass)
 
 
 @dataclass(frozen=True)

@@ -74,9 +74,9 @@ def scdl(seed: int, assignment) -> tuple[float, float]:
     return recalls(lambda x: bank(x[None]).assigned.q[0].argmax(-1))  # nearest class mean
 
 
-@pytest.fixture(scope="module")
-def bidirectional() -> list[tuple[float, float]]:
-    return [scdl(seed, BidirectionalAssignment()) for seed in SEEDS]
+@pytest.fixture(scope="module", params=[0.0, 0.5])
+def bidirectional(request) -> list[tuple[float, float]]:
+    return [scdl(seed, BidirectionalAssignment(mass_exponent=request.param)) for seed in SEEDS]
 
 
 def test_scdl_separates_the_tail_class_that_cross_entropy_loses(bidirectional):
@@ -86,7 +86,11 @@ def test_scdl_separates_the_tail_class_that_cross_entropy_loses(bidirectional):
     assert median(map(sum, bidirectional)) / 2 > median(map(sum, plain)) / 2 + 0.1
 
 
-def test_it_is_the_equal_mass_of_the_classes_that_does_it(bidirectional):
+def test_it_is_the_mass_that_a_class_hands_out_beyond_its_share_that_does_it(bidirectional):
     published = [scdl(seed, PublishedAssignment()) for seed in SEEDS]
     assert median(tail for _, tail in published) < 0.5
     assert median(map(sum, bidirectional)) / 2 > median(map(sum, published)) / 2 + 0.1
+
+
+def test_masses_of_what_tokens_chose_lose_the_tail_class():
+    assert median(tail for _, tail in (scdl(seed, BidirectionalAssignment(mass_exponent=1)) for seed in SEEDS)) < 0.5

@@ -7,7 +7,8 @@ import torch
 
 from scdl_components.proxies import BidirectionalAssignment, PublishedAssignment
 
-ASSIGNMENTS = [BidirectionalAssignment(), PublishedAssignment(), PublishedAssignment(tau_p2e=0.5)]
+HALF = BidirectionalAssignment(mass_exponent=0.5)
+ASSIGNMENTS = [BidirectionalAssignment(), HALF, PublishedAssignment(), PublishedAssignment(tau_p2e=0.5)]
 
 
 def random_cosines(*shape: int) -> torch.Tensor:
@@ -37,14 +38,40 @@ def test_every_class_hands_out_one_unit_however_few_tokens_lie_near_it():
     assert between.r[0, -1, 1] > 0.95
 
 
-def test_masked_tokens_receive_no_mass_and_change_nothing():
+def test_masses_follow_a_power_of_what_tokens_chose():
+    cosines = random_cosines(2, 7, 3)
+    equal = BidirectionalAssignment(tau=0.3)(cosines)
+    chosen = equal.q.sum((0, 1))
+    for exponent in (0.5, 1.0):
+        assigned = BidirectionalAssignment(tau=0.3, mass_exponent=exponent)(cosines)
+        masses = chosen**exponent / (chosen**exponent).mean()
+        torch.testing.assert_close(assigned.q, equal.q)
+        torch.testing.assert_close(assigned.log_mass.exp(), equal.log_mass.exp() * masses)
+        torch.testing.assert_close(assigned.r, assigned.log_mass.softmax(-1))
+
+
+def test_with_an_exponent_of_one_a_class_that_no_token_is_near_raises_itself_nowhere():
+    near, far = 0.9, -0.1
+    cosines = torch.full((1, 1000, 3), far, dtype=torch.float64)
+    cosines[0, :990, 0] = cosines[0, 990:, 1] = near  # no token is near the third class
+    q = BidirectionalAssignment()(cosines).q[0, 0]
+    raised = [BidirectionalAssignment(mass_exponent=exponent)(cosines).r[0, 0] for exponent in (0.0, 0.5, 1.0)]
+    assert raised[0][2] > 0.3  # as likely as the token's own class
+    assert raised[0][2] > raised[1][2] > raised[2][2]
+    torch.testing.assert_close(raised[2], q, rtol=0.01, atol=1e-4)
+
+
+@pytest.mark.parametrize("exponent", [0.0, 0.5])
+def test_masked_tokens_receive_no_mass_and_change_nothing(exponent):
     cosines = random_cosines(2, 6, 3)
     mask = torch.ones(2, 6, dtype=torch.bool)
     mask[1, 4:] = False
     other = cosines.clone()
     other[1, 4:] = 0.99
-    first, second = (BidirectionalAssignment()(c, mask) for c in (cosines, other))
-    torch.testing.assert_close(first.log_mass.exp().sum((0, 1)), torch.ones(3, dtype=torch.float64))
+    first, second = (BidirectionalAssignment(mass_exponent=exponent)(c, mask) for c in (cosines, other))
+    masses = first.log_mass.exp().sum((0, 1))
+    torch.testing.assert_close(masses.mean(), torch.ones((), dtype=torch.float64))
+    torch.testing.assert_close(masses, second.log_mass.exp().sum((0, 1)))
     assert first.log_mass.exp()[1, 4:].eq(0).all()
     torch.testing.assert_close(first.r[mask], second.r[mask])
 
@@ -57,18 +84,23 @@ def test_rows_sum_to_one_for_any_size(assignment, shape):
         torch.testing.assert_close(rows.sum(-1), torch.ones(shape[:2], dtype=torch.float64))
 
 
-@pytest.mark.parametrize("assignment", [BidirectionalAssignment(tau=0.005), PublishedAssignment(0.005, 0.005)])
+SHARP = [BidirectionalAssignment(0.005), BidirectionalAssignment(0.005, 0.5), PublishedAssignment(0.005, 0.005)]
+
+
+@pytest.mark.parametrize("assignment", SHARP)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 def test_masses_that_underflow_leave_values_and_gradients_finite(assignment, dtype):
-    cosines = torch.tensor([[[1.0, 1.0], [-1.0, -1.0], [1.0, -1.0]]]).to(dtype).requires_grad_()
+    # the third class is far from every token
+    cosines = torch.tensor([[[1.0, 1.0, -1.0], [-1.0, -1.0, -1.0], [1.0, -1.0, -1.0]]]).to(dtype).requires_grad_()
     assigned = assignment(cosines)
     assert assigned.log_r.dtype == torch.float32 and assigned.log_r.isfinite().all()
     ((assigned.q - assigned.r) * (assigned.log_q - assigned.log_r)).sum().backward()
     assert cosines.grad.isfinite().all()
 
 
-def test_a_batch_without_any_valid_token_is_finite():
-    assigned = BidirectionalAssignment()(random_cosines(1, 4, 3).float(), torch.zeros(1, 4, dtype=torch.bool))
+@pytest.mark.parametrize("assignment", [BidirectionalAssignment(), HALF])
+def test_a_batch_without_any_valid_token_is_finite(assignment):
+    assigned = assignment(random_cosines(1, 4, 3).float(), torch.zeros(1, 4, dtype=torch.bool))
     assert assigned.r.isfinite().all() and assigned.log_mass.exp().sum() == 0
 
 
@@ -76,3 +108,9 @@ def test_a_batch_without_any_valid_token_is_finite():
 def test_temperatures_must_be_positive(make):
     with pytest.raises(ValueError, match="temperature must be positive"):
         make()
+
+
+@pytest.mark.parametrize("exponent", [-0.1, 1.5, float("nan")])
+def test_the_exponent_of_the_masses_lies_between_none_and_all(exponent):
+    with pytest.raises(ValueError, match="mass_exponent"):
+        BidirectionalAssignment(mass_exponent=exponent)

@@ -9,7 +9,7 @@ import torch
 from scdl_components.distributed import rank, world_size
 from scdl_components.losses import ClassMean, GACELoss, GADiceLoss, SCDLTerm, TokenMean
 from scdl_components.losses.dual_student import StudentOutputs
-from scdl_components.proxies import ProxyBank
+from scdl_components.proxies import BidirectionalAssignment, ProxyBank
 
 NUM_CLASSES = 5
 
@@ -59,7 +59,8 @@ def values_and_gradients() -> dict[str, torch.Tensor]:
         labeled, mine = samples(unlabeled)
         for name in NAMES:
             torch.manual_seed(0)
-            bank = ProxyBank(4, NUM_CLASSES, embed_dim=8, num_samples=5, dropout=0.0).double()
+            assignment = BidirectionalAssignment(mass_exponent=0.5)
+            bank = ProxyBank(4, NUM_CLASSES, embed_dim=8, num_samples=5, dropout=0.0, assignment=assignment).double()
             data = batch()
             logits, features = (data[key][:, mine].requires_grad_() for key in ("logits", "features"))
             value = objective(name, data["label"][labeled], logits, features, bank)
