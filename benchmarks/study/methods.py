@@ -18,7 +18,7 @@ METHODS: dict[str, dict[str, object]] = {
     "cps_ga": {"loss_terms": [SUPERVISED, CPS]},
     "scdl_published": {"assignment": PUBLISHED},
     "scdl": {},
-    "scdl_equal_mass": {"mass_exponent": 0.0},
+    "scdl_root_mass": {"mass_exponent": 0.5},
     # SCDL where nothing else balances the classes
     "cps_scdl": {"supervised_losses": "@dice_ce_losses", "cps_loss": "@dice_ce", "scdl_weight": 1.0},
     # one part at a time off
@@ -70,7 +70,6 @@ CANDIDATES: dict[str, dict[str, object]] = {
     "weight_3": {"scdl_weight": 3.0},
     "unlabeled_03": {"scdl_unlabeled_weight": 0.3},
     "voxel_tokens": {"voxels_per_token": 1},
-    "mass_half": {"mass_exponent": 0.5},  # the defaults since
     "cps_weight_1": {"cps_weight": 1.0},
     "cps_weight_10": {"cps_weight": 10.0},
     "cps_ga_cps_weight_1": {"loss_terms": [SUPERVISED, CPS], "cps_weight": 1.0},
