@@ -38,7 +38,7 @@ def objective(name: str, label, logits, features, bank: ProxyBank) -> torch.Tens
     if name.startswith("scdl"):
         torch.manual_seed(7)  # the same proxy samples on every rank
         averaging = ClassMean() if name.endswith(BY_CLASS) else TokenMean()
-        name = name.removesuffix(BY_CLASS)
+        name = name.removesuffix(BY_CLASS).removesuffix(ROOT_MASS)
         term = SCDLTerm(bank, 1, voxels_per_token=4, averaging=averaging)
         terms = term(StudentOutputs(logits[:1], features[:1], label, 0.5))
         return sum(value for term, (value, _) in terms.items() if name in (term, "scdl_in_all"))
@@ -47,9 +47,11 @@ def objective(name: str, label, logits, features, bank: ProxyBank) -> torch.Tens
 
 
 BY_CLASS = " by class"
+ROOT_MASS = " with root masses"
 NAMES = ["ga_dice", "ga_ce", "ga_ce_hardest", "scdl/separation", "scdl/distance", "scdl/agreement", "scdl/sac"]
 NAMES += ["scdl/unlabeled_separation", "scdl/unlabeled_distance", "scdl/unlabeled_agreement", "scdl_in_all"]
 NAMES += [f"scdl/{term}{BY_CLASS}" for term in ("separation", "distance")]
+NAMES += [f"scdl/{term}{ROOT_MASS}" for term in ("agreement", "unlabeled_separation", "unlabeled_agreement")]
 
 
 def values_and_gradients() -> dict[str, torch.Tensor]:
@@ -59,7 +61,7 @@ def values_and_gradients() -> dict[str, torch.Tensor]:
         labeled, mine = samples(unlabeled)
         for name in NAMES:
             torch.manual_seed(0)
-            assignment = BidirectionalAssignment(mass_exponent=0.5)
+            assignment = BidirectionalAssignment(mass_exponent=0.5 if name.endswith(ROOT_MASS) else 0.0)
             bank = ProxyBank(4, NUM_CLASSES, embed_dim=8, num_samples=5, dropout=0.0, assignment=assignment).double()
             data = batch()
             logits, features = (data[key][:, mine].requires_grad_() for key in ("logits", "features"))
