@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -24,7 +24,6 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ..distributed import share
 from ..errors import InputError, causes
-from .device_cache import cache_on_device
 from .faults import Fault, FaultLog, WorkerBoard, root_reason, start_worker
 
 STREAMS = ("labeled", "unlabeled")
@@ -157,9 +156,6 @@ class TwoStreamLoader(DataLoader):
         seed: decides order and random transforms.
         num_workers: processes that load; 0 loads in the training process.
         pin_memory: copy batches into page-locked memory, for faster transfers to a GPU.
-        cache_device: a GPU where cached volumes are kept and cropped, if they fit
-            (:py:func:`.device_cache.cache_on_device`); the training process then does it.
-        training_memory: gives the bytes of that GPU that training needs.
 
     Raises:
         InputError: when a stream that batches ask for has no case, or ranks cannot share a batch evenly; while
@@ -176,8 +172,6 @@ class TwoStreamLoader(DataLoader):
         seed: int = 0,
         num_workers: int = 0,
         pin_memory: bool = False,
-        cache_device: torch.device | str = "cpu",
-        training_memory: Callable[[], int | None] = lambda: None,
     ) -> None:
         if labeled_batch_size < 1 or len(labeled) == 0:
             raise InputError(
@@ -197,8 +191,6 @@ class TwoStreamLoader(DataLoader):
         last = list(datasets)[-1]
         self.epoch_length = -(-sampler.sizes[last] // batch_sizes[last])
         self.fault_log = FaultLog(sampler.sizes)
-        if cache_on_device(list(datasets.values()), cache_device, training_memory):
-            num_workers, pin_memory = 0, False  # processes cannot share it, and it is where it belongs
         super().__init__(
             TwoStreamDataset(datasets, WorkerBoard(num_workers)),
             batch_sampler=sampler,

@@ -19,12 +19,13 @@ from ..data.check import InputCheck
 from ..data.inputs import base_name
 from ..errors import UserError
 from ..handlers.weights import WeightsError
-from ..memory.shortage import memory_shortages
+from ..memory import memory_shortages
 
 logger = logging.getLogger(__name__)
 
 LESS_MEMORY = (
-    "Windows need less with --sw_batch_size 1; the outputs of a whole volume stay off a GPU with --inferer#cpu_thresh 0"
+    "Less is needed with --sw_batch_size 1 or a smaller --roi_size; the outputs of a whole volume stay off a GPU with "
+    "--inferer#cpu_thresh 0"
 )
 
 
@@ -114,7 +115,7 @@ class CaseByCase:
         # loaded in this process: a case that takes the loader down must not take the others' loader with it
         self.evaluator.data_loader = DataLoader(Dataset([item], self.dataset.transform), batch_size=1, num_workers=0)
         self.evaluator.state.epoch_length = 1
-        with memory_shortages(lambda: LESS_MEMORY):
+        with memory_shortages(LESS_MEMORY):
             self.evaluator.run()
 
     def _write(self, sidecar: Path, image: str, made_with: Mapping[str, object]) -> None:

@@ -173,17 +173,16 @@ def test_half_precision_where_asked_for(tmp_path, phantoms):
     assert {value.dtype for value in network.parameters()} == {torch.float32}
 
 
-@pytest.mark.parametrize("key", [None, "reuse_memory", "check_memory"])
-def test_iterations_reuse_memory_unless_told_not_to(tmp_path, phantoms, key):
+@pytest.mark.parametrize("word", ["true", "false"])
+def test_iterations_reuse_memory_unless_told_not_to(tmp_path, phantoms, word):
     overrides = {"dataset_dir": str(phantoms), "case_list": str(phantoms / "case_list.json"), "device": "cpu"}
     overrides |= {"pixdim": [10, 10, 10], "roi_size": [16, 16, 16], "num_filters": 4, "num_workers": 0}
-    overrides |= {key: "false"} if key else {}
     folder = copy_bundle(tmp_path)
-    workflow = ConfigWorkflow(str(folder / TRAIN), logging_file=False, bundle_root=str(folder), **overrides)
+    overrides |= {"bundle_root": str(folder), "reuse_memory": word}
+    workflow = ConfigWorkflow(str(folder / TRAIN), logging_file=False, **overrides)
     workflow.initialize()
     (first, *_) = workflow.parser.get_parsed_content("train#handlers")
-    assert isinstance(first, ReusedMemory) is (key is None)
-    assert key or first.has_room()
+    assert isinstance(first, ReusedMemory) is (word == "true")
 
 
 def test_channels_last_and_compile_are_keys_for_the_command_line(tmp_path, phantoms):
