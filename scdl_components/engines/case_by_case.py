@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 from ..atomic import file_hash
 from ..data.check import InputCheck
 from ..data.inputs import base_name
-from ..errors import UserError
+from ..errors import UserError, shown_reason
 from ..handlers.weights import WeightsError
 from ..memory.shortage import memory_shortages
 
@@ -91,7 +91,7 @@ class CaseByCase:
             # whatever goes wrong with one case, the others go on and the reason is told at the end
             except Exception as error:
                 logger.exception("%s failed", image)
-                self.failures[image] = f"{type(error).__name__}: {error}"
+                self.failures[image] = shown_reason(error)
         logger.info("%d segmented, %d done before, %d failed", *self._counts(skipped))
 
     def raise_failures(self) -> None:
