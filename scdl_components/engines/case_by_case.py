@@ -114,6 +114,7 @@ class CaseByCase:
         # loaded in this process: a case that takes the loader down must not take the others' loader with it
         self.evaluator.data_loader = DataLoader(Dataset([item], self.dataset.transform), batch_size=1, num_workers=0)
         self.evaluator.state.epoch_length = 1
+        self.evaluator._internal_run_generator = None  # where a case failed, ignite would only end that one's run
         with memory_shortages(lambda: LESS_MEMORY):
             self.evaluator.run()
 

@@ -97,8 +97,8 @@ def test_other_files_are_passed_over(crops, series):
     (series / "README.txt").write_text("not DICOM")
     (series / "._slice001.dcm").write_text("of a Mac")
     (series / "more").mkdir()
-    FileSet().write(crops.folder / "disc")
-    (crops.folder / "disc" / "DICOMDIR").rename(series / "DICOMDIR")
+    FileSet().write(series / "more")
+    (series / "more" / "DICOMDIR").rename(series / "DICOMDIR")
     assert_reads(series, crops.voxels(1)[0], crops.affine)
 
 
