@@ -152,7 +152,8 @@ def _check_planes(headers: dict[str, pydicom.Dataset]) -> np.ndarray:
     row, column = planes[first][4:].reshape(2, 3)
     if not np.allclose([row @ row, column @ column, row @ column], [1, 1, 0], rtol=0, atol=1e-2):
         raise UnreadableError(
-            f"'{first}': ImageOrientationPatient {(*row, *column)} is no pair of perpendicular directions; export it again"
+            f"'{first}': ImageOrientationPatient {(*row, *column)} is no pair of perpendicular directions; export the "
+            "series again"
         )
     return np.cross(row, column)
 
