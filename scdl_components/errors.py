@@ -22,11 +22,22 @@ class MissingFileError(UserError, FileNotFoundError):
     """A file that must be there is not."""
 
 
+class UnreadableError(ValueError):
+    """A volume cannot be read; the message says what is wrong and the way out, not the file's name."""
+
+
 def causes(error: BaseException | None) -> Iterator[BaseException]:
     """An exception and those that it was raised from."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
+
+
+def shown_reason(error: BaseException) -> str:
+    """The part of an error that helps: the user's, else that which all began with; MONAI wraps both in its own."""
+    chain = list(causes(error))
+    shown = next((cause for cause in chain if isinstance(cause, UserError)), chain[-1])
+    return f"{type(shown).__name__}: {shown}"
 
 
 def show_user_errors() -> None:

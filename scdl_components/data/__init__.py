@@ -8,6 +8,7 @@ from .check import InputCheck
 from .faults import FaultTolerantCacheDataset
 from .inputs import list_images
 from .phantom import write_phantoms
+from .reader import VolumeReader
 from .two_stream import TwoStreamLoader
 from .unlabeled import unlabeled_stream
 
@@ -16,6 +17,7 @@ __all__ = [
     "InputCheck",
     "PersistentCacheDataset",
     "TwoStreamLoader",
+    "VolumeReader",
     "list_images",
     "load_cases",
     "unlabeled_stream",

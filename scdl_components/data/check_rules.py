@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -18,8 +19,8 @@ import numpy as np
 from nibabel.affines import voxel_sizes
 
 from scdl_components.data.case_list import LISTS_WITH_LABELS
+from scdl_components.data.dicom import MAX_VOXELS
 from scdl_components.data.facts import HIGHEST, LOWEST, VolumeFacts
-from scdl_components.data.inputs import MAX_VOXELS
 from scdl_components.data.modality import CT, modality_of
 
 NARROW_HU = 100  # air, water and bone span far more; an image that was scaled to [0, 1] does not
@@ -259,11 +260,10 @@ def check_organs_labeled(cases: Sequence[CaseFacts], context: Context) -> Iterat
 
 def check_modalities(cases: Sequence[CaseFacts], context: Context) -> Iterator[Problem]:
     """Images that are no CT are windowed as if their values were HU; the case list says whether they may be there."""
-    modalities = [modality_of(case.image.path, context.other_modalities) for case in cases]
-    for modality in context.other_modalities:
-        if modality in modalities:
-            message = f"{modalities.count(modality)} of {len(cases)} images are no CT; they are clipped as if in HU"
-            yield Problem(modality, message, is_error=False)
+    modalities = Counter(modality_of(case.image.path, context.other_modalities) for case in cases)
+    for modality in modalities.keys() - {CT}:
+        message = f"{modalities[modality]} of {len(cases)} images are no CT; they are clipped as if in HU"
+        yield Problem(modality, message, is_error=False)
 
 
 CASE_RULES = (

@@ -16,19 +16,15 @@ from typing import BinaryIO
 
 import nibabel as nib
 import numpy as np
-from monai.data import PydicomReader
 
-from scdl_components.data.inputs import series_problems
+from scdl_components.data.dicom import read_series
+from scdl_components.errors import UnreadableError
 
 CHUNK_BYTES = 4 * 2**20
 MAX_DEFLATE_RATIO = 1032  # zlib's documentation: no deflate stream expands further
 GZIP_MAGIC = b"\x1f\x8b"
 # the histogram's range; CT in HU lies well within, and what lies outside is counted in the outermost bins
 LOWEST, HIGHEST = -(2**15), 2**15 - 1
-
-
-class UnreadableError(ValueError):
-    """A volume cannot be read; the message says what is wrong and the way out, not the file's name."""
 
 
 @dataclass(frozen=True)
@@ -231,14 +227,7 @@ def _chunks(stream: BinaryIO, num_bytes: int) -> Iterator[bytes]:
 
 
 def _read_dicom(folder: str, max_voxels: int) -> dict:
-    problems = series_problems(folder, max_voxels)
-    if problems:
-        raise UnreadableError("; ".join(problems))
-    try:
-        reader = PydicomReader()
-        voxels, meta = reader.get_data(reader.read(folder))
-    except Exception as error:  # pydicom and its decoders raise many kinds on damaged files
-        raise UnreadableError(f"is a DICOM series that MONAI cannot load ({error}); export it again") from error
+    voxels, meta = read_series(folder, max_voxels)
     if voxels.ndim != 3:
         raise UnreadableError(f"has shape {voxels.shape}; expected three axes")
     pieces = np.array_split(voxels.reshape(-1), max(1, voxels.nbytes // CHUNK_BYTES))

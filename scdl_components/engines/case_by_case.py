@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 from ..atomic import file_hash
 from ..data.check import InputCheck
 from ..data.inputs import base_name
-from ..errors import UserError
+from ..errors import UserError, shown_reason
 from ..handlers.weights import WeightsError
 from ..memory import memory_shortages
 
@@ -92,7 +92,7 @@ class CaseByCase:
             # whatever goes wrong with one case, the others go on and the reason is told at the end
             except Exception as error:
                 logger.exception("%s failed", image)
-                self.failures[image] = f"{type(error).__name__}: {error}"
+                self.failures[image] = shown_reason(error)
         logger.info("%d segmented, %d done before, %d failed", *self._counts(skipped))
 
     def raise_failures(self) -> None:
@@ -115,6 +115,7 @@ class CaseByCase:
         # loaded in this process: a case that takes the loader down must not take the others' loader with it
         self.evaluator.data_loader = DataLoader(Dataset([item], self.dataset.transform), batch_size=1, num_workers=0)
         self.evaluator.state.epoch_length = 1
+        self.evaluator._internal_run_generator = None  # where a case failed, ignite would only end that one's run
         with memory_shortages(LESS_MEMORY):
             self.evaluator.run()
 
