@@ -25,7 +25,8 @@ from pathlib import Path
 
 import fire
 
-from scdl_components.errors import InputError, show_user_errors
+from scdl_components.command import run_command
+from scdl_components.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
 BUNDLES = ("scdl_synapse", "scdl_amos")
@@ -251,5 +252,4 @@ def build_wheel(root: Path, output: Path) -> None:
 
 
 if __name__ == "__main__":
-    show_user_errors()
-    fire.Fire({"build": build, "zoo": zoo, "new_version": new_version})
+    run_command({"build": build, "zoo": zoo, "new_version": new_version})

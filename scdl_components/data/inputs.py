@@ -13,12 +13,14 @@ import numpy as np
 from monai.utils import optional_import
 
 from scdl_components.data.paths import given_path
+from scdl_components.data.results import is_result
 from scdl_components.errors import InputError
 
 pydicom, has_pydicom = optional_import("pydicom")
 
 SUFFIXES = (".nii", ".nii.gz")
 IMAGE_FOLDERS = ("img", "images", "imagesTs", "imagesTr", "imagesVa")
+PATIENTS_IMAGES = ("ct.nii", "ct.nii.gz")
 # a slice further than this from its place on an even grid, in slice distances, is misplaced: an affine cannot hold it
 SLICE_TOLERANCE = 0.25
 MAX_VOXELS = 2**30  # 4 GiB once MONAI has loaded them
@@ -30,10 +32,12 @@ def list_images(
     """Find the images that ``path`` stands for.
 
     - A file with one of ``suffixes`` is an image.
-    - A folder with such files in it stands for them, sorted by name; files in its sub-folders are not taken.
+    - A folder with such files in it stands for them, sorted by name; files in its sub-folders are not taken, nor are
+      segmentations that our inference has written there.
     - A folder with DICOM files in it is one image, which MONAI's ``PydicomReader`` reads from the folder.
-    - A folder with neither stands for its direct sub-folders: those with DICOM files, and the NIfTI files of those
-      called ``img``, ``images``, ``imagesTs``, ``imagesTr`` or ``imagesVa`` (never those of ``label`` or ``labelsTr``).
+    - A folder with neither stands for its direct sub-folders: those with DICOM files, the NIfTI files of those
+      called ``img``, ``images``, ``imagesTs``, ``imagesTr`` or ``imagesVa`` (never those of ``label`` or ``labelsTr``),
+      and of any other ``ct.nii.gz`` (TotalSegmentator's layout, a folder for each patient).
 
     Names that begin with a dot are skipped.
 
@@ -46,8 +50,7 @@ def list_images(
 
     Raises:
         InputError: something does not exist, holds no image, holds NIfTI and DICOM side by side, is a DICOM folder
-            that is not one complete series, or two images have one name, so that their results would overwrite each
-            other. All problems in one message.
+            that is not one complete series. All problems in one message.
     """
     paths = list(path) if isinstance(path, (list, tuple)) else [path]
     images, problems = [], []
@@ -60,7 +63,6 @@ def list_images(
         problems.append("no input: expected a file, a folder, or a list of them")
     images = list(dict.fromkeys(images))
     problems += [problem for image in images if os.path.isdir(image) for problem in series_problems(image)]
-    problems += _name_problems(images)
     if problems:
         raise InputError("\n".join(problems))
     return [{"image": image} for image in images]
@@ -173,7 +175,7 @@ def _visible(folder: str) -> list[str]:
 def _images_in(folder: str, suffixes: tuple[str, ...]) -> tuple[list[str], list[str]]:
     """The folder's NIfTI files, and the folder itself if it holds DICOM files."""
     files = [path for path in _visible(folder) if os.path.isfile(path)]
-    volumes = [path for path in files if path.lower().endswith(suffixes)]
+    volumes = [path for path in files if path.lower().endswith(suffixes) and not is_result(path)]
     has_dicom = any(is_dicom_file(path) for path in files if path not in volumes)
     if volumes and has_dicom:
         raise InputError(
@@ -201,28 +203,11 @@ def _images_at(path: str, suffixes: tuple[str, ...]) -> list[str]:
     found = []
     for folder in filter(os.path.isdir, _visible(path)):
         volumes, dicom = _images_in(folder, suffixes)
-        found += dicom or (volumes if os.path.basename(folder) in IMAGE_FOLDERS else [])
+        of_patient = [path for path in volumes if os.path.basename(path).lower() in PATIENTS_IMAGES]
+        found += dicom or (volumes if os.path.basename(folder) in IMAGE_FOLDERS else of_patient)
     if not found:
         raise InputError(
             f"'{path}' holds no image; looked for {' and '.join(suffixes)} files and DICOM files in it, in its "
-            f"sub-folders {', '.join(IMAGE_FOLDERS)}, and for DICOM series in all its sub-folders"
+            f"sub-folders {', '.join(IMAGE_FOLDERS)}, and for DICOM series and ct.nii.gz in all its sub-folders"
         )
     return found
-
-
-def base_name(path: str) -> str:
-    """Name of an image without folder and extension, as MONAI's SaveImage takes it for its results."""
-    stem, extension = os.path.splitext(os.path.basename(os.path.normpath(path)))
-    return os.path.splitext(stem)[0] if extension == ".gz" else stem
-
-
-def _name_problems(images: Sequence[str]) -> list[str]:
-    by_name: dict[str, list[str]] = {}
-    for image in images:
-        by_name.setdefault(base_name(image), []).append(image)
-    return [
-        f"{' and '.join(repr(path) for path in paths)} have one name, so their results would overwrite each other; "
-        "rename them or run them one by one"
-        for paths in by_name.values()
-        if len(paths) > 1
-    ]

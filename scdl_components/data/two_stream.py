@@ -23,9 +23,9 @@ from monai.utils import convert_to_tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ..distributed import share
-from ..errors import InputError, causes
+from ..errors import InputError, causes, root_reason
 from .device_cache import cache_on_device
-from .faults import Fault, FaultLog, WorkerBoard, root_reason, start_worker
+from .faults import Fault, FaultLog, WorkerBoard, start_worker
 
 STREAMS = ("labeled", "unlabeled")
 

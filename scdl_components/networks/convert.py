@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import fire
 import torch
 
 from ..class_names import class_names
-from ..errors import InputError, show_user_errors
+from ..command import run_command
+from ..errors import InputError
 from ..atomic import save_atomically
 from ..handlers.weights import WeightsError, differences, read_state, shapes
 from .vnet import VNet
@@ -106,5 +106,4 @@ def _listed(state: Mapping[str, torch.Tensor], shown: int = 3) -> str:
 
 
 if __name__ == "__main__":
-    show_user_errors()
-    fire.Fire(convert)
+    run_command(convert)
