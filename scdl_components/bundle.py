@@ -6,14 +6,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
 from pathlib import Path
 from types import FrameType
 
 from monai.bundle import ConfigWorkflow
 from monai.utils import ensure_tuple
 
-from .errors import InputError, exit_on_user_errors
+from .errors import InputError, exit_in_monais_command
 
 
 def bundle_root() -> str:
@@ -54,20 +53,17 @@ def run_section(section: str, needs: Mapping[str, str] | None = None) -> None:
         InputError: an id of ``needs`` is not there.
         SystemExit: in MONAI's command, instead of any user error; status 1.
     """
-    parser = running_workflow().parser
-    with exit_on_user_errors() if _is_monai_command() else nullcontext():
+    workflow = running_workflow()
+    parser = workflow.parser
+    with exit_in_monais_command():
         for id_, file in (needs or {}).items():
             if id_ not in parser:
-                raise InputError(f"{file} is missing before the last config: --config_file \"['{file}','...']\"")
+                there = workflow.config_root_path / file
+                raise InputError(f"these configs have no '{id_}': give {there} in place of the first one")
         for index in range(len(parser[section])):
             item = f"{section}::{index}"
             parser.get_parsed_content(item)
             parser.ref_resolver.remove_resolved_content(item)  # it may be run again
-
-
-def _is_monai_command() -> bool:
-    spec = getattr(sys.modules["__main__"], "__spec__", None)  # None in an interactive session
-    return spec is not None and spec.name == "monai.bundle.__main__"
 
 
 def _callers() -> Iterator[FrameType]:

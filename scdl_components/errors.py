@@ -7,7 +7,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import TracebackType
 
 
@@ -54,6 +54,12 @@ def exit_on_user_errors() -> Iterator[None]:
         if not show(error):
             raise
         raise SystemExit(1) from None
+
+
+def exit_in_monais_command() -> AbstractContextManager:
+    """Do as :func:`exit_on_user_errors` under ``python -m monai.bundle``; elsewhere, as in a server, nothing."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)  # None in an interactive session
+    return exit_on_user_errors() if spec is not None and spec.name == "monai.bundle.__main__" else nullcontext()
 
 
 def show(error: BaseException) -> bool:

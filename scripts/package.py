@@ -188,7 +188,7 @@ def check_weights(root: Path, name: str, weights: Path) -> None:
     # here, as importing MONAI takes longer than building without weights
     from monai.bundle import ConfigParser
 
-    from scdl_components.handlers.weights import load_weights
+    from scdl_components.networks.weights import load_weights
 
     configs = root / "bundles" / name / "configs"
     parser = ConfigParser()

@@ -19,8 +19,8 @@ from ..atomic import check_writable, file_hash, whole_file
 from ..data.check import InputCheck
 from ..data.results import read_facts_of, result_names, segmentation_of, sidecar_of
 from ..errors import InputError, SettingError, UserError, causes, root_reason
-from ..handlers.weights import WeightsError
 from ..memory.shortage import memory_shortages
+from ..networks.weights import WeightsError
 from .identity import image_hash, network_hash
 
 logger = logging.getLogger(__name__)

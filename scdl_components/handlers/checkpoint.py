@@ -19,8 +19,8 @@ from torch.utils.tensorboard import SummaryWriter
 from ..atomic import PART, check_writable, read_saved, save_by_first_rank
 from ..distributed import by_first_rank
 from ..errors import InputError
+from ..networks.weights import differences, shapes
 from .config_check import Settings, changes
-from .weights import differences, shapes
 
 logger = logging.getLogger(__name__)
 WEIGHTS = ("model.pt", "model_final.pt")

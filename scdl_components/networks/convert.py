@@ -17,8 +17,8 @@ from ..class_names import class_names
 from ..command import run_command
 from ..errors import InputError
 from ..atomic import save_atomically
-from ..handlers.weights import WeightsError, differences, read_state, shapes
 from .vnet import VNet
+from .weights import WeightsError, differences, read_state, shapes
 
 # where a V-Net's state dict tells its number of filters and of classes
 FIRST, LAST = "block_one.conv.0.weight", "out_conv.weight"
