@@ -79,13 +79,13 @@ save_by_first_rank = by_first_rank(save_atomically)
 @by_first_rank
 def check_writable(
     folders: Iterable[str | Path],
-    way_out: str = "give another folder: --ckpt_dir for checkpoints and weights, --output_dir for the logs",
+    way_out: str = "Make room or give another folder: --ckpt_dir for checkpoints and weights, --output_dir for the logs",
 ) -> None:
     """Tries whether folders, or those that they would be made in, can be written to; nothing is left there.
 
     Args:
         folders: they need not exist.
-        way_out: what the user can do besides making room.
+        way_out: what the user can do where that cannot be.
 
     Raises:
         StorageError: when one cannot.
@@ -96,7 +96,7 @@ def check_writable(
             with tempfile.TemporaryFile(dir=there):
                 pass
         except OSError as error:
-            raise StorageError(f"cannot write to {folder} ({error}); make room or {way_out}") from error
+            raise StorageError(f"cannot write to {folder} ({error}). {way_out}") from error
 
 
 @contextmanager

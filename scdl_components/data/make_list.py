@@ -36,7 +36,7 @@ from scdl_components.data.paths import given_path
 from scdl_components.errors import InputError
 
 logger = logging.getLogger(__name__)
-WAY_OUT = "Give another --output"
+WAY_OUT = "Make room or give another --output"
 
 
 def make_list(

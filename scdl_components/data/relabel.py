@@ -40,7 +40,7 @@ TOTALSEGMENTATOR = {
     63: "inferior vena cava",
     64: "portal and splenic veins",
 }
-WAY_OUT = "Give another --output"
+WAY_OUT = "Make room or give another --output"
 TABLES = {"totalsegmentator": TOTALSEGMENTATOR}
 
 

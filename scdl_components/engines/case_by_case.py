@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 LESS_MEMORY = (
     "Windows need less with --sw_batch_size 1; the outputs of a whole volume stay off a GPU with --inferer#cpu_thresh 0"
 )
-WAY_OUT = "give another --output_dir"
+WAY_OUT = "Make room or give another --output_dir"
 
 
 class FailedCasesError(UserError):
@@ -128,8 +128,8 @@ class CaseByCase:
             if made.get("image") != image and made.get("made_with", {}).get("image") != made_with["image"]:
                 owner = f"the result of {made['image']}" if "image" in made else "there already, and not of this inference"
                 raise InputError(
-                    f"'{segmentation}' is {owner}, and is not overwritten; {WAY_OUT}, or give all images in one "
-                    "--dataset_dir: results of one name are then called by their folders, too"
+                    f"'{segmentation}' is {owner}, and is not overwritten; give another --output_dir, or all "
+                    "images in one --dataset_dir: results of one name are then called by their folders, too"
                 )
         # an image that is damaged, or announces more than there is memory for, is refused before it is loaded
         InputCheck(organs=(), unlabeled=[{"image": image}], num_workers=1, progress=False).run()

@@ -102,7 +102,7 @@ class Evaluation:
             StorageError: ``report_dir`` cannot be written to.
             InputError: see :py:class:`scdl_components.data.InputCheck`.
         """
-        check_writable([self.report_dir], "give another --report_dir")
+        check_writable([self.report_dir], "Make room or give another --report_dir")
         InputCheck(self.class_names[1:], test=self.data, progress=self.progress).run()
 
     def run(self) -> dict[str, object]:
