@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 
@@ -37,11 +38,11 @@ GO_ON = (
 )
 
 
-def save_atomically(content: object, path: str | Path, way_out: str = GO_ON) -> None:
-    """Saves as ``torch.save``: to a temporary file beside ``path``, flushed to the disk, then renamed.
+@contextmanager
+def whole_file(path: str | Path, way_out: str) -> Iterator[BinaryIO]:
+    """Open a temporary file beside ``path``; it is flushed to the disk and renamed when all is written.
 
     Args:
-        content: what is saved.
         path: where to; its folder is made.
         way_out: what the user can do where that cannot be.
 
@@ -53,7 +54,7 @@ def save_atomically(content: object, path: str | Path, way_out: str = GO_ON) -> 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(part, "wb") as file:
-            torch.save(content, file)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
@@ -65,13 +66,26 @@ def save_atomically(content: object, path: str | Path, way_out: str = GO_ON) -> 
         raise StorageError(f"cannot write {path} ({reason}); what was saved before is intact. {way_out}") from error
 
 
+def save_atomically(content: object, path: str | Path, way_out: str = GO_ON) -> None:
+    """Save as ``torch.save`` through :func:`whole_file`."""
+    with whole_file(path, way_out) as file:
+        torch.save(content, file)
+
+
 # of several ranks: all call it, the first one writes, and they go on when it has
 save_by_first_rank = by_first_rank(save_atomically)
 
 
 @by_first_rank
-def check_writable(folders: Iterable[str | Path]) -> None:
+def check_writable(
+    folders: Iterable[str | Path],
+    way_out: str = "Make room or give another folder: --ckpt_dir for checkpoints and weights, --output_dir for the logs",
+) -> None:
     """Tries whether folders, or those that they would be made in, can be written to; nothing is left there.
+
+    Args:
+        folders: they need not exist.
+        way_out: what the user can do where that cannot be.
 
     Raises:
         StorageError: when one cannot.
@@ -82,10 +96,7 @@ def check_writable(folders: Iterable[str | Path]) -> None:
             with tempfile.TemporaryFile(dir=there):
                 pass
         except OSError as error:
-            raise StorageError(
-                f"cannot write to {folder} ({error}); make room or give another folder: --ckpt_dir for checkpoints and "
-                "weights, --output_dir for the logs"
-            ) from error
+            raise StorageError(f"cannot write to {folder} ({error}). {way_out}") from error
 
 
 @contextmanager

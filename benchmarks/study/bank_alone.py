@@ -30,7 +30,7 @@ from monai.transforms import (
 
 from scdl_components.data.phantom import SYNAPSE_ORGANS
 from scdl_components.engines.dual_student_trainer import WithFeatures
-from scdl_components.handlers.weights import load_weights
+from scdl_components.networks.weights import load_weights
 from scdl_components.losses import ClassMean, TokenMean
 from scdl_components.losses.cdba import cdba_terms
 from scdl_components.losses.sac import sac_loss

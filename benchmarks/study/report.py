@@ -24,7 +24,7 @@ from benchmarks.study.report_pairs import BASELINE, compare_methods
 from benchmarks.study.report_picture import draw_small_organ
 from benchmarks.study.report_runs import StudyRun, find_runs
 from benchmarks.study.report_text import markdown
-from scdl_components.errors import InputError, show_user_errors
+from scdl_components.errors import InputError, exit_on_user_errors
 from scdl_components.report.compare import check_comparable
 from scdl_components.report.files import whole_files
 
@@ -134,8 +134,8 @@ def write_results(runs: Sequence[StudyRun], missing: Mapping[str, str], path: Pa
 
 
 if __name__ == "__main__":
-    show_user_errors()
-    if sys.argv[1:2] == ["picture"]:
-        fire.Fire(picture, command=sys.argv[2:])
-    else:
-        fire.Fire(report)
+    with exit_on_user_errors():
+        if sys.argv[1:2] == ["picture"]:
+            fire.Fire(picture, command=sys.argv[2:])
+        else:
+            fire.Fire(report)

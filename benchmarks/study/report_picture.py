@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.study.report_runs import StudyRun
 from benchmarks.study.run import cases_of
-from scdl_components.data.inputs import base_name
+from scdl_components.data.results import result_names, segmentation_of
 from scdl_components.errors import InputError
 from scdl_components.report.cases import read_case_list
 from scdl_components.report.pictures import load_volume, three_planes
@@ -49,10 +49,11 @@ def draw_small_organ(a: Sequence[StudyRun], b: Sequence[StudyRun], study: Path, 
         items = read_case_list(str(study / f"phantoms_{first.num_labeled}_labeled" / "case_list.json"), first.cases)
     else:
         items = cases_of(first.overrides, first.cases)
-    item = next((item for item in items if base_name(item["image"]) == case), None)
+    names = result_names([item["image"] for item in items])
+    item = next((item for item in items if names[item["image"]] == case), None)
     if item is None:
         raise InputError(f"the list '{first.cases}' has no case '{case}'; evaluate the runs again")
-    files = [run.folder / "segmentations" / f"{case}_seg.nii.gz" for run in (first, second)]
+    files = [segmentation_of(run.folder / "segmentations", case) for run in (first, second)]
     names = ["background", *first.evaluated.table.organs]
     image, label, *segmented = (load_volume(file) for file in (item["image"], item["label"], *files))
     value = names.index(organ)

@@ -26,10 +26,9 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import fire
-
 from benchmarks.study.methods import CANDIDATES, MAIN, METHODS
-from scdl_components.errors import InputError, show_user_errors
+from scdl_components.command import run_command
+from scdl_components.errors import InputError
 from scdl_components.report.cases import listed_cases
 
 ROOT = Path(__file__).parents[2]
@@ -211,5 +210,4 @@ def main(
 
 
 if __name__ == "__main__":
-    show_user_errors()
-    fire.Fire(main)
+    run_command(main)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch.utils.data import get_worker_info
 
-from ..errors import InputError, causes
+from ..errors import InputError, root_reason
 from .cache import PersistentCacheDataset
 
 logger = logging.getLogger(__name__)
@@ -29,12 +29,6 @@ class Fault(NamedTuple):
     stream: str
     files: str
     reason: str
-
-
-def root_reason(error: BaseException) -> str:
-    """The error that all began with; MONAI wraps it in one for each transform."""
-    root = list(causes(error))[-1]
-    return f"{type(root).__name__}: {root}"
 
 
 class FaultTolerantCacheDataset(PersistentCacheDataset):

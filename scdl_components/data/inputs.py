@@ -9,10 +9,12 @@ from collections.abc import Sequence
 
 from scdl_components.data.dicom import is_dicom_file
 from scdl_components.data.paths import given_path
+from scdl_components.data.results import is_result
 from scdl_components.errors import InputError
 
 SUFFIXES = (".nii", ".nii.gz")
 IMAGE_FOLDERS = ("img", "images", "imagesTs", "imagesTr", "imagesVa")
+PATIENTS_IMAGES = ("ct.nii", "ct.nii.gz")
 
 
 def list_images(
@@ -21,10 +23,12 @@ def list_images(
     """Find the images that ``path`` stands for.
 
     - A file with one of ``suffixes`` is an image.
-    - A folder with such files in it stands for them, sorted by name; files in its sub-folders are not taken.
+    - A folder with such files in it stands for them, sorted by name; files in its sub-folders are not taken, nor are
+      segmentations that our inference has written there.
     - A folder with DICOM files in it is one image, which is not looked at any closer here.
-    - A folder with neither stands for its direct sub-folders: those with DICOM files, and the NIfTI files of those
-      called ``img``, ``images``, ``imagesTs``, ``imagesTr`` or ``imagesVa`` (never those of ``label`` or ``labelsTr``).
+    - A folder with neither stands for its direct sub-folders: those with DICOM files, the NIfTI files of those
+      called ``img``, ``images``, ``imagesTs``, ``imagesTr`` or ``imagesVa`` (never those of ``label`` or ``labelsTr``),
+      and of any other ``ct.nii.gz`` (TotalSegmentator's layout, a folder for each patient).
 
     Names that begin with a dot are skipped.
 
@@ -36,8 +40,8 @@ def list_images(
         One ``{"image": absolute path}`` per image, each image once.
 
     Raises:
-        InputError: something does not exist, holds no image, holds NIfTI and DICOM side by side, or two images
-            have one name, so that their results would overwrite each other. All problems in one message.
+        InputError: something does not exist, holds no image, or holds NIfTI and DICOM side by side. All problems in
+            one message.
     """
     paths = list(path) if isinstance(path, (list, tuple)) else [path]
     images, problems = [], []
@@ -49,7 +53,6 @@ def list_images(
     if not paths:
         problems.append("no input: expected a file, a folder, or a list of them")
     images = list(dict.fromkeys(images))
-    problems += _name_problems(images)
     if problems:
         raise InputError("\n".join(problems))
     return [{"image": image} for image in images]
@@ -65,7 +68,7 @@ def _visible(folder: str) -> list[str]:
 def _images_in(folder: str, suffixes: tuple[str, ...]) -> tuple[list[str], list[str]]:
     """The folder's NIfTI files, and the folder itself if it holds DICOM files."""
     files = [path for path in _visible(folder) if os.path.isfile(path)]
-    volumes = [path for path in files if path.lower().endswith(suffixes)]
+    volumes = [path for path in files if path.lower().endswith(suffixes) and not is_result(path)]
     has_dicom = any(is_dicom_file(path) for path in files if path not in volumes)
     if volumes and has_dicom:
         raise InputError(
@@ -93,28 +96,11 @@ def _images_at(path: str, suffixes: tuple[str, ...]) -> list[str]:
     found = []
     for folder in filter(os.path.isdir, _visible(path)):
         volumes, dicom = _images_in(folder, suffixes)
-        found += dicom or (volumes if os.path.basename(folder) in IMAGE_FOLDERS else [])
+        of_patient = [path for path in volumes if os.path.basename(path).lower() in PATIENTS_IMAGES]
+        found += dicom or (volumes if os.path.basename(folder) in IMAGE_FOLDERS else of_patient)
     if not found:
         raise InputError(
             f"'{path}' holds no image; looked for {' and '.join(suffixes)} files and DICOM files in it, in its "
-            f"sub-folders {', '.join(IMAGE_FOLDERS)}, and for DICOM series in all its sub-folders"
+            f"sub-folders {', '.join(IMAGE_FOLDERS)}, and for DICOM series and ct.nii.gz in all its sub-folders"
         )
     return found
-
-
-def base_name(path: str) -> str:
-    """Name of an image without folder and extension, as MONAI's SaveImage takes it for its results."""
-    stem, extension = os.path.splitext(os.path.basename(os.path.normpath(path)))
-    return os.path.splitext(stem)[0] if extension == ".gz" else stem
-
-
-def _name_problems(images: Sequence[str]) -> list[str]:
-    by_name: dict[str, list[str]] = {}
-    for image in images:
-        by_name.setdefault(base_name(image), []).append(image)
-    return [
-        f"{' and '.join(repr(path) for path in paths)} have one name, so their results would overwrite each other; "
-        "rename them or run them one by one"
-        for paths in by_name.values()
-        if len(paths) > 1
-    ]

@@ -17,25 +17,26 @@ import json
 import logging
 import os
 import re
-import uuid
 from collections.abc import Collection, Mapping, Sequence
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
-import fire
 from monai.utils import ensure_tuple
 from tqdm import tqdm
 
 from scdl_components import __version__
+from scdl_components.atomic import check_writable, whole_file
+from scdl_components.command import run_command
 from scdl_components.data.bundle_config import evaluate, read_bundle_config
 from scdl_components.data.case_list import LISTS, check_layouts
 from scdl_components.data.check_rules import CaseFacts, Context, Limits, check_label_values, check_readable
 from scdl_components.data.facts import VolumeFacts, read_facts
 from scdl_components.data.modality import CT, MODALITIES, modality_of
 from scdl_components.data.paths import given_path
-from scdl_components.errors import InputError, show_user_errors
+from scdl_components.errors import InputError
 
 logger = logging.getLogger(__name__)
+WAY_OUT = "Make room or give another --output"
 
 
 def make_list(
@@ -73,9 +74,12 @@ def make_list(
     Raises:
         InputError: there are no cases or too few, a label cannot be used, no ``labeled`` cases show all organs, or
             ``output`` is there already.
+        StorageError: ``output`` cannot be written.
     """
+    output = given_path(output, "output")
     if os.path.exists(output):
         raise InputError(f"'{output}' is there already and is left alone; choose another output, or delete it first.")
+    check_writable([Path(output).parent], WAY_OUT)
     facts = read_dataset_facts(config_file, overrides)
     modalities = list(ensure_tuple(modalities))
     found = find_cases(facts["dataset_dir"], facts["layouts"])
@@ -266,15 +270,9 @@ def _cover(missing: frozenset[str], organs_of: Mapping[str, frozenset[str]], siz
 
 def write_list(path: str, content: Mapping[str, object]) -> None:
     """Write a case list, one key a line, complete or not at all."""
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_name(f".{target.name}.unfinished-{uuid.uuid4().hex[:12]}")
     lines = ",\n".join(f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in content.items())
-    try:
-        unfinished.write_text("{\n" + lines + "\n}\n", encoding="utf-8")
-        unfinished.replace(target)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with whole_file(path, WAY_OUT) as file:
+        file.write(f"{{\n{lines}\n}}\n".encode())
 
 
 def _count(name: str, value: float, total: int) -> int:
@@ -289,6 +287,4 @@ def _count(name: str, value: float, total: int) -> int:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    show_user_errors()
-    fire.Fire(make_list)
+    run_command(make_list)

@@ -8,15 +8,18 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import fire
 import nibabel as nib
 import numpy as np
 
+from ..atomic import check_writable, whole_file
 from ..class_names import class_names
+from ..command import run_command
 from ..errors import InputError
+from .inputs import SUFFIXES
 
 # TotalSegmentator v2, task "total": its number -> organ; what is not here becomes background
 TOTALSEGMENTATOR = {
@@ -37,6 +40,7 @@ TOTALSEGMENTATOR = {
     63: "inferior vena cava",
     64: "portal and splenic veins",
 }
+WAY_OUT = "Make room or give another --output"
 TABLES = {"totalsegmentator": TOTALSEGMENTATOR}
 
 
@@ -64,26 +68,35 @@ def relabel(segmentation: str, output: str, metadata: str, table: str = "totalse
 
     Args:
         segmentation: NIfTI file with the other program's values.
-        output: NIfTI file to write, uint8.
+        output: NIfTI file to write, uint8; complete or not at all.
         metadata: the bundle's metadata.json, whose channel_def is the organ table.
         table: name of the other program's organ table.
 
     Raises:
         MissingFileError: when there is no such metadata.
-        InputError: when the table is unknown or the segmentation holds values that are not counts.
+        InputError: when the table is unknown, the output's name is no NIfTI file's, or the segmentation cannot be read
+            or holds values that are not counts.
+        StorageError: when the output cannot be written.
     """
     if table not in TABLES:
         raise InputError(f"table {table!r} is unknown; there are {sorted(TABLES)}")
+    if not str(output).endswith(SUFFIXES):
+        raise InputError(f"output is {output!r}; its name must end in {' or '.join(SUFFIXES)}")
     organs = class_names(metadata)[1:]
-    image = nib.load(segmentation)
-    values = np.asanyarray(image.dataobj)
+    check_writable([Path(output).parent], WAY_OUT)
+    try:
+        image = nib.load(segmentation)
+        values = np.asanyarray(image.dataobj)
+    except Exception as error:  # nibabel and gzip raise many kinds on damaged files
+        raise InputError(f"'{segmentation}' cannot be read as NIfTI ({error}); copy it again from its source") from error
     if not (values == values.astype(np.int64)).all() or values.min() < 0:
         raise InputError(f"{segmentation} is no segmentation: its values are not whole numbers from 0")
     mapped = map_labels(values.astype(np.int64), TABLES[table], organs)
-    Path(output).parent.mkdir(parents=True, exist_ok=True)
-    nib.save(nib.Nifti1Image(mapped, image.affine), output)
+    content = nib.Nifti1Image(mapped, image.affine).to_bytes()
+    with whole_file(output, WAY_OUT) as file:
+        file.write(gzip.compress(content, mtime=0) if str(output).endswith(".gz") else content)
     return output
 
 
 if __name__ == "__main__":
-    fire.Fire(relabel)
+    run_command(relabel)

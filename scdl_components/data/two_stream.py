@@ -23,8 +23,8 @@ from monai.utils import convert_to_tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ..distributed import share
-from ..errors import InputError, causes
-from .faults import Fault, FaultLog, WorkerBoard, root_reason, start_worker
+from ..errors import InputError, causes, root_reason
+from .faults import Fault, FaultLog, WorkerBoard, start_worker
 
 STREAMS = ("labeled", "unlabeled")
 

@@ -14,10 +14,10 @@ from torch.utils.tensorboard import SummaryWriter
 
 from ..atomic import check_writable, read_saved, save_by_first_rank
 from ..errors import InputError
+from ..networks.weights import differences, shapes
 from .checkpoint_files import checkpoints_in, make_room
 from .config_check import Settings, changes
 from .schedules import apply_settings, is_schedule
-from .weights import differences, shapes
 
 
 class MismatchError(InputError):

@@ -6,11 +6,10 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from monai.bundle import ConfigWorkflow
+from ..bundle import running_workflow
 
 Settings = dict[str, Any]
 
@@ -26,10 +25,10 @@ def training_settings(cases: Mapping[str, Sequence[Mapping[str, str]]], free: It
     Returns:
         value by id, ids joined by ``#``.
     """
-    config = _running_config()
-    if config is None:
+    workflow = running_workflow()
+    if workflow is None:
         return None
-    values = {key: value for key, value in config.items() if key != "_meta_"}
+    values = {key: value for key, value in workflow.parser.get().items() if key != "_meta_"}
     values["cases"] = {name: [_fingerprint(item) for item in items] for name, items in cases.items()}
     # as JSON has them: what is saved and read again must equal what is compared with it
     flat = leaves(json.loads(json.dumps(values, default=str)))
@@ -102,14 +101,3 @@ def _bytes(path: str) -> str:
     if os.path.isfile(path):
         return f"{os.path.getsize(path)} bytes"
     return "a folder" if os.path.isdir(path) else "missing"
-
-
-def _running_config() -> dict | None:
-    """Content of the config that is being run, which MONAI does not hand to it: looked up among the callers."""
-    frame = sys._getframe(1)
-    while frame is not None:
-        caller = frame.f_locals.get("self")
-        if isinstance(caller, ConfigWorkflow):
-            return caller.parser.get()
-        frame = frame.f_back
-    return None

@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import fire
 import torch
 
 from ..class_names import class_names
-from ..errors import InputError, show_user_errors
+from ..command import run_command
+from ..errors import InputError
 from ..atomic import save_atomically
-from ..handlers.weights import WeightsError, differences, read_state, shapes
 from .vnet import VNet
+from .weights import WeightsError, differences, read_state, shapes
 
 # where a V-Net's state dict tells its number of filters and of classes
 FIRST, LAST = "block_one.conv.0.weight", "out_conv.weight"
@@ -106,5 +106,4 @@ def _listed(state: Mapping[str, torch.Tensor], shown: int = 3) -> str:
 
 
 if __name__ == "__main__":
-    show_user_errors()
-    fire.Fire(convert)
+    run_command(convert)

@@ -16,11 +16,11 @@ from dataclasses import asdict, dataclass, fields, replace
 from itertools import combinations
 from pathlib import Path
 
-import fire
 import numpy as np
 import yaml
 
-from ..errors import InputError, show_user_errors
+from ..command import run_command
+from ..errors import InputError
 from ..metrics.scores import METRICS
 from .charts import BETTER, difference_chart, title
 from .document import digits
@@ -246,5 +246,4 @@ def _names(names: set[str] | Sequence[str]) -> str:
 
 
 if __name__ == "__main__":
-    show_user_errors()
-    fire.Fire(compare)
+    run_command(compare)

@@ -18,19 +18,20 @@ from importlib.metadata import version
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
-import fire
 import numpy as np
 from tqdm.auto import tqdm
 
 from .. import __version__
+from ..atomic import check_writable
 from ..class_names import class_names, names_by_value
+from ..command import run_command
 from ..data.check import InputCheck
-from ..data.inputs import base_name
-from ..errors import InputError, MissingFileError, show_user_errors
+from ..data.results import result_names, segmentation_of
+from ..errors import InputError, MissingFileError
 from ..metrics import ClinicalProtocol, PaperProtocol, make_protocol, score_files
 from ..metrics.files import CaseScores
 from . import document
-from .cases import read_case_list, read_sidecar, segmentation_of
+from .cases import read_case_list, read_sidecar
 from .charts import bar_chart, dice_box_plot
 from .files import whole_files
 from .pictures import load_volume, three_planes
@@ -82,6 +83,7 @@ class Evaluation:
                 f"{len(class_names) - 1} there are"
             )
         self.data = list(data)
+        self.names = result_names([item["image"] for item in self.data])
         self.predictions_dir = Path(predictions_dir)
         self.class_names = list(class_names)
         self.report_dir = Path(report_dir)
@@ -97,8 +99,10 @@ class Evaluation:
         """Reads images and labels, so that a bad one is known before hours of inference.
 
         Raises:
+            StorageError: ``report_dir`` cannot be written to.
             InputError: see :py:class:`scdl_components.data.InputCheck`.
         """
+        check_writable([self.report_dir], "Make room or give another --report_dir")
         InputCheck(self.class_names[1:], test=self.data, progress=self.progress).run()
 
     def run(self) -> dict[str, object]:
@@ -138,7 +142,7 @@ class Evaluation:
 
     def prediction(self, image: str) -> Path:
         """File of an image's segmentation."""
-        return segmentation_of(self.predictions_dir, image)
+        return segmentation_of(self.predictions_dir, self.names[image])
 
     def _check_predictions(self) -> dict[str, object]:
         """Weights and settings that all segmentations were made with, as far as their JSON files tell."""
@@ -166,7 +170,8 @@ class Evaluation:
                 "give each run its own output_dir"
             )
         origin = json.loads(next(iter(made)))
-        return {{"weights": "weights_sha256"}.get(key, key): value for key, value in origin.items()}
+        hashes = {"weights": "weights_sha256", "network": "network_sha256"}
+        return {hashes.get(key, key): value for key, value in origin.items()}
 
     def _score(self) -> ScoreTable:
         """The scores of all cases, several cases at a time."""
@@ -185,7 +190,7 @@ class Evaluation:
         problems = [str(result) for result in scores if isinstance(result, InputError)]
         if problems:
             raise InputError(f"{len(problems)} case(s) cannot be evaluated:\n" + "\n".join(f"- {p}" for p in problems))
-        names = [base_name(item["image"]) for item in self.data]
+        names = [self.names[item["image"]] for item in self.data]
         return ScoreTable.from_scores(names, self.class_names[1:], self.protocol.unit, scores)
 
     def _write(self, table: ScoreTable, summary: Mapping) -> None:
@@ -201,7 +206,7 @@ class Evaluation:
             (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
 
     def _draw_worst(self, worst: Sequence[Mapping], folder: Path) -> list[tuple[str, str]]:
-        items = {base_name(item["image"]): item for item in self.data}
+        items = {self.names[item["image"]]: item for item in self.data}
         drawn = []
         for place, case in enumerate(worst, start=1):
             item = items[case["case"]]
@@ -248,7 +253,7 @@ def evaluate(
         metadata: a bundle's metadata.json for the organs' names; without it they are those of the segmentations' JSON.
     """
     data = read_case_list(case_list, cases)
-    first = segmentation_of(predictions, data[0]["image"])
+    first = segmentation_of(predictions, next(iter(result_names([item["image"] for item in data]).values())))
     if metadata:
         names = class_names(metadata)
     else:
@@ -262,5 +267,4 @@ def evaluate(
 
 
 if __name__ == "__main__":
-    show_user_errors()
-    fire.Fire(evaluate)
+    run_command(evaluate)

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import fire
 import numpy as np
 
 from ..class_names import names_by_value
-from ..data.inputs import base_name
-from ..errors import InputError, MissingFileError, show_user_errors
+from ..command import run_command
+from ..data.results import result_names, segmentation_of
+from ..errors import InputError, MissingFileError
 from ..metrics.surface import dice
-from .cases import read_case_list, read_sidecar, segmentation_of
+from .cases import read_case_list, read_sidecar
 from .pictures import load_volume, three_planes
 
 
@@ -54,9 +54,10 @@ def preview(case_list: str, predictions: str, output: str, cases: str = "test") 
     """
     data = read_case_list(case_list, cases)
     Path(output).mkdir(parents=True, exist_ok=True)
-    scores = {}
+    scores, names = {}, result_names([item["image"] for item in data])
     for item in data:
-        segmentation = segmentation_of(predictions, item["image"])
+        name = names[item["image"]]
+        segmentation = segmentation_of(predictions, name)
         if not segmentation.is_file():
             raise MissingFileError(f"{segmentation} is missing: run the inference on {item['image']} first")
         class_names = names_by_value(read_sidecar(segmentation).get("labels", {}))
@@ -65,7 +66,6 @@ def preview(case_list: str, predictions: str, output: str, cases: str = "test") 
         image, label, pred = (load_volume(path) for path in (item["image"], item["label"], segmentation))
         masks = {"reference": label[0].numpy(), "prediction": pred[0].numpy()}
         pairs = ([mask == value for mask in masks.values()] for value in range(1, len(class_names)))
-        name = base_name(item["image"])
         scores[name] = np.array([dice(*pair) for pair in pairs])
         three_planes(image[0].numpy(), masks, image.pixdim.tolist(), class_names, Path(output) / f"{name}.png")
     table = dice_table(scores, class_names)
@@ -74,5 +74,4 @@ def preview(case_list: str, predictions: str, output: str, cases: str = "test") 
 
 
 if __name__ == "__main__":
-    show_user_errors()
-    fire.Fire(preview)
+    run_command(preview)

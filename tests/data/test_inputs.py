@@ -62,10 +62,19 @@ def test_what_is_no_input_is_named(crops):
         list_images([])
 
 
-def test_two_images_of_one_name_are_refused(crops):
-    paths = [crops.write(name, crops.voxels(1)[0]) for name in ("a/ct.nii", "b/ct.nii.gz")]
-    with pytest.raises(InputError, match="a/ct.nii' and '.*b/ct.nii.gz' have one name"):
-        list_images(paths)
+def test_a_folder_for_each_patient(crops):
+    """TotalSegmentator's layout: the images, not the segmentations."""
+    for name in ("s1/ct.nii.gz", "s2/ct.nii.gz", "s2/liver.nii.gz", "s1/segmentations/liver.nii.gz", "label/a.nii.gz"):
+        crops.write(name, crops.voxels(1)[0])
+    assert list_images(crops.folder) == [{"image": str(crops.folder / name / "ct.nii.gz")} for name in ("s1", "s2")]
+
+
+def test_our_own_results_are_no_images(crops):
+    for name in ("a.nii.gz", "a_seg.nii.gz", "b_seg.nii.gz", "c_seg.nii.gz"):
+        crops.write(f"img/{name}", crops.voxels(1)[0])
+    (crops.folder / "img/a_seg.json").write_text('{"segmentation": "a_seg.nii.gz"}')
+    (crops.folder / "img/b_seg.json").write_text('{"acquired": 2020}')
+    assert names(list_images(crops.folder / "img")) == ["a.nii.gz", "b_seg.nii.gz", "c_seg.nii.gz"]
 
 
 def test_folder_of_series(crops):

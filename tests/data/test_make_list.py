@@ -23,6 +23,7 @@ from scdl_components.data import load_cases, write_phantoms
 from scdl_components.data.case_list import LISTS
 from scdl_components.data.make_list import draw_lists, find_cases, make_list, smallest_cover
 from scdl_components.data.phantom import AMOS_ORGANS
+from scdl_components.atomic import StorageError
 from scdl_components.errors import InputError
 
 CONFIG = str(BUNDLES / "scdl_amos" / "configs" / "train.yaml")
@@ -150,6 +151,8 @@ def test_refusals_name_the_way_out(amos, tmp_path):
         make_list("nowhere.yaml", str(output), labeled=1)
     assert not list(tmp_path.iterdir())
     output.write_text("mine")
+    with pytest.raises(StorageError, match="cannot write to .*give another --output"):
+        make_list("nowhere.yaml", str(output / "below a file.json"), labeled=1)
     with pytest.raises(InputError, match="is there already and is left alone"):
         draw(amos, output)
     assert output.read_text() == "mine"

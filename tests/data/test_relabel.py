@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -34,6 +35,30 @@ def test_the_real_ct_by_command(tmp_path):
 def test_organs_that_the_bundle_lacks_become_background():
     values = np.array([0, 5, 19, 999])
     np.testing.assert_array_equal(map_labels(values, TOTALSEGMENTATOR, ["duodenum", "liver"]), [0, 2, 1, 0])
+
+
+@pytest.mark.parametrize(
+    "changed, message",
+    [
+        ({"segmentation": "absent.nii.gz"}, "InputError: 'absent.nii.gz' cannot be read as NIfTI"),
+        ({"output": "x"}, "InputError: output is 'x'; its name must end in .nii or .nii.gz"),
+        ({"output": f"{METADATA}/x.nii.gz"}, f"StorageError: cannot write to {METADATA} "),
+    ],
+)
+def test_what_cannot_be_is_one_sentence(tmp_path, monkeypatch, capsys, changed, message):
+    monkeypatch.chdir(tmp_path)
+    given = {"segmentation": SEGMENTATION, "output": "x.nii.gz", "metadata": METADATA, **changed}
+    monkeypatch.setattr(sys, "argv", ["relabel", *(str(word) for key, value in given.items() for word in (f"--{key}", value))])
+    with pytest.raises(SystemExit, match="1"):
+        runpy.run_module("scdl_components.data.relabel", run_name="__main__")
+    assert capsys.readouterr().err.strip().splitlines()[-1].startswith(message)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_segmentation_is_named(tmp_path):
+    (tmp_path / "cut.nii.gz").write_bytes(SEGMENTATION.read_bytes()[:9000])
+    with pytest.raises(InputError, match="cut.nii.gz' cannot be read as NIfTI"):
+        relabel(str(tmp_path / "cut.nii.gz"), str(tmp_path / "x.nii.gz"), str(METADATA))
 
 
 def test_an_image_is_no_segmentation(tmp_path):

@@ -18,7 +18,7 @@ import torch
 from support.runner import BUNDLES
 
 from scdl_components.errors import InputError, MissingFileError
-from scdl_components.handlers.weights import WeightsError, load_weights
+from scdl_components.networks.weights import WeightsError, load_weights
 from scdl_components.networks import DualStudent, VNet
 from scdl_components.networks.convert import convert
 

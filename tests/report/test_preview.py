@@ -27,6 +27,20 @@ def test_table_and_pictures_of_every_case(data, predict, tmp_path, capsys):
     assert {file.name for file in (tmp_path / "out").glob("*.png")} == {f"case{number}.png" for number in range(4)}
 
 
+def test_patients_whose_images_have_one_name(data, predict, tmp_path):
+    predictions = predict("seg", shift=1)
+    cases = json.loads((data / "cases.json").read_text())["test"][:2]
+    for number, case in enumerate(cases):
+        (data / f"s{number}").mkdir()
+        (data / case["image"]).rename(data / f"s{number}" / "ct.nii.gz")
+        case["image"] = f"s{number}/ct.nii.gz"
+        for kind in ("nii.gz", "json"):
+            (predictions / f"case{number}_seg.{kind}").rename(predictions / f"s{number}_ct_seg.{kind}")
+    (data / "cases.json").write_text(json.dumps({"test": cases}))
+    preview(str(data / "cases.json"), str(predictions), str(tmp_path / "out"))
+    assert {file.name for file in (tmp_path / "out").glob("*.png")} == {"s0_ct.png", "s1_ct.png"}
+
+
 def test_what_is_missing_is_named(data, predict, tmp_path):
     predictions = predict("seg", shift=0)
     look = (str(data / "cases.json"), str(predictions), str(tmp_path / "out"))

@@ -13,14 +13,13 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
-import fire
-
+from scdl_components.command import run_command
 from scdl_components.data.bundle_config import evaluate, read_bundle_config
 from scdl_components.data.case_list import LISTS, CaseListError
 from scdl_components.data.check.summary import summary_lines, write_table
 from scdl_components.data.check_rules import Problem
 from scdl_components.data.paths import given_path
-from scdl_components.errors import InputError, show_user_errors
+from scdl_components.errors import InputError
 
 
 def check(
@@ -80,5 +79,4 @@ def _load_cases(load_cases: partial) -> tuple[dict[str, list[dict[str, str]]], l
 
 
 if __name__ == "__main__":
-    show_user_errors()
-    fire.Fire(check)
+    run_command(check)

@@ -4,12 +4,8 @@
 
 from __future__ import annotations
 
-import logging
-
-import fire
-
+from scdl_components.command import run_command
 from scdl_components.data.phantom.write import write_phantoms
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    fire.Fire(write_phantoms)
+    run_command(write_phantoms)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from scdl_components.handlers.weights import WeightsError, load_weights
+from scdl_components.networks.weights import WeightsError, load_weights
 from scdl_components.networks import DualStudent
 
 
