@@ -24,6 +24,9 @@ from scdl_components.data.modality import CT, modality_of
 
 NARROW_HU = 100  # air, water and bone span far more; an image that was scaled to [0, 1] does not
 WIDEST_HU = 2**15  # of scanners with an extended scale, at metal; HU -1000 stored as unsigned is 64536
+# a CT of a child in the widest field of view shows some 3 % of soft tissue, one that 1024 was subtracted from twice
+# only its densest bone: in a real one 0.007 %
+MIN_INSIDE = 0.01
 DENSE_HU, MAX_DENSE = 800, 0.1  # cortical bone, teeth, metal; soft tissue lies there when 1000 or 1024 was added
 
 
@@ -74,6 +77,7 @@ class Context:
     allow_overlap: Sequence[str]
     limits: Limits
     other_modalities: Mapping[str, str] = field(default_factory=dict)
+    intensity_range: Sequence[float] | None = None
 
 
 @dataclass(frozen=True)
@@ -120,9 +124,16 @@ def check_grid(case: CaseFacts, context: Context) -> Iterator[Problem]:
                 f"has voxels of {_format(volume.spacing)} mm; expected {limits.min_spacing:g} to {limits.max_spacing:g}"
                 " mm: correct the header (are its units not mm?)",
             )
-    if not case.image.failure and not case.image.oriented:
-        message = "its header does not say how the patient lies (sform and qform code 0); RAS directions are guessed"
-        yield Problem(case.image.path, message + ", check that the result is not mirrored", is_error=False)
+        if volume.units != "mm":
+            message = f"its header gives lengths in {volume.units}, but voxels of {_format(volume.spacing)} are taken as mm"
+            yield Problem(volume.path, message + "; correct the header (nibabel: set_xyzt_units)", is_error=False)
+    image = case.image
+    if not image.failure and not image.oriented and not _is_degenerate(image.affine):
+        message = (
+            "its header does not say how the patient lies (sform and qform code 0); its voxel axes are taken to point "
+            f"to {', '.join(axes_of(image.affine))} as nibabel and MONAI do: check that the result is not mirrored"
+        )
+        yield Problem(image.path, message, is_error=False)
 
 
 def check_header_agrees(case: CaseFacts, context: Context) -> Iterator[Problem]:
@@ -132,7 +143,7 @@ def check_header_agrees(case: CaseFacts, context: Context) -> Iterator[Problem]:
         if volume.other_affine is None or _is_degenerate(volume.affine):
             continue
         if _is_degenerate(volume.other_affine):
-            yield Problem(volume.path, f"has a degenerate qform or voxel size of 0 beside a sound sform; {way_out}")
+            yield Problem(volume.path, f"has a degenerate qform beside a sound sform; {way_out}")
             continue
         distance = grid_distance(volume.affine, volume.other_affine, volume.shape)
         if distance <= context.limits.header_tolerance:
@@ -158,7 +169,24 @@ def check_intensities(case: CaseFacts, context: Context) -> Iterator[Problem]:
     if low == high:
         yield Problem(image.path, f"is constant, all voxels are {low:g}; copy or convert it again")
     elif modality_of(image.path, context.other_modalities) == CT:  # check_modalities tells of the others
-        yield from _check_hu(image)
+        problems = [*_check_hu(image)]
+        if context.intensity_range and not any(problem.is_error for problem in problems):
+            problems += _check_range(image, *context.intensity_range)
+        yield from problems
+
+
+def _check_range(image: VolumeFacts, low: float, high: float) -> Iterator[Problem]:
+    """What lies outside is clipped to one value; a network can only segment what lies inside."""
+    total = image.counts.sum()
+    inside = image.counts[(image.values >= low) & (image.values <= high)].sum() / total
+    if inside < MIN_INSIDE:
+        median = image.values[np.searchsorted(image.counts.cumsum(), total / 2)]
+        yield Problem(
+            image.path,
+            f"only {inside:.2%} of its voxels lie inside intensity_range ({low:g} to {high:g}), half of them at {median} "
+            "or below: nothing of it could be segmented. Store the CT in HU (was 1024 subtracted twice? Then add it), "
+            "or give the key intensity_range the values of these images, in training and inference alike",
+        )
 
 
 def _check_hu(image: VolumeFacts) -> Iterator[Problem]:
@@ -184,20 +212,25 @@ def check_label_fits(case: CaseFacts, context: Context) -> Iterator[Problem]:
     if len(case.volumes) < 2:
         return
     image, label = case.volumes
-    if image.shape != label.shape:
+    if any(_is_degenerate(volume.affine) for volume in case.volumes):
+        return
+    # the axes may be stored in another order and direction: the transforms bring both to RAS
+    (image_shape, image_affine), (label_shape, label_affine) = map(_in_ras, case.volumes)
+    way_out = "resample it (nearest) to the image's grid"
+    if image_shape != label_shape:
         yield Problem(
             label.path,
-            f"has shape {label.shape}, its image '{image.path}' has {image.shape}; give the label of this image, or "
-            "resample it (nearest) to the image's grid",
+            f"has shape {label_shape}, its image '{image.path}' has {image_shape} (in RAS order); give the label of "
+            f"this image, or {way_out}",
         )
-    elif not _is_degenerate(image.affine) and not _is_degenerate(label.affine):
-        distance = grid_distance(image.affine, label.affine, image.shape)
-        if distance > context.limits.affine_tolerance:
-            yield Problem(
-                label.path,
-                f"lies up to {distance:.3g} voxels off its image '{image.path}' (affines differ); resample it "
-                "(nearest) to the image's grid, or copy the image's affine if only the header is wrong",
-            )
+        return
+    distance = grid_distance(image_affine, label_affine, image_shape)
+    if distance > context.limits.affine_tolerance:
+        yield Problem(
+            label.path,
+            f"lies up to {distance:.3g} voxels off its image '{image.path}' (affines differ); {way_out}; only where "
+            "its voxels are stored in the image's order and its header alone is wrong, copy the image's affine",
+        )
 
 
 def check_label_values(case: CaseFacts, context: Context) -> Iterator[Problem]:
@@ -290,6 +323,13 @@ def grid_distance(affine: np.ndarray, other: np.ndarray, shape: Sequence[int]) -
     corners = np.array([(*corner, 1) for corner in itertools.product(*((0, length - 1) for length in shape))])
     offsets = (corners @ (affine - other).T)[:, :3]
     return float(np.linalg.norm(offsets @ np.linalg.inv(affine[:3, :3]).T, axis=1).max())
+
+
+def _in_ras(volume: VolumeFacts) -> tuple[tuple[int, ...], np.ndarray]:
+    """Shape and affine once the axes are in RAS order."""
+    axes = nib.io_orientation(volume.affine)
+    shape = tuple(volume.shape[int(axis)] for axis in np.argsort(axes[:, 0]))
+    return shape, volume.affine @ nib.orientations.inv_ornt_aff(axes, volume.shape)
 
 
 def axes_of(affine: np.ndarray) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 
 from ..class_names import class_names
 from ..errors import InputError
+from .nifti import load_nifti
 
 # TotalSegmentator v2, task "total": its number -> organ; what is not here becomes background
 TOTALSEGMENTATOR = {
@@ -70,12 +71,12 @@ def relabel(segmentation: str, output: str, metadata: str, table: str = "totalse
 
     Raises:
         MissingFileError: when there is no such metadata.
-        InputError: when the table is unknown or the segmentation holds values that are not counts.
+        InputError: when the table is unknown, the segmentation cannot be read or holds values that are not counts.
     """
     if table not in TABLES:
         raise InputError(f"table {table!r} is unknown; there are {sorted(TABLES)}")
     organs = class_names(metadata)[1:]
-    image = nib.load(segmentation)
+    image = load_nifti(segmentation)
     values = np.asanyarray(image.dataobj)
     if not (values == values.astype(np.int64)).all() or values.min() < 0:
         raise InputError(f"{segmentation} is no segmentation: its values are not whole numbers from 0")

@@ -83,7 +83,13 @@ class CaseByCase:
                 # a result of other weights must not outlive a failure of this one
                 sidecar.unlink(missing_ok=True)
                 # an image that is damaged, or announces more than there is memory for, is refused before it is loaded
-                InputCheck(organs=(), unlabeled=[{"image": image}], num_workers=1, progress=False).run()
+                InputCheck(
+                    organs=(),
+                    unlabeled=[{"image": image}],
+                    intensity_range=self.settings.get("intensity_range"),
+                    num_workers=1,
+                    progress=False,
+                ).run()
                 self._run_one(item)
                 self._write(sidecar, image, made_with)
             except WeightsError:
