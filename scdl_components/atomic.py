@@ -158,7 +158,7 @@ def folder_hash(path: str | Path) -> str:
         OSError: one cannot be read.
     """
     files = [[file.name, file_hash(file)] for file in sorted(Path(path).iterdir()) if file.is_file()]
-    return hashlib.sha256(repr(files).encode(errors="surrogateescape")).hexdigest()
+    return hashlib.sha256(repr(files).encode()).hexdigest()
 
 
 def _flush_folder(folder: Path) -> None:

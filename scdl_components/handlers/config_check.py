@@ -17,7 +17,7 @@ from ..atomic import file_hash, folder_hash
 from ..distributed import by_first_rank
 
 Settings = dict[str, Any]
-SHOWN = 160  # characters of a value in a message
+SHOWN = 120  # characters of a value in a message
 
 
 @by_first_rank
