@@ -10,7 +10,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from ..data.check_rules import grid_distance
+from ..data.grid import grid_distance
 from ..data.nifti import load_nifti
 from ..errors import InputError
 from .protocols import ClinicalProtocol, PaperProtocol

@@ -17,8 +17,8 @@ from matplotlib.patches import Patch
 from monai.data import MetaTensor, NibabelReader, PydicomReader
 from monai.transforms import EnsureChannelFirst, Orientation
 
-from ..errors import InputError
 from ..data.nifti import UNREADABLE
+from ..errors import InputError
 
 PLANES = ("sagittal", "coronal", "axial")  # by the axis that is cut, in RAS
 

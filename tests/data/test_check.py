@@ -20,7 +20,8 @@ from monai.transforms import EnsureChannelFirst, LoadImage
 from support.dicom import write_series
 
 from scdl_components.data.check import InputCheck
-from scdl_components.data.check_rules import Limits, grid_distance
+from scdl_components.data.check_rules import Limits
+from scdl_components.data.grid import grid_distance
 from scdl_components.errors import InputError
 
 

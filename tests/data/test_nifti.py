@@ -103,7 +103,7 @@ def test_a_ct_outside_of_the_intensity_range_is_refused_in_every_list(crops, tmp
     case = {"image": crops.write("twice.nii.gz", crops.ct - np.int16(1024)), "label": label}
     for lists in ({"labeled": [case]}, {"unlabeled": [{"image": case["image"]}]}, {"test": [case]}):
         message = refusal(**lists)
-        assert "only 0.01% of its voxels lie inside intensity_range (-125 to 275), half of them at -1115" in message
+        assert "only 0.01% of its voxels lie inside intensity_range (-125 to 275), half of all at -1115" in message
     # a range that another image was meant for
     with pytest.raises(InputError, match="only 0.00% of its voxels lie inside intensity_range"):
         unlabeled = [{"image": crops.write("ct.nii.gz", crops.ct)}]

@@ -34,8 +34,8 @@ def test_the_real_ct_by_command(tmp_path):
 def test_a_fourth_axis_of_one_is_dropped(tmp_path):
     image = nib.load(SEGMENTATION)
     nib.save(nib.Nifti1Image(np.asarray(image.dataobj)[..., None], image.affine), tmp_path / "four.nii.gz")
-    paths = [relabel(str(path), str(tmp_path / path.name), str(METADATA)) for path in (SEGMENTATION, tmp_path / "four.nii.gz")]
-    three, four = map(nib.load, paths)
+    sources = SEGMENTATION, tmp_path / "four.nii.gz"
+    three, four = (nib.load(relabel(str(path), str(tmp_path / "out" / path.name), str(METADATA))) for path in sources)
     assert four.shape == image.shape
     np.testing.assert_array_equal(three.dataobj, four.dataobj)
 
