@@ -9,6 +9,7 @@ import hashlib
 import os
 import pickle
 import tempfile
+import time
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -22,6 +23,9 @@ from .errors import MissingFileError, UserError
 
 # of files in the making: one that a killed process left behind is overwritten by the next of its name
 PART = ".part"
+# SHA-256 by path and what changes with the content: inode, size, times (ctime cannot be set back)
+_hashes: dict[tuple[object, ...], str] = {}
+STAMP_SECONDS = 2  # the coarsest time stamps; what changed less long ago may change again under the same stamp
 
 
 class StorageError(UserError, OSError):
@@ -134,16 +138,37 @@ def read_saved(path: str | Path) -> dict:
 
 
 def file_hash(path: str | Path) -> str:
-    """SHA-256 of a file, hexadecimal.
+    """SHA-256 of a file, hexadecimal; read once in this process as long as its size and times stay.
 
     Raises:
         OSError: it cannot be read.
     """
-    digest = hashlib.sha256()
     with open(path, "rb") as file:
+        stat, key = _stamp(file, path)
+        if key in _hashes:
+            return _hashes[key]
+        digest = hashlib.sha256()
         while block := file.read(2**20):
             digest.update(block)
+        # what is being written is not remembered
+        if _stamp(file, path)[1] == key and max(stat.st_mtime, stat.st_ctime) < time.time() - STAMP_SECONDS:
+            _hashes[key] = digest.hexdigest()
     return digest.hexdigest()
+
+
+def _stamp(file: BinaryIO, path: str | Path) -> tuple[os.stat_result, tuple[object, ...]]:
+    stat = os.fstat(file.fileno())
+    return stat, (os.path.realpath(path), stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+
+
+def folder_hash(path: str | Path) -> str:
+    """SHA-256 of the names and contents of the files in a folder, hexadecimal.
+
+    Raises:
+        OSError: one cannot be read.
+    """
+    files = [[file.name, file_hash(file)] for file in sorted(Path(path).iterdir()) if file.is_file()]
+    return hashlib.sha256(repr(files).encode()).hexdigest()
 
 
 def _flush_folder(folder: Path) -> None:

@@ -13,7 +13,7 @@ from monai.utils import ensure_tuple
 
 from ..errors import InputError, UnreadableError
 from .dicom import read_series
-from .modality import CT, modality_of
+from .modality import modality_of
 
 
 class VolumeReader(NibabelReader):

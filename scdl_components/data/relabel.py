@@ -20,6 +20,7 @@ from ..class_names import class_names
 from ..command import run_command
 from ..errors import InputError
 from .inputs import SUFFIXES
+from .nifti import load_nifti
 
 # TotalSegmentator v2, task "total": its number -> organ; what is not here becomes background
 TOTALSEGMENTATOR = {
@@ -84,11 +85,8 @@ def relabel(segmentation: str, output: str, metadata: str, table: str = "totalse
         raise InputError(f"output is {output!r}; its name must end in {' or '.join(SUFFIXES)}")
     organs = class_names(metadata)[1:]
     check_writable([Path(output).parent], WAY_OUT)
-    try:
-        image = nib.load(segmentation)
-        values = np.asanyarray(image.dataobj)
-    except Exception as error:  # nibabel and gzip raise many kinds on damaged files
-        raise InputError(f"'{segmentation}' cannot be read as NIfTI ({error}); copy it again from its source") from error
+    image = load_nifti(segmentation)
+    values = np.asanyarray(image.dataobj)
     if not (values == values.astype(np.int64)).all() or values.min() < 0:
         raise InputError(f"{segmentation} is no segmentation: its values are not whole numbers from 0")
     mapped = map_labels(values.astype(np.int64), TABLES[table], organs)

@@ -133,7 +133,13 @@ class CaseByCase:
                     "images in one --dataset_dir: results of one name are then called by their folders, too"
                 )
         # an image that is damaged, or announces more than there is memory for, is refused before it is loaded
-        InputCheck(organs=(), unlabeled=[{"image": image}], num_workers=1, progress=False).run()
+        InputCheck(
+            organs=(),
+            unlabeled=[{"image": image}],
+            intensity_range=self.settings.get("intensity_range"),
+            num_workers=1,
+            progress=False,
+        ).run()
         written = self._run_one(item, name)
         # from here on whose the file is, but not that it is done: the process may end between any two lines
         self._write_facts(segmentation, image)

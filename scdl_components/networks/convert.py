@@ -13,10 +13,10 @@ from pathlib import Path
 
 import torch
 
+from ..atomic import save_atomically
 from ..class_names import class_names
 from ..command import run_command
 from ..errors import InputError
-from ..atomic import save_atomically
 from .vnet import VNet
 from .weights import WeightsError, differences, read_state, shapes
 

@@ -103,7 +103,9 @@ class Evaluation:
             InputError: see :py:class:`scdl_components.data.InputCheck`.
         """
         check_writable([self.report_dir], "Make room or give another --report_dir")
-        InputCheck(self.class_names[1:], test=self.data, progress=self.progress).run()
+        InputCheck(
+            self.class_names[1:], test=self.data, intensity_range=self.intensity_range, progress=self.progress
+        ).run()
 
     def run(self) -> dict[str, object]:
         """Evaluates, writes the report and returns the content of ``summary.json``.

@@ -15,11 +15,11 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from monai.data import MetaTensor
-from monai.transforms import Orientation
+from monai.transforms import EnsureChannelFirst, Orientation
 
+from ..data.nifti import UNREADABLE
 from ..data.reader import VolumeReader
 from ..errors import InputError
-from ..metrics.files import UNREADABLE
 
 PLANES = ("sagittal", "coronal", "axial")  # by the axis that is cut, in RAS
 
@@ -37,8 +37,8 @@ def load_volume(path: str | Path) -> MetaTensor:
         voxels, meta = reader.get_data(reader.read(str(path)))
     except UNREADABLE as error:
         raise InputError(f"'{path}' cannot be drawn, as it cannot be read ({error}); copy it again") from error
-    volume = MetaTensor(torch.from_numpy(np.array(voxels, dtype=np.float32))[None], affine=meta["affine"])
-    return Orientation("RAS", labels=None)(volume)
+    volume = MetaTensor(torch.from_numpy(np.array(voxels, dtype=np.float32)), meta=meta)
+    return Orientation("RAS", labels=None)(EnsureChannelFirst()(volume))  # a fourth axis of one is the channel
 
 
 def class_colors(num_classes: int) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import struct
 
 import nibabel as nib
 import numpy as np
@@ -88,6 +89,35 @@ def test_segments_in_the_patients_grid_whatever_the_storage_order(trained, tmp_p
         assert (in_ras(tmp_path / "out" / f"ct {code}_seg.nii.gz") == reference).mean() >= 0.9999
     names = json.loads((tmp_path / "out" / "ct RAS_seg.json").read_text())
     assert names["labels"]["0"] == "background" and names["labels"]["6"] == "liver" and len(names["labels"]) == 14
+
+
+def test_a_header_is_read_as_the_standard_says_or_refused_before_anything_is_computed(trained, tmp_path):
+    images, source = tmp_path / "images", nib.load(CT)
+    images.mkdir()
+    hu = np.asanyarray(source.dataobj)
+    nib.save(source, images / "plain.nii")
+    nib.save(nib.Nifti1Image(hu[..., None], source.affine), images / "four.nii")
+    nib.save(nib.Nifti1Image(hu - np.int16(1024), source.affine), images / "twice.nii")
+    qform = nib.Nifti1Image(hu, None)
+    qform.set_qform(source.affine, 1)
+    for name, volume, offset, value in (
+        ("qfac", qform, 76, 0.0),  # pixdim[0]
+        ("offset", source, 108, 348.0),  # vox_offset
+    ):
+        nib.save(volume, images / f"{name}.nii")
+        content = bytearray((images / f"{name}.nii").read_bytes())
+        struct.pack_into("<f", content, offset, value)
+        (images / f"{name}.nii").write_bytes(content)
+    output = infer(trained, images, tmp_path / "out", check=False)
+    message = output[output.rindex("FailedCasesError") :]
+    assert "2 of 5 cases failed" in message and "voxels begin at byte 348" in message
+    assert "lie inside intensity_range (-125 to 275)" in message and "was 1024 subtracted twice" in message
+    expected = nib.load(tmp_path / "out" / "plain_seg.nii.gz")
+    assert len(np.unique(expected.dataobj)) > 1
+    for name in ("four", "qfac"):
+        found = nib.load(tmp_path / "out" / f"{name}_seg.nii.gz")
+        np.testing.assert_allclose(found.affine, source.affine, atol=1e-5)
+        np.testing.assert_array_equal(found.dataobj, expected.dataobj)
 
 
 def test_scores_are_averaged_as_the_keys_say(trained, tmp_path):

@@ -32,6 +32,15 @@ def test_the_real_ct_by_command(tmp_path):
     assert (after[before == 19] == 0).all() and after.max() == 13
 
 
+def test_a_fourth_axis_of_one_is_dropped(tmp_path):
+    image = nib.load(SEGMENTATION)
+    nib.save(nib.Nifti1Image(np.asarray(image.dataobj)[..., None], image.affine), tmp_path / "four.nii.gz")
+    sources = SEGMENTATION, tmp_path / "four.nii.gz"
+    three, four = (nib.load(relabel(str(path), str(tmp_path / "out" / path.name), str(METADATA))) for path in sources)
+    assert four.shape == image.shape
+    np.testing.assert_array_equal(three.dataobj, four.dataobj)
+
+
 def test_organs_that_the_bundle_lacks_become_background():
     values = np.array([0, 5, 19, 999])
     np.testing.assert_array_equal(map_labels(values, TOTALSEGMENTATOR, ["duodenum", "liver"]), [0, 2, 1, 0])

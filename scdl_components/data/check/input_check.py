@@ -31,6 +31,7 @@ class InputCheck:
         allow_overlap: names of lists that may share cases among one another.
         other_modalities: of each modality that is not CT, a regular expression that finds its images by their file
             names; their values need not be HU.
+        intensity_range: HU that the network tells apart; an image with almost nothing between them is refused.
         limits: what is still believed; default ``Limits()``.
         num_workers: files read at a time; default one for each CPU core, at most 8.
         progress: whether to show a progress bar.
@@ -47,6 +48,7 @@ class InputCheck:
         test: Sequence[Mapping[str, str]] = (),
         allow_overlap: Sequence[str] = (),
         other_modalities: Mapping[str, str] | None = None,
+        intensity_range: Sequence[float] | None = None,
         limits: Limits | None = None,
         num_workers: int | None = None,
         progress: bool = True,
@@ -54,7 +56,9 @@ class InputCheck:
     ) -> None:
         check_allow_overlap(allow_overlap)
         self.lists = dict(zip(LISTS, (labeled, unlabeled, validation, test), strict=True))
-        self.context = Context(tuple(organs), tuple(allow_overlap), limits or Limits(), other_modalities or {})
+        self.context = Context(
+            tuple(organs), tuple(allow_overlap), limits or Limits(), other_modalities or {}, intensity_range
+        )
         self.num_workers = num_workers or min(os.cpu_count() or 1, 8)
         self.progress = progress
         self.cache_dir = cache_dir

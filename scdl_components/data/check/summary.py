@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from scdl_components.data.case_list import LISTS
-from scdl_components.data.check_rules import CaseFacts, Problem, axes_of
+from scdl_components.data.check_rules import CaseFacts, Problem
+from scdl_components.data.grid import axes_of
 
 
 def summary_lines(cases: Sequence[CaseFacts], problems: Sequence[Problem], organs: Sequence[str]) -> list[str]:
