@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 # what a process really takes, over the estimate: 1.12 to 1.17 measured on a CPU (64^3, 8 and 16 filters, also bfloat16)
 MARGIN = 1.2
-# where freed memory is kept for later iterations: 1.19 times that (benchmarks/reused_memory.md), and some room
+# where freed memory is kept for later iterations: 1.19 times that (docs/results.md), and some room
 MARGIN_OF_REUSE = 1.5
 
 
