@@ -22,6 +22,7 @@ import torch
 from monai.bundle import ConfigWorkflow
 from monai.data.utils import dense_patch_slices
 from monai.inferers.utils import _get_scan_interval
+from monai.utils import ensure_tuple_rep
 
 from benchmarks.measure import CONFIGS, figures, machine, measured, monai_run, seconds, show
 from benchmarks.plain_loop import segment
@@ -74,9 +75,9 @@ def memory(
                 cost = measured(monai_run(["inference"], **keys), place / "run.log")
             except RuntimeError:  # the folder is about to go
                 sys.exit((place / "run.log").read_text())
-            row = {"classes": number, "peak memory, GB": f"{cost['peak_memory_mb'] / 1024:.2f}", "seconds": f"{cost['seconds']:.0f}"}
-            rows.append(row)
-            print(row, flush=True)
+            gigabytes = f"{cost['peak_memory_mb'] / 1024:.2f}"
+            rows.append({"classes": number, "peak memory, GB": gigabytes, "seconds": f"{cost['seconds']:.0f}"})
+            print(rows[-1], flush=True)
     show(rows, output)
 
 
@@ -88,10 +89,11 @@ def windows(
     output: str = "",
     **overrides: object,
 ) -> None:
-    """Measures a volume of noise, twice the window in each direction, in turn: bare windows, the bundle, a plain loop.
+    """Measures the windows of a volume of noise in turn: bare networks, the bundle, a plain loop.
 
-    Networks, windows and arithmetic are the same on all sides. The bundle's are what it does by default: windows two at a
-    time, memory reused, channels last, batch norm folded; mixed precision on a GPU.
+    The volume is twice the window in each direction. Networks, windows and arithmetic are the same on all sides. The
+    bundle does what it does by default: windows two at a time, memory reused, channels last, batch norm folded; mixed
+    precision on a GPU.
 
     Args:
         repeats: volumes of each side.
@@ -108,12 +110,13 @@ def windows(
     keys |= {"window_weights": "constant", "window_activation": "$torch.nn.Softmax(dim=1)", **overrides}
     run = ConfigWorkflow(str(CONFIGS / "inference.yaml"), workflow_type="infer", logging_file=False, **keys)
     run.initialize()
-    inferer, network, num_classes = run.inferer, *(run.parser.get_parsed_content(key) for key in ("network", "num_classes"))
-    device, amp, dtype = (run.parser.get_parsed_content(key) for key in ("device", "amp", "amp_dtype"))
+    inferer = run.inferer
+    names = ("network", "num_classes", "device", "amp", "amp_dtype")
+    network, num_classes, device, amp, dtype = (run.parser.get_parsed_content(name) for name in names)
     device = torch.device(device)
     image = np.random.default_rng(0).random([2 * n for n in roi_size], np.float32)
     volume = torch.from_numpy(image)[None, None].to(device)
-    steps = _get_scan_interval(image.shape, roi_size, 3, (inferer.overlap,) * 3 if np.isscalar(inferer.overlap) else inferer.overlap)
+    steps = _get_scan_interval(image.shape, roi_size, 3, ensure_tuple_rep(inferer.overlap, 3))
     places = dense_patch_slices(image.shape, roi_size, steps, True)
     batches = [torch.cat([volume[(..., *place)] for place in places[i : i + 2]]) for i in range(0, len(places), 2)]
     times: dict[str, list[float]] = {"bare": [], "bundle": [], "plain": []}
@@ -140,7 +143,7 @@ def windows(
         for _ in range(repeats):
             for name, side in (("bare", bare), ("bundle", bundle), ("plain", plain)):
                 times[name].append(seconds(side, device))
-    print(f"{len(places)} windows of {roi_size}, {num_filters} filters, {threads} threads, {machine()}; {repeats} volumes")
+    print(f"{len(places)} windows of {roi_size}, {num_filters} filters, {repeats} volumes, {threads} threads, {machine()}")
     show(
         [
             figures("the networks alone, two windows at a time", times["bare"]),

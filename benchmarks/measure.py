@@ -55,6 +55,23 @@ def seconds(function: Callable[[], object], device: torch.device = torch.device(
     return clock(device) - start
 
 
+def moment(device: torch.device) -> float | torch.cuda.Event:
+    """A moment in the device's own order of work, which goes on: seconds of a CPU, an event of a GPU."""
+    if device.type != "cuda":
+        return time.perf_counter()
+    event = torch.cuda.Event(enable_timing=True)
+    event.record()
+    return event
+
+
+def between(start: float | torch.cuda.Event, stop: float | torch.cuda.Event) -> float:
+    """Seconds from one moment to another; waits until the second has come."""
+    if isinstance(start, float):
+        return stop - start
+    stop.synchronize()
+    return start.elapsed_time(stop) / 1000
+
+
 def measured(words: Sequence[str], log: Path, **environment: str) -> dict[str, float]:
     """Runs a command with its output in a file; its wall time and peak memory.
 
@@ -80,7 +97,7 @@ def monai_run(configs: Sequence[str | Path], *words: str, **overrides: object) -
         words: before the configs, e.g. "training".
         overrides: keys of the configs.
     """
-    files = "[" + ",".join(f"'{each if isinstance(each, Path) else CONFIGS / f'{each}.yaml'}'" for each in configs) + "]"
+    files = str([str(each if isinstance(each, Path) else CONFIGS / f"{each}.yaml") for each in configs])
     added = [str(word) for key, value in overrides.items() for word in (f"--{key}", value)]
     return [sys.executable, "-m", "monai.bundle", "run", *words, "--config_file", files, *added]
 

@@ -31,7 +31,13 @@ class PlainSCDL(nn.Module):
     """
 
     def __init__(
-        self, channels: int, num_classes: int, embed_dim: int, edge: int, num_samples: int = 50, temperature: float = 0.2
+        self,
+        channels: int,
+        num_classes: int,
+        embed_dim: int,
+        edge: int,
+        num_samples: int = 50,
+        temperature: float = 0.2,
     ) -> None:
         super().__init__()
         hidden = 2 * embed_dim
@@ -42,7 +48,7 @@ class PlainSCDL(nn.Module):
         self.edge, self.num_samples, self.temperature = edge, num_samples, temperature
 
     def forward(self, features: Tensor, label: Tensor) -> Tensor:
-        """L_sep + 0.1 L_dist + 0.1 L_kl + L_sac; features [B, D, *spatial], label of the first ones [b, 1, *spatial]."""
+        """L_sep + 0.1 L_dist + 0.1 L_kl + L_sac of features [B, D, *spatial], the first b with label [b, 1, *spatial]."""
         tokens = F.avg_pool3d(features, self.edge).flatten(2).mT
         one_hot = F.one_hot(label[:, 0], len(self.mu)).movedim(-1, 1).float()
         weights = F.avg_pool3d(one_hot, self.edge).flatten(2).mT
@@ -104,7 +110,12 @@ class PlainLoop:
     """
 
     def __init__(
-        self, network: DualStudent, scdl: Sequence[PlainSCDL], volumes: Sequence, roi_size: Sequence[int], device: torch.device
+        self,
+        network: DualStudent,
+        scdl: Sequence[PlainSCDL],
+        volumes: Sequence,
+        roi_size: Sequence[int],
+        device: torch.device,
     ) -> None:
         self.volumes, self.roi_size, self.device = volumes, roi_size, device
         self.students, self.scdl = network.to(device).train().students, [module.to(device) for module in scdl]

@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""The bundle on one real CT: trained on it as labelled and as unlabelled case, then segmented in its own grid.
+"""The bundle on one real CT: trained on it as labeled and as unlabeled case, then segmented in its own grid.
 
     make real-ct    (or: python -m benchmarks.real_ct)
 
@@ -37,9 +37,8 @@ def main(output: str = "demo_output/real_ct", max_iterations: int = 800) -> None
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     shutil.copy(REAL_CT / "ct.nii.gz", folder / "ct.nii.gz")
-    relabel(
-        str(REAL_CT / "segmentation.nii.gz"), str(folder / "label.nii.gz"), str(CONFIGS / "metadata.json")
-    )
+    files = REAL_CT / "segmentation.nii.gz", folder / "label.nii.gz", CONFIGS / "metadata.json"
+    relabel(*map(str, files))
     case = {"image": "ct.nii.gz", "label": "label.nii.gz"}
     cases = {"labeled": [case], "unlabeled": ["ct.nii.gz"], "test": [case]}
     (folder / "cases.json").write_text(json.dumps(cases))
@@ -53,8 +52,7 @@ def main(output: str = "demo_output/real_ct", max_iterations: int = 800) -> None
     subprocess.run(monai_run(["inference"], **keys), check=True)
     preview = ["--case_list", folder / "cases.json", "--predictions", folder, "--output", folder]
     subprocess.run([sys.executable, "-m", "scdl_components.report.preview", *map(str, preview)], check=True)
-    print(f"{max_iterations} iterations, {minutes:.1f} minutes of training on {processor()}; Dice of its own training case:")
-    print((folder / "dice.txt").read_text())
+    print(f"Dice of its own training case; {max_iterations} iterations, {minutes:.1f} minutes on {processor()}")
 
 
 if __name__ == "__main__":

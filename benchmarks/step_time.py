@@ -30,7 +30,7 @@ from monai.engines.utils import IterationEvents
 from monai.transforms import Compose
 from torch.profiler import ProfilerActivity, profile, schedule
 
-from benchmarks.measure import clock, figures, machine, seconds, show, training_workflow
+from benchmarks.measure import between, figures, machine, moment, seconds, show, training_workflow
 from benchmarks.plain_loop import PlainLoop, PlainSCDL
 from scdl_components.data.two_stream import prepare_two_stream_batch
 from scdl_components.engines import DualStudentTrainer
@@ -54,19 +54,19 @@ def record_parts(trainer: DualStudentTrainer) -> dict[str, list[float]]:
     """Seconds of whole iterations and of their parts; the lists grow while the trainer runs.
 
     Args:
-        trainer: with all its handlers, so that logging is in the iteration. A GPU is waited for at each part's end.
+        trainer: with all its handlers, so that logging is in the iteration. A GPU is waited for at its end alone.
     """
     times: dict[str, list[float]] = {name: [] for name in ("iteration", *PARTS)}
-    stamps: list[float] = []
+    stamps: list[float | torch.cuda.Event] = []
     device = torch.device(trainer.state.device)
 
     def stamp() -> None:
-        stamps.append(clock(device))
+        stamps.append(moment(device))
 
     def end() -> None:
         for name, start, stop in zip(PARTS, stamps, stamps[1:]):
-            times[name].append(stop - start)
-        times["iteration"].append(stamps[-1] - stamps[0])
+            times[name].append(between(start, stop))
+        times["iteration"].append(between(stamps[0], stamps[-1]))
 
     trainer.add_event_handler(Events.GET_BATCH_STARTED, stamps.clear)
     for event in (Events.GET_BATCH_STARTED, *PARTS.values()):
@@ -156,7 +156,7 @@ def profiled(iterations: int, rows: int, **scale: object) -> str:
     averages = result.key_averages()
     asked = sum(event.count for event in averages if event.key == "aten::_local_scalar_dense") / iterations
     table = averages.table(sort_by=f"self_{'cuda' if on_gpu else 'cpu'}_time_total", row_limit=rows)
-    return f"{table}\naten::_local_scalar_dense, which makes the host wait for a GPU: {asked:g} an iteration, the loader's included"
+    return f"{table}\naten::_local_scalar_dense (waits for a GPU): {asked:g} an iteration, the loader's included"
 
 
 def main(

@@ -45,8 +45,8 @@ def draw(
     common = by_seed[0].keys() & by_seed[1].keys()
     if not common:
         raise InputError(
-            f"'{folder}' has no seed that is finished with both {' and '.join(methods)} and {num_labeled} labeled cases; "
-            f"with so many it has {', '.join(found) or 'none'}"
+            f"'{folder}' has no seed that is finished with both {' and '.join(methods)} and {num_labeled} labeled "
+            f"cases; with so many it has {', '.join(found) or 'none'}"
         )
     first, second = (runs[min(common)] for runs in by_seed)
     organs = [name for name, facts in first.summary["organs"].items() if facts["size_ml"] is not None]

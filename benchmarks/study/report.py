@@ -31,18 +31,18 @@ from scdl_components.report.text import markdown_table, mean_and_std, number
 FALL = 0.02  # of the mean validation Dice, from its best to its last; runs differ by this much without a fall
 READING = (
     "A run's Dice is the mean over the cases of each case's mean over its organs, of the weights that were best in "
-    "validation; an organ that a segmentation lacks counts 0. Cells are the mean over the seeds ± their sample standard "
-    "deviation, and the number of seeds. The seeds change initialisation, crops and order of the cases; the cases are the "
-    "same. Memory is the training process's peak in main memory; seconds are no more than a hint on a busy machine."
+    "validation; an organ that a segmentation lacks counts 0. Cells are the mean over the seeds ± their sample "
+    "standard deviation, and the number of seeds. The seeds change initialisation, crops and order of the cases; the "
+    "cases are the same. Memory is the training process's peak in main memory; seconds are no more than a hint on a busy machine."
 )
 PAIRING = (
     "Of the seeds' mean of each case, with a 95 % bootstrap interval over the cases (10000 resamples): how far a "
-    "difference holds for other cases, not for other seeds. Those are shown one by one. Every organ, metric and p value: "
+    "difference holds for other cases, not for other seeds. Those are shown one by one. Every organ, metric and p: "
     "`{folder}/comparison.html`."
 )
 CURVES = (
-    f"Mean / tail Dice of the validation cases while training. The last column says where the mean ends more than {FALL} "
-    "below its best: trained longer, the run got worse."
+    f"Mean / tail Dice of the validation cases while training. The last column says where the mean ends more than "
+    f"{FALL} below its best: trained longer, the run got worse."
 )
 
 
@@ -116,9 +116,10 @@ def organ_rows(run: StudyRun) -> list[dict[str, object]]:
 
 def curve_rows(run: StudyRun) -> list[dict[str, object]]:
     """Rows of curves.csv: validation Dice by iteration."""
+    mean, tail = run.curves["mean"], run.curves["tail"]
     return [
-        {**identity(run), "iteration": step, **{f"{name}_dice": curve.get(step, "") for name, curve in run.curves.items()}}
-        for step in run.curves["mean"]
+        {**identity(run), "iteration": step, "mean_dice": dice, "tail_dice": tail.get(step, "")}
+        for step, dice in mean.items()
     ]
 
 
@@ -207,7 +208,8 @@ def learning_curves(groups: Groups, path: str | Path) -> None:
                     ax.plot(list(curve), list(curve.values()), color=colors[method], linewidth=0.7, alpha=0.45)
                 mean = mean_of_curves(curves)
                 label = f"{method} ({len(runs)} seeds)"
-                ax.plot(list(mean), list(mean.values()), "o-", color=colors[method], linewidth=2.2, markersize=3, label=label)
+                style = {"color": colors[method], "linewidth": 2.2, "markersize": 3}
+                ax.plot(list(mean), list(mean.values()), "o-", label=label, **style)
             ax.set_title(f"{num_labeled} labeled: validation Dice, {what}", fontsize=10, loc="left")
             ax.set_ylim(bottom=0)
             ax.grid(axis="y", color="#dddddd", linewidth=0.6)

@@ -60,7 +60,8 @@ def check_same(folder: Path, overrides: Mapping[str, str], cases: str) -> None:
     places = {"dataset_dir#output_dir", "ckpt_dir", "output_dir"}
     other = sorted(key for key in (found.keys() | wanted.keys()) - places if found.get(key) != wanted.get(key))
     if other:
-        raise InputError(f"{folder} is finished, with other keys: {', '.join(other)}. Give another --folder, or delete it")
+        names = ", ".join(other)
+        raise InputError(f"{folder} is finished, with other keys: {names}. Give another --folder, or delete it")
 
 
 def run_one(folder: Path, data: Path, method: Method, seed: int, num_labeled: int, settings: dict, cases: str) -> None:
@@ -112,7 +113,8 @@ def chosen(methods: Sequence[str] | Mapping[str, Method], scale: str) -> dict[st
     unknown = [name for name, keys in found.items() if not isinstance(keys, Mapping)]
     if unknown or scale not in SCALES:
         raise InputError(
-            f"unknown: {unknown or scale}; methods are {list(METHODS)}, or {{name: {{key: value}}}}; scales {list(SCALES)}"
+            f"unknown: {unknown or scale}; methods are {list(METHODS)}, or {{name: {{key: value}}}}; "
+            f"scales are {list(SCALES)}"
         )
     return found
 

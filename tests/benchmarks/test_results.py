@@ -14,17 +14,21 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.study.methods import MAIN
+
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "results.md"
 TEXT = PAGE.read_text(encoding="utf-8")
 COMMANDS = [line for block in re.findall(r"```bash\n(.*?)```", TEXT, flags=re.DOTALL) for line in block.splitlines()]
 SMALL = "--roi_size [16,16,16] --num_filters 2 --threads 1"
-TINY = "--dataset_dir#spacing [12,12,12] --pixdim [12,12,12] --roi_size [16,16,16] --num_filters 2 --max_iterations 10 --val_interval 10"
+TINY = "--pixdim [12,12,12] --roi_size [16,16,16] --num_filters 2 --max_iterations 10 --val_interval 10"
+PHANTOMS = "--dataset_dir#spacing [12,12,12] --dataset_dir#num_test 2 --dataset_dir#num_validation 1"
 # words of a command -> what makes it a matter of seconds
 TOY = {
-    "benchmarks.study.run": f"{TINY} --dataset_dir#num_test 2 --dataset_dir#num_validation 1",
+    "benchmarks.study.run": f"{TINY} {PHANTOMS}",
     "benchmarks.step_time": f"{SMALL} --spacing 8 --pairs 1",
-    "benchmarks.inference memory": "--shape [48,48,30] --spacing [6.0,6.0,8.0] --num_classes [2] --num_filters 2 --roi_size [32,32,32]",
+    "benchmarks.inference memory": "--shape [48,48,30] --spacing [6.0,6.0,8.0] --num_classes [2] --num_filters 2 "
+    "--roi_size [32,32,32]",
     "benchmarks.inference windows": f"{SMALL} --repeats 1",
     "benchmarks.startup": "--labeled 2 --unlabeled 2 --spacing [8.0,8.0,8.0] --pixdim [8.0,8.0,8.0] --repeats 1",
     "benchmarks.real_ct": "--max_iterations 2",
@@ -49,8 +53,8 @@ def at_toy_scale(command: str, folder: Path) -> list[str]:
         words += ["--output", str(folder / "real_ct")]
     if name == "benchmarks.study.run":
         words[words.index("--seeds") + 1] = "[0]"
-        methods = re.findall(r"'(\w+)'", words[words.index("--methods") + 1]) if "--methods" in words else ["cps_ga", "scdl"]
-        words += [] if "--methods" in words else ["--methods", ""]
+        words += [] if "--methods" in words else ["--methods", str(list(MAIN))]
+        methods = re.findall(r"'(\w+)'", words[words.index("--methods") + 1])
         words[words.index("--methods") + 1] = str(methods if "study/long" in command else methods[-1:])
     return words
 

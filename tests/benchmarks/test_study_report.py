@@ -137,7 +137,8 @@ def test_figures_are_those_computed_by_hand(whole_study, make, tmp_path):
     organs = list(csv.DictReader((tmp_path / "results" / "organs.csv").open()))
     # a voxel is 10 mm³
     gallbladder = [row for row in organs if row["organ"] == "gallbladder" and row["method"] == "cps_ga"]
-    assert [(row["seed"], float(row["dice"]), row["group"]) for row in gallbladder] == [("0", 0.75, "tail"), ("1", 0.5, "tail")]
+    assert [(row["seed"], float(row["dice"])) for row in gallbladder] == [("0", 0.75), ("1", 0.5)]
+    assert gallbladder[0]["group"] == "tail"
     assert float(gallbladder[0]["size_ml"]) == pytest.approx(0.64)
     assert "differ in more than method" not in text and "not finished" not in text
 
@@ -193,7 +194,8 @@ def test_runs_with_other_settings_are_pointed_out(study, make):
     text = make(study)[0].split("## Runs that differ in more than method and seed")[1]
     assert "- `max_iterations`: `40` in 2_labeled/supervised/seed_0, " in text
     assert "; `80` in 2_labeled/scdl/seed_1\n" in text
-    assert "- `scdl_weight`: `the config's own value` in 2_labeled/" in text and "; `0.1` in 2_labeled/scdl/seed_1\n" in text
+    assert "- `scdl_weight`: `the config's own value` in 2_labeled/" in text
+    assert "; `0.1` in 2_labeled/scdl/seed_1\n" in text
     assert "; `['@supervised_term', '@scdl_term']` in 2_labeled/cps_ga/seed_1\n" in text
 
 
