@@ -7,7 +7,7 @@ TORCH_INDEX ?= $(if $(PIP_FIND_LINKS),,https://download.pytorch.org/whl/cpu)
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# large tensors in huge pages: Linux hands their memory out faster (benchmarks/README.md)
+# large tensors in huge pages: Linux hands their memory out faster (docs/results.md)
 export THP_MEM_ALLOC_ENABLE ?= 1
 export PATH := $(abspath $(BIN)):$(PATH)
 

@@ -47,7 +47,7 @@ class ClassMean:
     """Every class that is present counts alike, and for each the tokens with it as much as those without it.
 
     With the mean over tokens small organs are lost: background's tokens outnumber an adrenal gland's by thousands
-    (benchmarks/study/bank_alone.md). A change to the paper's equations.
+    (docs/results.md). A change to the paper's equations.
     """
 
     def of_all(self, values: Tensor, weights: Tensor) -> Tensor:

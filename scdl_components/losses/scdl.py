@@ -29,7 +29,7 @@ class SCDLTerm(nn.Module):
         bank: proxy bank of the first student; the others get copies.
         num_students: how many students there are.
         voxels_per_token: edge of a token in voxels of the image, one number or one per axis.
-        weight: factor of everything; 10 suits GA-CE's large gradient (benchmarks/study/tuning.md), published is 0.1.
+        weight: factor of everything; 10 suits GA-CE's large gradient (docs/results.md), published is 0.1.
         separation_weight: of L_sep.
         distance_weight: of L_dist.
         agreement_weight: of L_kl over the number of a volume's tokens.

@@ -79,7 +79,7 @@ class BidirectionalAssignment:
     out the same mass m_c = 1 however few voxels it has, a tail class outweighs a head class where both are equally near.
 
     A class that many tokens are a little near, but few are near, is then as likely as their own: most of what
-    its mass is divided by comes from them. ``mass_exponent`` takes some of that back (benchmarks/study/tuning.md).
+    its mass is divided by comes from them. ``mass_exponent`` takes some of that back (docs/results.md).
 
     The mass is spread over the tokens of the **whole batch**, not of each volume: a crop rarely holds every
     organ, and a class that had to spend its mass inside a crop without it would claim tokens of others there.

@@ -11,9 +11,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 from support.dicom import write_series
 from support.runner import REAL_CT, copy_bundle, options, run_monai
-from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 
 CT = REAL_CT / "ct.nii.gz"
 

@@ -16,7 +16,6 @@ import nibabel as nib
 import numpy as np
 import pytest
 from monai.transforms import EnsureChannelFirst, LoadImage
-
 from support.dicom import write_series
 
 from scdl_components.data.check import InputCheck

@@ -19,11 +19,11 @@ import pytest
 from monai.bundle import ConfigWorkflow
 from support.runner import BUNDLES, copy_bundle
 
+from scdl_components.atomic import StorageError
 from scdl_components.data import load_cases, write_phantoms
 from scdl_components.data.case_list import LISTS
 from scdl_components.data.make_list import draw_lists, find_cases, make_list, smallest_cover
 from scdl_components.data.phantom import AMOS_ORGANS
-from scdl_components.atomic import StorageError
 from scdl_components.errors import InputError
 
 CONFIG = str(BUNDLES / "scdl_amos" / "configs" / "train.yaml")

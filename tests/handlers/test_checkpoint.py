@@ -9,8 +9,8 @@ import torch
 from ignite.engine import Engine, Events
 from torch.optim.lr_scheduler import PolynomialLR
 
-from scdl_components.handlers import TrainingCheckpoint
 from scdl_components.atomic import StorageError, read_saved, save_atomically
+from scdl_components.handlers import TrainingCheckpoint
 from scdl_components.handlers.checkpoint import MismatchError, checkpoints_in
 
 

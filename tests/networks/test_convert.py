@@ -18,9 +18,9 @@ import torch
 from support.runner import BUNDLES
 
 from scdl_components.errors import InputError, MissingFileError
-from scdl_components.networks.weights import WeightsError, load_weights
 from scdl_components.networks import DualStudent, VNet
 from scdl_components.networks.convert import convert
+from scdl_components.networks.weights import WeightsError, load_weights
 
 REFERENCE = np.load(Path(__file__).parents[1] / "reference" / "vnet.npz")
 METADATA = str(BUNDLES / "scdl_synapse" / "configs" / "metadata.json")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from scdl_components.networks.weights import WeightsError, load_weights
 from scdl_components.networks import DualStudent
+from scdl_components.networks.weights import WeightsError, load_weights
 
 
 def network(num_students: int = 2, **kwargs) -> DualStudent:

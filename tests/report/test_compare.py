@@ -15,7 +15,6 @@ from scdl_components.report.compare import Run, compare, compare_runs, load_run,
 from scdl_components.report.paired import bootstrap_interval, holm, signed_rank_p
 from scdl_components.report.table import ScoreTable
 
-
 CASES = [f"case{number}" for number in range(4)]
 ORGANS = ["liver", "spleen", "gallbladder"]
 PROTOCOL = {"name": "clinical", "description": "in mm", "unit": "mm", "nsd_tolerance": 2.0}
