@@ -12,6 +12,7 @@ from ignite.engine import Events
 from monai.data import Dataset
 from monai.engines.utils import IterationEvents
 from monai.handlers import StatsHandler, TensorBoardStatsHandler, from_engine
+from monai.metrics import compute_dice
 from monai.transforms import Compose, RandSpatialCropd
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -35,6 +36,8 @@ from scdl_components.memory import MemoryShortageError
 from scdl_components.networks import DualStudent, VNet
 from scdl_components.proxies import ProxyBank, PublishedAssignment
 
+pytestmark = pytest.mark.trains
+
 
 def volume(seed: int) -> dict[str, torch.Tensor]:
     """A bright box in noise."""
@@ -45,12 +48,14 @@ def volume(seed: int) -> dict[str, torch.Tensor]:
     return {"image": label + 0.3 * torch.randn(label.shape, generator=generator), "label": label}
 
 
-def trainer(max_epochs=2, terms=None, feature_module=None, handlers=(), device="cpu", **kwargs) -> DualStudentTrainer:
+def trainer(
+    max_epochs=2, terms=None, feature_module=None, handlers=(), device="cpu", student=None, rate=0.01, **kwargs
+) -> DualStudentTrainer:
     torch.manual_seed(0)
     crop = RandSpatialCropd(["image", "label"], (16, 16, 16), random_size=False, allow_missing_keys=True)
     labeled = Dataset([volume(0), volume(1)], Compose([crop]))
     unlabeled = Dataset([{"image": volume(s)["image"]} for s in (2, 3, 4)], Compose([crop]))
-    network = DualStudent(VNet(1, 2, num_filters=2)).to(device)
+    network = DualStudent(student or VNet(1, 2, num_filters=2)).to(device)
     loss = DualStudentLoss(
         terms
         or [
@@ -58,7 +63,7 @@ def trainer(max_epochs=2, terms=None, feature_module=None, handlers=(), device="
             CrossPseudoSupervisionTerm(GACELoss(top_k=100), weight=0.1, ramp=gaussian_ramp),
         ]
     )
-    optimizer = torch.optim.SGD(list(network.parameters()) + list(loss.parameters()), lr=0.01, momentum=0.9)
+    optimizer = torch.optim.SGD(list(network.parameters()) + list(loss.parameters()), lr=rate, momentum=0.9)
     return DualStudentTrainer(
         device=device,
         max_epochs=max_epochs,
@@ -76,15 +81,23 @@ def weights(engine: DualStudentTrainer) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in engine.network.parameters()])
 
 
+def dice_of_unseen(student: torch.nn.Module) -> float:
+    case = volume(9)
+    with torch.no_grad():
+        return compute_dice(student(case["image"][None]).argmax(1, keepdim=True), case["label"][None], num_classes=2)[0, 1]
+
+
 def test_both_students_learn_and_every_term_is_reported():
-    engine = trainer(max_epochs=20)
+    # two layers, which learn the box to a Dice of 0.99 on any processor; a V-Net's batch norm over two crops is all noise
+    torch.manual_seed(0)
+    layers = torch.nn.Conv3d(1, 8, 3, padding=1), torch.nn.ReLU(), torch.nn.Conv3d(8, 2, 1)
+    engine = trainer(max_epochs=20, student=torch.nn.Sequential(*layers), rate=0.1)
     losses = []
     engine.add_event_handler(Events.ITERATION_COMPLETED, lambda e: losses.append(float(e.state.output[0]["scalars"]["loss"])))
-    before = [next(s.parameters()).detach().clone() for s in engine.network.students]
     engine.run()
     assert len(losses) == 60
-    assert sum(losses[-10:]) < 0.7 * sum(losses[:10])
-    assert all(not torch.equal(b, next(s.parameters())) for b, s in zip(before, engine.network.students))
+    assert sum(losses[-10:]) < 0.2 * sum(losses[:10])  # reached: 0.01
+    assert min(dice_of_unseen(s) for s in engine.network.students) > 0.9  # reached: 0.999; by an untrained one at most 0.8
     scalars = engine.state.output[0]["scalars"]
     assert {"loss", "learning_rate", "supervised/ga_ce", "supervised/ga_dice", "cps", "weight/cps"} <= set(scalars)
     total = sum(float(scalars[k.removeprefix("weight/")]) * v for k, v in scalars.items() if k.startswith("weight/"))

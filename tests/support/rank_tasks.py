@@ -132,7 +132,7 @@ def training() -> dict[str, object]:
     scaler = torch.amp.GradScaler("cpu", growth_interval=3)
     trainer.add_event_handler(Events.STARTED, lambda: setattr(trainer, "scaler", scaler))
     trainer.run()
-    skipped = dict(trainer.data_loader.fault_log.skipped)
+    skipped = dict(trainer.data_loader.skipped)
     found = {"network": network.state_dict(), "proxies": loss.state_dict(), "finite": finite, "losses": losses}
     return found | {"scale": trainer.scaler.get_scale(), "skipped": skipped}
 
