@@ -253,7 +253,7 @@ def check_organs_labeled(cases: Sequence[CaseFacts], context: Context) -> Iterat
 def check_modalities(cases: Sequence[CaseFacts], context: Context) -> Iterator[Problem]:
     """Images that are no CT are windowed as if their values were HU; the case list says whether they may be there."""
     modalities = Counter(modality_of(case.image.path, context.other_modalities) for case in cases)
-    for modality in modalities.keys() - {CT}:
+    for modality in sorted(modalities.keys() - {CT}):
         message = f"{modalities[modality]} of {len(cases)} images are no CT; they are clipped as if in HU"
         yield Problem(modality, message, is_error=False)
 
