@@ -31,7 +31,7 @@ demo: install
 	python -m monai.bundle run training --config_file $(call with_phantoms,train) --max_iterations $(MAX_ITERATIONS)
 	python -m monai.bundle run --config_file $(call with_phantoms,inference) \
 	    --dataset_dir "['$(PHANTOMS)/img/img0019.nii.gz','$(PHANTOMS)/img/img0020.nii.gz']"
-	python -m scdl_components.report.preview --case_list $(PHANTOMS)/case_list.json \
+	monai-scdl preview --case_list $(PHANTOMS)/case_list.json \
 	    --predictions $(BUNDLE)/eval --output demo_output
 
 real-ct: install

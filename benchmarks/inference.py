@@ -26,8 +26,8 @@ from monai.utils import ensure_tuple_rep
 
 from benchmarks.measure import CONFIGS, figures, machine, measured, monai_run, seconds, show
 from benchmarks.plain_loop import segment
-from scdl_components.data.phantom import AMOS_ORGANS, phantom_case
 from scdl_components.networks import DualStudent, VNet, fold_batch_norm
+from scdl_components.phantom import AMOS_ORGANS, phantom_case
 
 
 def ct(path: Path, shape: Sequence[int], spacing: Sequence[float]) -> None:

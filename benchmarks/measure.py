@@ -110,7 +110,7 @@ def training_workflow(folder: str | Path, spacing: float, **overrides: object) -
         spacing: of the phantoms, mm.
         overrides: keys of the config.
     """
-    from scdl_components.data import write_phantoms
+    from scdl_components.phantom import write_phantoms
 
     keys = {
         "dataset_dir": write_phantoms(f"{folder}/phantom", 2, 4, 0, 0, spacing=(spacing,) * 3),

@@ -20,7 +20,7 @@ from pathlib import Path
 import fire
 
 from benchmarks.measure import CONFIGS, ROOT, monai_run, processor
-from scdl_components.data.relabel import relabel
+from scdl_components.tools.relabel import relabel
 
 REAL_CT = ROOT / "tests" / "data" / "real_ct"
 SCALE = {"pixdim": [3, 3, 3], "roi_size": [64, 64, 32], "num_filters": 8}
@@ -51,7 +51,7 @@ def main(output: str = "demo_output/real_ct", max_iterations: int = 800) -> None
     keys = {"dataset_dir": folder / "ct.nii.gz", "output_dir": folder, "weights": folder / "model.pt", **SCALE}
     subprocess.run(monai_run(["inference"], **keys), check=True)
     preview = ["--case_list", folder / "cases.json", "--predictions", folder, "--output", folder]
-    subprocess.run([sys.executable, "-m", "scdl_components.report.preview", *map(str, preview)], check=True)
+    subprocess.run([sys.executable, "-m", "scdl_components", "preview", *map(str, preview)], check=True)
     print(f"Dice of its own training case; {max_iterations} iterations, {minutes:.1f} minutes on {processor()}")
 
 

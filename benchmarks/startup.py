@@ -94,7 +94,7 @@ def main(
         output: CSV to write the table to.
         overrides: keys of the training's config.
     """
-    from scdl_components.data import write_phantoms  # not in the processes that are timed
+    from scdl_components.phantom import write_phantoms  # not in the processes that are timed
 
     place = Path(folder or tempfile.mkdtemp()).absolute()
     data = Path(write_phantoms(place / "phantom", labeled, unlabeled, 2, 0, spacing=tuple(spacing)))

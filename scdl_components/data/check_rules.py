@@ -65,7 +65,7 @@ class CaseFacts:
 
 @dataclass(frozen=True)
 class Context:
-    """What the rules need besides the facts; as the arguments of :class:`scdl_components.data.check.InputCheck`."""
+    """What the rules need besides the facts; as the arguments of :class:`scdl_components.data.InputCheck`."""
 
     organs: Sequence[str]
     allow_overlap: Sequence[str]

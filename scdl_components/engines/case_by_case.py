@@ -16,7 +16,7 @@ from monai.transforms import Compose
 from tqdm.auto import tqdm
 
 from ..atomic import check_writable, file_hash, whole_file
-from ..data.check import InputCheck
+from ..data.input_check import InputCheck
 from ..data.results import read_facts_of, result_names, segmentation_of, sidecar_of
 from ..errors import InputError, SettingError, UserError, causes, root_reason
 from ..memory import memory_shortages

@@ -46,7 +46,7 @@ def check_fits(state: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor
         raise WeightsError(
             f"{origin} holds weights of another network: {differences(found, expected)}. Give the keys it was trained "
             "with, e.g. --num_filters, --network_def#initializers; checkpoints of single students are put together by "
-            "python -m scdl_components.networks.convert"
+            "monai-scdl convert"
         )
 
 

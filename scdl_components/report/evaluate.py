@@ -1,9 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""Evaluation of segmentations that are files, and its report.
-
-    python -m scdl_components.report.evaluate --predictions eval --case_list data/phantom/case_list.json --output report
-"""
+"""Evaluation of segmentations that are files, and its report."""
 
 from __future__ import annotations
 
@@ -23,15 +20,14 @@ from tqdm.auto import tqdm
 
 from .. import __version__
 from ..atomic import check_writable
-from ..class_names import class_names, names_by_value
-from ..command import run_command
-from ..data.check import InputCheck
+from ..class_names import names_by_value
+from ..data.input_check import InputCheck
 from ..data.results import result_names, segmentation_of
 from ..errors import InputError, MissingFileError
-from ..metrics import ClinicalProtocol, PaperProtocol, make_protocol, score_files
+from ..metrics import ClinicalProtocol, PaperProtocol, score_files
 from ..metrics.files import CaseScores
 from . import document
-from .cases import read_case_list, read_sidecar
+from .cases import read_sidecar
 from .charts import bar_chart, dice_box_plot
 from .files import whole_files
 from .pictures import load_volume, three_planes
@@ -230,43 +226,3 @@ def versions() -> dict[str, str]:
     """Versions of what decides the numbers."""
     packages = {name: version(name) for name in ("monai", "torch", "numpy", "scipy", "nibabel")}
     return {"scdl_components": __version__, **packages, "python": platform.python_version()}
-
-
-def evaluate(
-    predictions: str,
-    case_list: str,
-    output: str,
-    cases: str = "test",
-    protocol: str = "clinical",
-    nsd_tolerance: float = 2.0,
-    num_tail: int = 5,
-    metadata: str = "",
-) -> None:
-    """Evaluates a folder of segmentations and writes the report.
-
-    Args:
-        predictions: folder with ``<name>_seg.nii.gz`` for each image ``<name>.nii.gz``.
-        case_list: JSON with the cases' images and labels, paths relative to its folder.
-        output: folder of the report.
-        cases: list of the JSON.
-        protocol: clinical or paper.
-        nsd_tolerance: in mm (clinical) or voxels (paper).
-        num_tail: how many of the smallest organs are the tail.
-        metadata: a bundle's metadata.json for the organs' names; without it they are those of the segmentations' JSON.
-    """
-    data = read_case_list(case_list, cases)
-    first = segmentation_of(predictions, next(iter(result_names([item["image"] for item in data]).values())))
-    if metadata:
-        names = class_names(metadata)
-    else:
-        names = names_by_value(read_sidecar(first).get("labels", {}))
-    if not names:
-        raise InputError(f"'{first}' has no JSON beside it that names its organs; give --metadata of the bundle")
-    made = make_protocol(protocol, nsd_tolerance)
-    summary = Evaluation(data, predictions, names, output, made, num_tail).run()
-    print(document.markdown_table(*document.organ_table(summary, made.unit)))
-    print(f"\nreport: {Path(output, 'report.html')}")
-
-
-if __name__ == "__main__":
-    run_command(evaluate)

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.study.run import check_same, main
-from scdl_components.data import write_phantoms
 from scdl_components.errors import InputError
+from scdl_components.phantom import write_phantoms
 
 ROOT = Path(__file__).parents[2]
 TINY = {

@@ -18,9 +18,9 @@ import pytest
 from monai.transforms import EnsureChannelFirst, LoadImage
 from support.dicom import write_series
 
-from scdl_components.data.check import InputCheck
 from scdl_components.data.check_rules import Limits
 from scdl_components.data.grid import grid_distance
+from scdl_components.data.input_check import InputCheck
 from scdl_components.errors import InputError
 
 

@@ -16,11 +16,11 @@ from monai.bundle import ConfigParser
 from monai.transforms import Compose, EnsureChannelFirst, LoadImage
 from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 
-from scdl_components.data.check import InputCheck
 from scdl_components.data.facts import read_facts
+from scdl_components.data.input_check import InputCheck
 from scdl_components.data.nifti import load_nifti
-from scdl_components.data.phantom import write_phantoms
 from scdl_components.errors import InputError
+from scdl_components.phantom import write_phantoms
 
 BUNDLE = Path(__file__).parents[2] / "bundles" / "scdl_synapse"
 RANGE = [-125, 275]  # HU, as in the bundles

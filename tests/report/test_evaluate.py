@@ -15,7 +15,8 @@ from monai.data import PILReader
 from scdl_components.errors import InputError, MissingFileError
 from scdl_components.metrics import ClinicalProtocol, make_protocol
 from scdl_components.report.cases import read_case_list
-from scdl_components.report.evaluate import Evaluation, evaluate
+from scdl_components.report.evaluate import Evaluation
+from scdl_components.tools.evaluate import evaluate
 
 FILES = {
     *("metrics.csv", "summary.json", "report.md", "report.html", "by_organ.png", "dice_box.png"),

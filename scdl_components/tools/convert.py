@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checkpoints of the published SCDL, one for each student, put together to the weights of a bundle.
 
-python -m scdl_components.networks.convert --student_a best_A.pth --student_b best_B.pth \\
+monai-scdl convert --student_a best_A.pth --student_b best_B.pth \\
     --output bundles/scdl_synapse/models/model.pt
 """
 
@@ -15,10 +15,9 @@ import torch
 
 from ..atomic import save_atomically
 from ..class_names import class_names
-from ..command import run_command
 from ..errors import InputError
-from .vnet import VNet
-from .weights import WeightsError, differences, read_state, shapes
+from ..networks.vnet import VNet
+from ..networks.weights import WeightsError, differences, read_state, shapes
 
 # where a V-Net's state dict tells its number of filters and of classes
 FIRST, LAST = "block_one.conv.0.weight", "out_conv.weight"
@@ -103,7 +102,3 @@ def _listed(state: Mapping[str, torch.Tensor], shown: int = 3) -> str:
     lines = [f"{name} {tuple(value.shape)}" for name, value in state.items()]
     more = f" and {len(lines) - shown} more" if len(lines) > shown else ""
     return ", ".join(lines[:shown]) + more if lines else "no tensors"
-
-
-if __name__ == "__main__":
-    run_command(convert)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Segmentations of other programs, in a bundle's organ table.
 
-    python -m scdl_components.data.relabel --segmentation total.nii.gz --output label0001.nii.gz \\
+    monai-scdl relabel --segmentation total.nii.gz --output label0001.nii.gz \\
         --metadata bundles/scdl_synapse/configs/metadata.json
 """
 
@@ -17,10 +17,9 @@ import numpy as np
 
 from ..atomic import check_writable, whole_file
 from ..class_names import class_names
-from ..command import run_command
+from ..data.inputs import SUFFIXES
+from ..data.nifti import load_nifti
 from ..errors import InputError
-from .inputs import SUFFIXES
-from .nifti import load_nifti
 
 # TotalSegmentator v2, task "total": its number -> organ; what is not here becomes background
 TOTALSEGMENTATOR = {
@@ -94,7 +93,3 @@ def relabel(segmentation: str, output: str, metadata: str, table: str = "totalse
     with whole_file(output, WAY_OUT) as file:
         file.write(gzip.compress(content, mtime=0) if str(output).endswith(".gz") else content)
     return output
-
-
-if __name__ == "__main__":
-    run_command(relabel)

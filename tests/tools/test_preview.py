@@ -7,7 +7,7 @@ import json
 import pytest
 
 from scdl_components.errors import InputError, MissingFileError
-from scdl_components.report.preview import preview
+from scdl_components.tools.preview import preview
 
 
 def test_table_and_pictures_of_every_case(data, predict, tmp_path, capsys):

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """New case lists, drawn from a seed so that the labeled cases show every organ.
 
-    python -m scdl_components.data.make_list --config_file bundles/scdl_amos/configs/train.yaml \\
+    monai-scdl make-list --config_file bundles/scdl_amos/configs/train.yaml \\
         --dataset_dir /data/amos22 --output my_list.json --labeled 0.05 --validation 24 --test 40 --seed 0
 
 The same cases and the same seed give the same list on every machine: what is drawn depends on ids and labels alone.
@@ -26,14 +26,13 @@ from tqdm import tqdm
 
 from scdl_components import __version__
 from scdl_components.atomic import check_writable, whole_file
-from scdl_components.command import run_command
-from scdl_components.data.bundle_config import evaluate, read_bundle_config
 from scdl_components.data.case_list import LISTS, check_layouts
 from scdl_components.data.check_rules import CaseFacts, Context, Limits, check_label_values, check_readable
 from scdl_components.data.facts import VolumeFacts, read_facts
 from scdl_components.data.modality import CT, MODALITIES, modality_of
 from scdl_components.data.paths import given_path
 from scdl_components.errors import InputError
+from scdl_components.tools.bundle_config import evaluate, read_bundle_config
 
 logger = logging.getLogger(__name__)
 WAY_OUT = "Make room or give another --output"
@@ -107,7 +106,7 @@ def make_list(
         "description": f"drawn from {len(cases)} cases, {len(organs_of)} of them with a label",
         MODALITIES: modalities,
         **lists,
-        "made_with": {"command": "scdl_components.data.make_list", "version": __version__, **settings},
+        "made_with": {"command": "monai-scdl make-list", "version": __version__, **settings},
     }
     write_list(output, content)
     for name, ids in lists.items():
@@ -284,7 +283,3 @@ def _count(name: str, value: float, total: int) -> int:
     if value > 1:
         raise InputError(f"{name} is {value!r}; a number of cases is a whole number, a fraction at most 1.0")
     return round(value * total)
-
-
-if __name__ == "__main__":
-    run_command(make_list)

@@ -17,9 +17,9 @@ from pathlib import Path
 import nibabel as nib
 from monai.utils import ensure_tuple
 
-from scdl_components.data.phantom.render import phantom_case
-from scdl_components.data.phantom.table import KNOWN_ORGANS, SYNAPSE_ORGANS
 from scdl_components.distributed import by_first_rank
+from scdl_components.phantom.render import phantom_case
+from scdl_components.phantom.table import KNOWN_ORGANS, SYNAPSE_ORGANS
 
 __all__ = ["write_phantoms"]
 

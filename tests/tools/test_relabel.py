@@ -11,8 +11,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from scdl_components.data.relabel import TOTALSEGMENTATOR, map_labels, relabel
 from scdl_components.errors import InputError
+from scdl_components.tools.relabel import TOTALSEGMENTATOR, map_labels, relabel
 
 SEGMENTATION = Path(__file__).parent / "real_ct" / "segmentation.nii.gz"
 METADATA = Path(__file__).parents[2] / "bundles" / "scdl_synapse" / "configs" / "metadata.json"
@@ -21,7 +21,7 @@ METADATA = Path(__file__).parents[2] / "bundles" / "scdl_synapse" / "configs" / 
 def test_the_real_ct_by_command(tmp_path):
     output = tmp_path / "labels" / "label0001.nii.gz"
     arguments = ["--segmentation", SEGMENTATION, "--output", output, "--metadata", METADATA]
-    subprocess.run([sys.executable, "-m", "scdl_components.data.relabel", *arguments], check=True)
+    subprocess.run([sys.executable, "-m", "scdl_components", "relabel", *arguments], check=True)
     before, after = nib.load(SEGMENTATION), nib.load(output)
     assert after.get_data_dtype() == np.uint8
     np.testing.assert_array_equal(before.affine, after.affine)
@@ -49,7 +49,7 @@ def test_organs_that_the_bundle_lacks_become_background():
 @pytest.mark.parametrize(
     "changed, message",
     [
-        ({"segmentation": "absent.nii.gz"}, "InputError: 'absent.nii.gz' cannot be read as NIfTI"),
+        ({"segmentation": "absent.nii.gz"}, "InputError: 'absent.nii.gz' cannot be read"),
         ({"output": "x"}, "InputError: output is 'x'; its name must end in .nii or .nii.gz"),
         ({"output": f"{METADATA}/x.nii.gz"}, f"StorageError: cannot write to {METADATA} "),
     ],
@@ -57,16 +57,16 @@ def test_organs_that_the_bundle_lacks_become_background():
 def test_what_cannot_be_is_one_sentence(tmp_path, monkeypatch, capsys, changed, message):
     monkeypatch.chdir(tmp_path)
     given = {"segmentation": SEGMENTATION, "output": "x.nii.gz", "metadata": METADATA, **changed}
-    monkeypatch.setattr(sys, "argv", ["relabel", *(str(word) for key, value in given.items() for word in (f"--{key}", value))])
+    monkeypatch.setattr(sys, "argv", ["monai-scdl", "relabel", *(str(word) for key, value in given.items() for word in (f"--{key}", value))])
     with pytest.raises(SystemExit, match="1"):
-        runpy.run_module("scdl_components.data.relabel", run_name="__main__")
+        runpy.run_module("scdl_components", run_name="__main__")
     assert capsys.readouterr().err.strip().splitlines()[-1].startswith(message)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_damaged_segmentation_is_named(tmp_path):
     (tmp_path / "cut.nii.gz").write_bytes(SEGMENTATION.read_bytes()[:9000])
-    with pytest.raises(InputError, match="cut.nii.gz' cannot be read as NIfTI"):
+    with pytest.raises(InputError, match="cut.nii.gz' cannot be read"):
         relabel(str(tmp_path / "cut.nii.gz"), str(tmp_path / "x.nii.gz"), str(METADATA))
 
 

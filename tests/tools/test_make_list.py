@@ -20,11 +20,11 @@ from monai.bundle import ConfigWorkflow
 from support.runner import BUNDLES, copy_bundle
 
 from scdl_components.atomic import StorageError
-from scdl_components.data import load_cases, write_phantoms
+from scdl_components.data import load_cases
 from scdl_components.data.case_list import LISTS
-from scdl_components.data.make_list import draw_lists, find_cases, make_list, smallest_cover
-from scdl_components.data.phantom import AMOS_ORGANS
 from scdl_components.errors import InputError
+from scdl_components.phantom import AMOS_ORGANS, write_phantoms
+from scdl_components.tools.make_list import draw_lists, find_cases, make_list, smallest_cover
 
 CONFIG = str(BUNDLES / "scdl_amos" / "configs" / "train.yaml")
 GALLBLADDER, BLADDER = AMOS_ORGANS.index("gallbladder") + 1, AMOS_ORGANS.index("bladder") + 1
@@ -83,7 +83,7 @@ def test_same_seed_same_list_on_every_machine(amos, tmp_path):
     draw(amos, tmp_path / "a" / "drawn.json", seed=5, labeled=0.4, num_workers=1)
     subprocess.run(
         [
-            *(sys.executable, "-m", "scdl_components.data.make_list", "--config_file", CONFIG, "--seed", "5"),
+            *(sys.executable, "-m", "scdl_components", "make-list", "--config_file", CONFIG, "--seed", "5"),
             *("--dataset_dir", other, "--output", tmp_path / "b" / "drawn.json", "--num_workers", "3"),
             *("--labeled", "0.4", "--validation", "1", "--test", "1"),
         ],

@@ -18,9 +18,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from scdl_components.data.phantom import AMOS_ORGANS, KNOWN_ORGANS, SYNAPSE_ORGANS, phantom_case, write_phantoms
-from scdl_components.data.phantom.anatomy import draw_anatomy
-from scdl_components.data.phantom.render import draw_grid, rasterise
+from scdl_components.phantom import AMOS_ORGANS, KNOWN_ORGANS, SYNAPSE_ORGANS, phantom_case, write_phantoms
+from scdl_components.phantom.anatomy import draw_anatomy
+from scdl_components.phantom.render import draw_grid, rasterise
 
 ROOT = Path(__file__).parents[2]
 COARSE = (10.0, 10.0, 10.0)
@@ -262,7 +262,7 @@ def test_bad_arguments(tmp_path, kwargs, message):
 def test_an_interrupted_run_leaves_no_data_set(tmp_path, how):
     folder = tmp_path / "phantom"
     counts = ["--num_labeled", "500", "--num_unlabeled", "0", "--num_validation", "0", "--num_test", "0"]
-    command = [sys.executable, "-m", "scdl_components.data.phantom", "--output_dir", str(folder), *counts]
+    command = [sys.executable, "-m", "scdl_components", "phantom", "--output_dir", str(folder), *counts]
     # a job that a shell put into the background ignores SIGINT, and its children inherit that
     answer_sigint = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, preexec_fn=answer_sigint)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.interpolate import BSpline
 
-from scdl_components.data.phantom.shapes import Ellipsoid, Solid, tube
-from scdl_components.data.phantom.table import ABSENCE, HU, PHASES, Ball, Part, Pipe, table
+from scdl_components.phantom.shapes import Ellipsoid, Solid, tube
+from scdl_components.phantom.table import ABSENCE, HU, PHASES, Ball, Part, Pipe, table
 
 __all__ = ["Anatomy", "SmoothField", "Structure", "Torso", "draw_anatomy"]
 

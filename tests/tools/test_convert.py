@@ -19,8 +19,8 @@ from support.runner import BUNDLES
 
 from scdl_components.errors import InputError, MissingFileError
 from scdl_components.networks import DualStudent, VNet
-from scdl_components.networks.convert import convert
 from scdl_components.networks.weights import WeightsError, load_weights
+from scdl_components.tools.convert import convert
 
 REFERENCE = np.load(Path(__file__).parents[1] / "reference" / "vnet.npz")
 METADATA = str(BUNDLES / "scdl_synapse" / "configs" / "metadata.json")
@@ -91,7 +91,7 @@ def test_the_converted_pair_gives_the_mean_of_the_published_logits(pair, form):
 def command(pair: dict[str, str], *keys: str, **kwargs) -> subprocess.CompletedProcess:
     """The command with these of the pair's arguments."""
     words = [f"--{key}={pair[key]}" for key in keys]
-    module = [sys.executable, "-m", "scdl_components.networks.convert"]
+    module = [sys.executable, "-m", "scdl_components", "convert"]
     return subprocess.run([*module, *words], capture_output=True, text=True, **kwargs)
 
 

@@ -11,9 +11,9 @@ import nibabel as nib
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from scdl_components.data.phantom.anatomy import Anatomy, SmoothField, Structure, draw_anatomy
-from scdl_components.data.phantom.shapes import Solid, smooth_union
-from scdl_components.data.phantom.table import HU, KNOWN_ORGANS
+from scdl_components.phantom.anatomy import Anatomy, SmoothField, Structure, draw_anatomy
+from scdl_components.phantom.shapes import Solid, smooth_union
+from scdl_components.phantom.table import HU, KNOWN_ORGANS
 
 __all__ = ["Grid", "draw_grid", "phantom_case", "rasterise", "signed_distance"]
 

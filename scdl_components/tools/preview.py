@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A first look at segmentations: Dice by organ as a table, and a picture of a case in three planes.
 
-    python -m scdl_components.report.preview --case_list data/phantom/case_list.json --predictions eval --output demo
+    monai-scdl preview --case_list data/phantom/case_list.json --predictions eval --output demo
 """
 
 from __future__ import annotations
@@ -12,12 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from ..class_names import names_by_value
-from ..command import run_command
 from ..data.results import result_names, segmentation_of
 from ..errors import InputError, MissingFileError
 from ..metrics.surface import dice
-from .cases import read_case_list, read_sidecar
-from .pictures import load_volume, three_planes
+from ..report.cases import read_case_list, read_sidecar
+from ..report.pictures import load_volume, three_planes
 
 
 def dice_table(scores: dict[str, np.ndarray], class_names: list[str]) -> str:
@@ -71,7 +70,3 @@ def preview(case_list: str, predictions: str, output: str, cases: str = "test") 
     table = dice_table(scores, class_names)
     Path(output, "dice.txt").write_text(table + "\n")
     print(f"Dice by organ\n\n{table}\n\npictures: {output}/*.png")
-
-
-if __name__ == "__main__":
-    run_command(preview)

@@ -20,8 +20,8 @@ import numpy as np
 import pytest
 from support.runner import BUNDLES
 
-from scdl_components.data.check import __main__ as check
 from scdl_components.errors import UserError
+from scdl_components.tools import check
 
 CONFIG = str(BUNDLES / "scdl_synapse" / "configs" / "train.yaml")
 NUM = {"labeled": 50, "unlabeled": 100, "validation": 25, "test": 25}
@@ -36,7 +36,7 @@ def run_check(dataset_dir: Path, *args: object) -> subprocess.CompletedProcess:
     """The command as a user runs it."""
     return subprocess.run(
         [
-            *(sys.executable, "-m", "scdl_components.data.check", "--config_file", CONFIG),
+            *(sys.executable, "-m", "scdl_components", "check", "--config_file", CONFIG),
             *("--dataset_dir", str(dataset_dir), "--case_list", "list.json", *map(str, args)),
         ],
         env={**os.environ, "OMP_NUM_THREADS": "1"},

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The input checks of a training as a command, over all four lists, with a table of what the cases hold.
 
-    python -m scdl_components.data.check --config_file bundles/scdl_synapse/configs/train.yaml --dataset_dir /data/btcv
+    monai-scdl check --config_file bundles/scdl_synapse/configs/train.yaml --dataset_dir /data/btcv
 
 The exit status is 0 where a training may start (there may be warnings), 1 where there is an error.
 """
@@ -13,13 +13,12 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
-from scdl_components.command import run_command
-from scdl_components.data.bundle_config import evaluate, read_bundle_config
 from scdl_components.data.case_list import LISTS, CaseListError
-from scdl_components.data.check.summary import summary_lines, write_table
 from scdl_components.data.check_rules import Problem
 from scdl_components.data.paths import given_path
 from scdl_components.errors import InputError
+from scdl_components.tools.bundle_config import evaluate, read_bundle_config
+from scdl_components.tools.check_summary import summary_lines, write_table
 
 
 def check(
@@ -76,7 +75,3 @@ def _load_cases(load_cases: partial) -> tuple[dict[str, list[dict[str, str]]], l
         if not any(error.cases.values()):
             raise
         return error.cases, [Problem(error.path, problem) for problem in error.problems]
-
-
-if __name__ == "__main__":
-    run_command(check)
