@@ -22,7 +22,7 @@ from ..distributed import lost_process_errors, rank_means
 from ..handlers.events import RunEvents
 from ..losses.dual_student import DualStudentLoss, LossTerm, StudentOutputs
 from ..memory import memory_shortages
-from .finite import Kept, all_finite, step_where
+from .finite import Backup, all_finite, step_where
 
 LESS_MEMORY = (
     "Less is needed with a smaller --roi_size, --labeled_batch_size, --unlabeled_batch_size or --num_filters, in validation "
@@ -220,7 +220,7 @@ class DualStudentTrainer(SupervisedTrainer):
         engine.network.train()
         engine.loss_function.train()
         engine.optimizer.zero_grad(set_to_none=True)
-        statistics = Kept(b for m in (engine.network, engine.loss_function) for b in m.buffers())
+        statistics = Backup(b for m in (engine.network, engine.loss_function) for b in m.buffers())
         with torch.autocast(engine.state.device.type, enabled=engine.amp, **engine.amp_kwargs):
             loss, terms = engine.objective(images, label, engine.progress)
         # of all ranks, so that all find the same of it finite
@@ -236,7 +236,7 @@ class DualStudentTrainer(SupervisedTrainer):
             scaler.unscale_(engine.optimizer)  # it keeps to itself whether it met an infinity, for its next scale
         finite = all_finite([total, *gradients])
         step_where(finite, engine.optimizer)
-        statistics.put_back(~finite)
+        statistics.restore(~finite)
         if scaler is not None:
             scaler.update()
         scalars = {

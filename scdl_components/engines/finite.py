@@ -16,8 +16,8 @@ def all_finite(tensors: Sequence[Tensor]) -> Tensor:
     return torch.stack(torch._foreach_norm(list(tensors))).sum().isfinite()
 
 
-class Kept:
-    """Holds what tensors are now, to put it back later.
+class Backup:
+    """Copies tensors, to undo later what has changed in them.
 
     Args:
         tensors: of any types.
@@ -26,8 +26,8 @@ class Kept:
     def __init__(self, tensors: Iterable[Tensor]) -> None:
         self.pairs = [(tensor.detach(), tensor.detach().clone()) for tensor in tensors]
 
-    def put_back(self, where: Tensor) -> None:
-        """Puts it back where a boolean scalar is True; tensors on other devices than its own stay as they are."""
+    def restore(self, where: Tensor) -> None:
+        """Undoes it where a boolean scalar is True; tensors on other devices than its own stay as they are."""
         for now, before in self.pairs:
             if now.device == where.device:
                 torch.where(where, before, now, out=now)
@@ -43,15 +43,16 @@ def step_where(finite: Tensor, optimizer: torch.optim.Optimizer) -> None:
         finite: boolean scalar, on the device of the parameters.
         optimizer: with gradients in place.
     """
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    old = {id(tensor) for tensor in _state(optimizer)}
-    kept = Kept([*parameters, *_state(optimizer)])
+    parameters = Backup(parameter for group in optimizer.param_groups for parameter in group["params"])
+    state = {place: tensor.clone() for place, tensor in _state(optimizer)}
     optimizer.step()
-    kept.put_back(~finite)
-    for tensor in _state(optimizer):
-        if id(tensor) not in old and tensor.device == finite.device:
-            tensor.masked_fill_(~finite, 0)
+    parameters.restore(~finite)
+    for place, tensor in _state(optimizer):
+        if tensor.device == finite.device:
+            before = state[place] if place in state else torch.zeros_like(tensor)
+            torch.where(finite, tensor, before, out=tensor)
 
 
-def _state(optimizer: torch.optim.Optimizer) -> Iterator[Tensor]:
-    return (value for state in optimizer.state.values() for value in state.values() if isinstance(value, Tensor))
+def _state(optimizer: torch.optim.Optimizer) -> Iterator[tuple[tuple[int, str], Tensor]]:
+    for parameter, values in optimizer.state.items():
+        yield from (((id(parameter), name), value) for name, value in values.items() if isinstance(value, Tensor))

@@ -9,7 +9,7 @@ import math
 import pytest
 import torch
 
-from scdl_components.engines.finite import Kept, all_finite, step_where
+from scdl_components.engines.finite import Backup, all_finite, step_where
 
 OPTIMIZERS = {
     "sgd": lambda p: torch.optim.SGD(p, 0.1, momentum=0.9, weight_decay=0.01),
@@ -70,18 +70,18 @@ def test_an_undone_first_step_leaves_no_momentum(name):
 @pytest.mark.parametrize(
     "dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16, torch.int64, torch.int8, torch.bool, torch.complex64]
 )
-def test_what_is_kept_is_put_back_to_the_bit(dtype):
+def test_a_backup_is_restored_to_the_bit(dtype):
     values = torch.tensor([0.0, -0.0, 1.5, -3.0, 100.0]).to(dtype)
     if dtype.is_floating_point:
         values = torch.cat([values, torch.tensor([math.nan, math.inf, -math.inf, torch.finfo(dtype).max], dtype=dtype)])
     # a layout of its own, as channels-last parameters have
     tensor = values.repeat(6, 1).t().clone()[:, ::2]
-    before, kept = str(tensor.tolist()), Kept([tensor, tensor])
+    before, backup = str(tensor.tolist()), Backup([tensor, tensor])
     tensor.copy_(tensor.flip(0))
     changed = str(tensor.tolist())
-    kept.put_back(torch.tensor(False))
+    backup.restore(torch.tensor(False))
     assert str(tensor.tolist()) == changed
-    kept.put_back(torch.tensor(True))
+    backup.restore(torch.tensor(True))
     assert str(tensor.tolist()) == before != changed
 
 
