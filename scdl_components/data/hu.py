@@ -52,8 +52,8 @@ def _range_problems(image: VolumeFacts, low: float, high: float) -> Iterator[tup
     if inside < MIN_INSIDE:
         median = image.values[np.searchsorted(image.counts.cumsum(), total / 2)]
         yield (
-            f"only {inside:.2%} of its voxels lie inside intensity_range ({low:g} to {high:g}), half of all at {median} "
-            "or below: nothing of it could be segmented. Store the CT in HU (was 1024 subtracted twice? Then add it), or "
-            "give the key intensity_range the values of these images, in training and inference alike",
+            f"only {inside:.2%} of its voxels lie inside intensity_range ({low:g} to {high:g}), half of all at "
+            f"{median} or below: nothing of it could be segmented. Store the CT in HU (was 1024 subtracted twice? Then "
+            "add it), or give the key intensity_range the values of these images, in training and inference alike",
             True,
         )
