@@ -10,6 +10,7 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import AsDiscreted, Compose, Invertd, Orientationd, Spacingd
 
+from scdl_components.metrics.surface import dice
 from scdl_components.transforms import INVERSION_BYTES, InvertArgmaxd, has_room, original_voxels
 
 AFFINES = {
@@ -56,3 +57,24 @@ def test_room_is_asked_of_a_gpu_for_the_grid_of_the_file(monkeypatch):
     monkeypatch.setattr("scdl_components.transforms.free_memory", lambda device: 384 * INVERSION_BYTES)
     assert has_room(torch.device("cuda"), 383) and not has_room(torch.device("cuda"), 384)
     assert has_room(torch.device("cpu"), 10**12)
+
+
+@pytest.mark.parametrize("radius, least_dice", [(19.3, 0.97), (9.4, 0.94)], ids=["30 ml", "3.5 ml"])
+@pytest.mark.parametrize("shear", [0, 0.75], ids=["upright", "tilted gantry"])
+@pytest.mark.parametrize("depth", [1.0, 2.5, 5.0])
+def test_what_a_perfect_network_loses_on_the_way_there_and_back(radius, least_dice, shear, depth):
+    """The bound of docs/reliability.md: a ball, resampled as labels are for training, and back."""
+    spacing = np.array([0.8, 0.8, depth])
+    shape = tuple(np.ceil(2 * (radius + 8) / spacing).astype(int))
+    affine = np.diag([-0.8, -0.8, depth, 1.0])
+    affine[1, 2] = shear
+    centre = affine[:3, :3] @ (np.array(shape) / 2) + [0.1, 0.3, 0.2]
+    points = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), -1) @ affine[:3, :3].T
+    label = np.linalg.norm(points - centre, axis=-1) < radius
+    there = [Orientationd(["image", "label"], axcodes="RAS", labels=None)]
+    there.append(Spacingd(["image", "label"], pixdim=(1.5, 1.5, 2.0), mode=["bilinear", "nearest"]))
+    volume = MetaTensor(torch.from_numpy(label[None].astype(np.float32)), affine=torch.from_numpy(affine))
+    item = Compose(there)({"image": volume, "label": volume.clone()})
+    item["pred"] = MetaTensor(torch.cat([1 - item["label"], item["label"]]), meta=item["image"].meta)
+    found = InvertArgmaxd("pred", Compose(there), "image")(item)["pred"][0].numpy() > 0
+    assert dice(found, label) >= least_dice
