@@ -88,7 +88,7 @@ def relabel(segmentation: str, output: str, metadata: str, table: str = "totalse
         image = nib.load(segmentation)
         values = np.asanyarray(image.dataobj)
     except Exception as error:  # nibabel and gzip raise many kinds on damaged files
-        raise InputError(f"'{segmentation}' cannot be read as NIfTI ({error}); copy it again from its source") from error
+        raise InputError(f"'{segmentation}' cannot be read as NIfTI ({error}); copy it from its source") from error
     if not (values == values.astype(np.int64)).all() or values.min() < 0:
         raise InputError(f"{segmentation} is no segmentation: its values are not whole numbers from 0")
     mapped = map_labels(values.astype(np.int64), TABLES[table], organs)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import shutil
 
+import numpy as np
 import pytest
 import torch
 from support.dicom import write_series
-import numpy as np
 
 from scdl_components.engines.identity import image_hash, network_hash
 from scdl_components.networks import DualStudent, VNet
