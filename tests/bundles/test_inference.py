@@ -234,7 +234,7 @@ def test_the_reason_is_what_it_all_began_with(trained, tmp_path):
 @pytest.mark.parametrize(
     "args, message",
     [
-        (("--roi_size", "[40,40,40]"), "SettingError: VNet needs spatial sizes that are multiples of 16"),
+        (("--roi_size", "[40,40,40]"), "SettingError: VNet needs sizes that are multiples of 16"),
         (("--output_dir", CT / "out"), f"StorageError: cannot write to {CT / 'out'} "),
     ],
 )
