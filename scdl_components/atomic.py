@@ -83,7 +83,7 @@ save_by_first_rank = by_first_rank(save_atomically)
 @by_first_rank
 def check_writable(
     folders: Iterable[str | Path],
-    way_out: str = "Make room or give another folder: --ckpt_dir for checkpoints and weights, --output_dir for the logs",
+    way_out: str = "Make room or give another folder: --ckpt_dir for checkpoints, --output_dir for the logs",
 ) -> None:
     """Tries whether folders, or those that they would be made in, can be written to; nothing is left there.
 

@@ -127,7 +127,7 @@ class CaseByCase:
             if made.get("made_with") == made_with:
                 return False
             if made.get("image") != image and made.get("made_with", {}).get("image") != made_with["image"]:
-                owner = f"the result of {made['image']}" if "image" in made else "there already, and not of this inference"
+                owner = f"the result of {made['image']}" if "image" in made else "there already, not of this inference"
                 raise InputError(
                     f"'{segmentation}' is {owner}, and is not overwritten; give another --output_dir, or all "
                     "images in one --dataset_dir: results of one name are then called by their folders, too"

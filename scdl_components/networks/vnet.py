@@ -80,7 +80,7 @@ class VNet(nn.Module):
         """
         for size in x.shape[2:]:
             if size % 16 != 0:
-                raise SettingError(f"VNet needs spatial sizes that are multiples of 16, got {x.shape[2:]}: change roi_size")
+                raise SettingError(f"VNet needs sizes that are multiples of 16, not {x.shape[2:]}: change roi_size")
         x1 = self.block_one(x)
         x2 = self.block_two(self.block_one_dw(x1))
         x3 = self.block_three(self.block_two_dw(x2))

@@ -57,7 +57,7 @@ def test_organs_that_the_bundle_lacks_become_background():
 def test_what_cannot_be_is_one_sentence(tmp_path, monkeypatch, capsys, changed, message):
     monkeypatch.chdir(tmp_path)
     given = {"segmentation": SEGMENTATION, "output": "x.nii.gz", "metadata": METADATA, **changed}
-    monkeypatch.setattr(sys, "argv", ["monai-scdl", "relabel", *(str(word) for key, value in given.items() for word in (f"--{key}", value))])
+    monkeypatch.setattr(sys, "argv", ["monai-scdl", "relabel", *(f"--{key}={value}" for key, value in given.items())])
     with pytest.raises(SystemExit, match="1"):
         runpy.run_module("scdl_components", run_name="__main__")
     assert capsys.readouterr().err.strip().splitlines()[-1].startswith(message)
