@@ -16,8 +16,8 @@ from ignite.engine import Engine, Events
 from ignite.handlers import Checkpoint
 from torch.utils.tensorboard import SummaryWriter
 
-from ..atomic import PART, check_writable, read_saved, save_by_first_rank
-from ..distributed import by_first_rank
+from ..atomic import PART, check_writable, read_saved, save_on_rank_zero
+from ..distributed import on_rank_zero
 from ..errors import InputError
 from .config_check import Settings, changes
 from .weights import differences, shapes
@@ -88,7 +88,7 @@ class TrainingCheckpoint:
         content = {name: item.state_dict() for name, item in self._objects().items()}
         content |= {"settings": self.settings, "validate_first": validate_first}
         path = self.save_dir / f"checkpoint_{engine.state.iteration}.pt"
-        save_by_first_rank(content, path)
+        save_on_rank_zero(content, path)
         self._saved_iteration = engine.state.iteration
         # only now: with one kept, removing it first would leave none while this is written
         for old in checkpoints_in(self.save_dir)[self.n_saved :]:
@@ -147,7 +147,7 @@ class TrainingCheckpoint:
         found = [self.save_dir / name for name in WEIGHTS]
         return [path for path in found if path.is_file() and not any(path.samefile(other) for other in kept)]
 
-    @by_first_rank
+    @on_rank_zero
     def _make_room(self, done: int | None) -> None:
         self.save_dir.mkdir(parents=True, exist_ok=True)
         for part in self.save_dir.glob(f"*.pt{PART}"):  # of a process that was killed

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from ..distributed import by_first_rank
+from ..distributed import on_rank_zero
 from ..errors import InputError, MissingFileError
 from ..atomic import DamagedFileError, read_saved
 from .checkpoint import checkpoints_in
@@ -38,7 +38,7 @@ class Start(NamedTuple):
     keep_earlier: bool = True
 
 
-@by_first_rank
+@on_rank_zero
 def find_start(
     ckpt_dir: str, resume: str = "auto", settings: Settings | None = None, allow_changed: Iterable[str] = ()
 ) -> Start:

@@ -7,11 +7,6 @@ from __future__ import annotations
 import math
 
 
-def constant(progress: float) -> float:
-    """1 at all times."""
-    return 1.0
-
-
 def gaussian_ramp(progress: float) -> float:
     """exp(-5 (1 - t)²), from 0.0067 at t=0 to 1 at t=1 (docs/method.md, the weight of CPS)."""
     return math.exp(-5 * (1 - min(max(progress, 0.0), 1.0)) ** 2)

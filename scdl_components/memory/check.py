@@ -14,7 +14,7 @@ import torch
 from monai.utils import ensure_tuple_rep
 from torch import nn
 
-from ..distributed import by_first_rank, highest, world_size
+from ..distributed import highest, on_rank_zero, world_size
 from ..errors import InputError
 from .available import free_memory
 from .estimate import IterationMemory, iteration_memory
@@ -112,7 +112,7 @@ class MemoryCheck:
         with memory_shortages(self._way_out):
             return training()
 
-    @by_first_rank
+    @on_rank_zero
     def _compare(self, free: int | None) -> None:
         needed = self.needed(self.setting)
         if needed is None or free is None:

@@ -17,7 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..data.two_stream import prepare_two_stream_batch
 from ..distributed import alone
-from ..engines.dual_student_trainer import Objective
+from ..losses import NetworkWithLoss
 from .live import LiveBytes
 
 Moments = list[tuple[str, int]]
@@ -93,19 +93,19 @@ def iteration_memory(
     for module in network.modules():
         if isinstance(module, nn.SyncBatchNorm):  # which refuses a CPU
             module.forward = partial(_BatchNorm.forward, module)
-    objective = Objective(network, loss_function, feature_module, after_students=lambda: None)
+    network_with_loss = NetworkWithLoss(network, loss_function, feature_module)
     dtype = next(network.parameters()).dtype
 
     def lives(patch: Sequence[int], labeled: int, unlabeled: int) -> Moments:
         optimizer.zero_grad(set_to_none=True)
-        with LiveBytes(chain(objective.parameters(), objective.buffers())) as live:
+        with LiveBytes(chain(network_with_loss.parameters(), network_with_loss.buffers())) as live:
             batch = {"labeled": {"image": torch.rand(labeled, in_channels, *patch, dtype=dtype)}}
             batch["labeled"]["label"] = torch.randint(num_classes, (labeled, 1, *patch), dtype=torch.uint8)
             if unlabeled:
                 batch["unlabeled"] = {"image": torch.rand(unlabeled, in_channels, *patch, dtype=dtype)}
             images, label = prepare_two_stream_batch(batch, "cpu")
             with torch.autocast("cpu", torch.bfloat16, enabled=amp_dtype in (torch.float16, torch.bfloat16)):
-                loss, _ = objective(images, label, 0.5)
+                loss, _ = network_with_loss(images, label, 0.5)
             loss.backward()
         return live.moments
 

@@ -12,7 +12,7 @@ import torch
 from monai.networks.nets import UNet
 from support.training_parts import NUM_CLASSES, training_parts
 
-from scdl_components.engines.dual_student_trainer import Objective
+from scdl_components.losses import NetworkWithLoss
 from scdl_components.memory import LiveBytes, iteration_memory
 from scdl_components.memory.check import MARGIN
 
@@ -20,12 +20,12 @@ from scdl_components.memory.check import MARGIN
 def iteration(parts, roi_size, labeled, unlabeled, amp=False):
     """One iteration as the trainer makes it, on random images."""
     network, loss_function, optimizer, feature_module, num_classes = parts
-    objective = Objective(network.train(), loss_function.train(), feature_module, lambda: None)
+    network_with_loss = NetworkWithLoss(network.train(), loss_function.train(), feature_module)
     optimizer.zero_grad(set_to_none=True)
     images = torch.rand(labeled + unlabeled, 1, *roi_size)
     label = torch.randint(0, num_classes, (labeled, 1, *roi_size), dtype=torch.uint8)
     with torch.autocast("cpu", torch.bfloat16, enabled=amp):
-        loss, _ = objective(images, label, 0.5)
+        loss, _ = network_with_loss(images, label, 0.5)
     loss.backward()
     optimizer.step()
 
@@ -76,7 +76,6 @@ def test_nothing_is_changed():
         assert all(torch.equal(value, state[name]) for name, value in module.state_dict().items())
         assert all(parameter.grad is None for parameter in module.parameters())
     assert not optimizer.state and not network.training and loss_function.training
-    assert loss_function.terms[-1].last_tokens is None
 
 
 def test_a_network_that_takes_no_other_size_says_so():

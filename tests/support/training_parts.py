@@ -9,10 +9,12 @@ from torch import nn
 
 from scdl_components.errors import UserError
 from scdl_components.losses import (
+    CDBALoss,
     CrossPseudoSupervisionTerm,
     DualStudentLoss,
     GACELoss,
     GADiceLoss,
+    SACLoss,
     SCDLTerm,
     SupervisedTerm,
 )
@@ -28,11 +30,12 @@ def training_parts(
 ) -> tuple[nn.Module, nn.Module, torch.optim.Optimizer, str, int]:
     """Network, loss function, optimizer, feature_module and num_classes."""
     network = DualStudent(student or VNet(1, NUM_CLASSES, num_filters))
+    bank = ProxyBank(num_filters, NUM_CLASSES)
     loss_function = DualStudentLoss(
         [
             SupervisedTerm({"ga_ce": GACELoss(top_k=10), "ga_dice": GADiceLoss()}),
             CrossPseudoSupervisionTerm(GACELoss(top_k=100)),
-            SCDLTerm(ProxyBank(num_filters, NUM_CLASSES)),
+            SCDLTerm(CDBALoss(bank), SACLoss(bank)),
         ]
     )
     parameters = [*network.parameters(), *loss_function.parameters()]
