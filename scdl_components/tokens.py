@@ -151,7 +151,7 @@ def _pool(values: Tensor, grid: Sequence[int]) -> Tensor:
     dtype = torch.promote_types(values.dtype, torch.float32)
     if any(size % cells for size, cells in zip(values.shape[2:], grid)):
         return ADAPTIVE_POOLS[rank](values.to(dtype), tuple(grid))
-    # cells of one size: a mean along one axis after the other takes a CPU half the time
+    # cells of one size, axis by axis: faster on a CPU, and deterministic on a GPU
     for axis, cells in enumerate(grid, start=2):
         values = values.unflatten(axis, (cells, -1)).mean(axis + 1, dtype=dtype)
     return values

@@ -17,7 +17,7 @@ import scdl_components
 from scdl_components import losses, networks, proxies
 
 IMPORT = """
-import copyreg, sys, torch
+import copyreg, sys, monai, torch  # MONAI has changes of its own
 before = [dict(copyreg.dispatch_table), torch.serialization.get_safe_globals(), sys.excepthook, torch.get_rng_state()]
 import scdl_components
 assert not any(name.startswith("scdl_components.") for name in sys.modules)

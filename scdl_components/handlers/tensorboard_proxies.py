@@ -53,6 +53,7 @@ class TensorBoardProxyHandler:
         engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.interval), self)
 
     def _watch(self) -> None:
+        @torch.no_grad()
         def keep(term: SCDLTerm, inputs: tuple[StudentOutputs], terms: dict) -> None:
             hook.remove()
             self.seen = [term.tokens(inputs[0])[0][0]]

@@ -5,9 +5,9 @@
 from .cdba import CDBALoss
 from .cps import CrossPseudoSupervisionTerm
 from .dual_student import DualStudentLoss, NetworkWithLoss
+from .functional import gaussian_ramp
 from .ga_ce import GACELoss
 from .ga_dice import GADiceLoss
-from .ramps import gaussian_ramp
 from .sac import SACLoss
 from .scdl import SCDLTerm
 from .terms import LossTerm, StudentOutputs, SupervisedTerm

@@ -10,15 +10,7 @@ from torch import Tensor, nn
 
 from ..proxies import ProxyBank, ProxyOutput
 from ..tokens import Tokens, token_mask, tokenize
-from .functional import (
-    class_means,
-    distance,
-    present_mean,
-    proxy_to_embedding,
-    separation,
-    symmetric_kl,
-    token_mean,
-)
+from .functional import class_means, distance, present_mean, proxy_to_embedding, separation, symmetric_kl, token_mean
 from .terms import LossTerm
 
 # what the bank made of the tokens, and their labels w [B, L, C] or None -> unweighted terms by name

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from .ramps import gaussian_ramp
+from .functional import gaussian_ramp
 from .terms import LossTerm, StudentOutputs
 
 

@@ -7,6 +7,7 @@ Batch B, tokens L, classes C, embedding Z; a similarity [B, L, C], token labels 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -41,14 +42,8 @@ def proxy_to_embedding(similarity: Tensor, weights: Tensor, mask: Tensor | None 
     """
     if mask is None:
         mask = torch.ones_like(weights[..., 0], dtype=torch.bool)
-    others = (1 - weights) * mask[..., None]
-    own, other = (_class_means_of_all(similarity, w) for w in (weights, others))
-    return torch.exp(other - own).mean() * (all_reduce_sum(mask.sum()) > 0)
-
-
-def _class_means_of_all(values: Tensor, weights: Tensor) -> Tensor:
-    total, mass = all_reduce_sum(torch.stack([(weights * values).sum((0, 1)), weights.sum((0, 1))]))
-    return total / mass.clamp_min(torch.finfo(mass.dtype).tiny)
+    own, others = class_means(similarity, weights), class_means(similarity, (1 - weights) * mask[..., None])
+    return torch.exp(others - own).mean() * (all_reduce_sum(mask.sum()) > 0)
 
 
 # --- means over tokens and classes
@@ -63,8 +58,8 @@ def token_mean(values: Tensor, mask: Tensor | None = None) -> Tensor:
 
 def class_means(values: Tensor, weights: Tensor) -> Tensor:
     """Σ w v / Σ w of each class [C] over tokens, of ``values`` and ``weights`` [B, L, C]; 0 where Σ w is 0."""
-    total = all_reduce_sum(weights.sum((0, 1))) / world_size()
-    return (weights * values).sum((0, 1)) / total.clamp_min(torch.finfo(total.dtype).tiny)
+    total, mass = all_reduce_sum(torch.stack([(weights * values).sum((0, 1)), weights.sum((0, 1))]))
+    return total / mass.clamp_min(torch.finfo(mass.dtype).tiny)
 
 
 def present_mean(values: Tensor, weights: Tensor) -> Tensor:
@@ -114,6 +109,14 @@ def anchor_loss(anchors: Tensor, present: Tensor, means: Tensor) -> Tensor:
     """
     distances = 1 - F.cosine_similarity(anchors.detach(), means, dim=-1)
     return (distances * present).sum() / present.sum().clamp_min(1)
+
+
+# --- cross pseudo supervision
+
+
+def gaussian_ramp(progress: float) -> float:
+    """exp(-5 (1 - t)²) of the fraction of training done, from 0.0067 at t=0 to 1 at t=1."""
+    return math.exp(-5 * (1 - min(max(progress, 0.0), 1.0)) ** 2)
 
 
 # --- gradient-aware losses: logits [B, C, *spatial], class indices target [B, 1, *spatial]

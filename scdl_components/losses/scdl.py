@@ -12,7 +12,7 @@ from torch import nn
 from ..distributed import world_size
 from ..tokens import Tokens, pool_labels, pool_tokens, token_grid
 from .cdba import CDBALoss
-from .ramps import gaussian_ramp
+from .functional import gaussian_ramp
 from .sac import SACLoss
 from .terms import LossTerm, StudentOutputs
 

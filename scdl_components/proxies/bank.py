@@ -35,8 +35,7 @@ class ProxyOutput(NamedTuple):
 class ProxyBank(nn.Module):
     """Encoder of tokens and a Gaussian N(μ_c, σ_c²) per class to compare their embeddings with.
 
-    Random draws come from PyTorch's generator of the device, from ``generator``, or are handed in as ``noise``.
-    Everything after the encoder is computed in float32 under autocast, in float64 for a float64 bank.
+    What follows the encoder is computed in float32 under autocast, in float64 for a float64 bank.
 
     >>> bank = ProxyBank(in_channels=16, num_classes=14)
     >>> bank(torch.randn(2, 27, 16)).similarity.shape
@@ -114,38 +113,22 @@ class ProxyBank(nn.Module):
         layers = (layer for layer in self.encoder if not isinstance(layer, nn.Dropout))
         return nn.Sequential(*layers)(tokens)
 
-    def sample_proxies(self, noise: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
-        """Samples μ_c + σ_c ∘ ε, [C, S, Z].
-
-        Args:
-            noise: ε, [C, S, Z]; drawn from N(0, 1) if None.
-            generator: of the proxies' device.
-        """
+    def sample_proxies(self, noise: Tensor | None = None) -> Tensor:
+        """Samples μ_c + σ_c ∘ ε, [C, S, Z]; ε [C, S, Z] is drawn from N(0, 1) where it is not given."""
         if noise is None:
-            shape = (self.num_classes, self.num_samples, self.embed_dim)
-            noise = torch.randn(shape, generator=generator, device=self.proxies.device, dtype=self.proxies.dtype)
+            noise = self.mu.new_empty(self.num_classes, self.num_samples, self.embed_dim).normal_()
         return self.mu[:, None] + self.sigma[:, None] * noise
 
-    def embedding_samples(
-        self, embeddings: Tensor, noise: Tensor | None = None, generator: torch.Generator | None = None
-    ) -> Tensor:
-        """L2-normalised samples z + ε ∘ σ_emb around every embedding, [B, L, E, Z].
-
-        Args:
-            embeddings: [B, L, Z].
-            noise: ε, [B, L, E, Z]; drawn from N(0, 1) if None.
-            generator: of the embeddings' device.
-        """
+    def embedding_samples(self, embeddings: Tensor, noise: Tensor | None = None) -> Tensor:
+        """L2-normalised samples z + ε ∘ σ_emb around embeddings [B, L, Z], [B, L, E, Z]; ε as in sample_proxies."""
         with _autocast_off(embeddings):
             embeddings = full_precision(embeddings)
             if noise is None:
                 shape = (*embeddings.shape[:2], self.num_embedding_samples, self.embed_dim)
-                noise = torch.randn(shape, generator=generator, device=embeddings.device, dtype=embeddings.dtype)
+                noise = embeddings.new_empty(shape).normal_()
             return F.normalize(embeddings[:, :, None] + noise * self.embedding_sigma, dim=-1)
 
-    def similarity(
-        self, embeddings: Tensor, noise: Tensor | None = None, generator: torch.Generator | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def similarity(self, embeddings: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Cosines of embeddings [B, L, Z] with the classes: mean over the samples (a), and with the mean μ.
 
         The cosine is linear in the normalised sample, so the mean of the cosines with S samples is one product with
@@ -155,12 +138,11 @@ class ProxyBank(nn.Module):
             two tensors [B, L, C].
         """
         with _autocast_off(embeddings):
-            samples = full_precision(self.sample_proxies(noise, generator))
+            samples = full_precision(self.sample_proxies(noise))
             means = full_precision(self.mu)
             directions = torch.cat([F.normalize(samples, dim=-1).mean(1), F.normalize(means, dim=-1)])
             cosines = F.normalize(full_precision(embeddings), dim=-1) @ directions.T
-        to_samples, to_means = cosines.chunk(2, dim=-1)
-        return to_samples, to_means
+        return cosines.chunk(2, dim=-1)
 
     def semantic_prior(self, assigned: Assigned, grid: Sequence[int]) -> Tensor:
         """Map of class means for a host's decoder, normalise(Σ_c r̄_lc μ̂_c), [B, Z, *grid]."""
@@ -168,23 +150,16 @@ class ProxyBank(nn.Module):
             prior = F.normalize(assigned.r @ F.normalize(full_precision(self.mu), dim=-1), dim=-1)
         return prior.transpose(1, 2).unflatten(2, tuple(grid))
 
-    def forward(
-        self,
-        tokens: Tensor,
-        mask: Tensor | None = None,
-        noise: Tensor | None = None,
-        generator: torch.Generator | None = None,
-    ) -> ProxyOutput:
+    def forward(self, tokens: Tensor, mask: Tensor | None = None, noise: Tensor | None = None) -> ProxyOutput:
         """Encode tokens and compare them with every class.
 
         Args:
             tokens: [B, L, D].
             mask: [B, L] bool, False for tokens without any valid voxel: no class puts mass on them.
-            noise: ε of the proxy samples, [C, S, Z].
-            generator: of the proxy samples, of the proxies' device.
+            noise: ε of the proxy samples, [C, S, Z]; drawn if None.
         """
         embeddings = self.encode(tokens)
-        similarity, cosines = self.similarity(embeddings, noise, generator)
+        similarity, cosines = self.similarity(embeddings, noise)
         return ProxyOutput(embeddings, similarity, cosines, self.assignment(cosines, mask))
 
 

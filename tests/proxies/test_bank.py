@@ -63,8 +63,7 @@ def test_a_seed_fixes_everything():
         bank = build_bank()  # seeds
         outputs.append(bank(torch.ones(2, 6, 4)).similarity)
     assert torch.equal(*outputs)
-    samples = [bank.sample_proxies(generator=torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)]
-    assert torch.equal(samples[0], samples[1]) and not torch.equal(samples[0], samples[2])
+    assert not torch.equal(bank.sample_proxies(), bank.sample_proxies())
 
 
 def test_targets_have_no_dropout_and_no_gradient():
