@@ -7,7 +7,7 @@ TORCH_INDEX ?= $(if $(PIP_FIND_LINKS),,https://download.pytorch.org/whl/cpu)
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# large tensors in huge pages: Linux hands their memory out faster (benchmarks/README.md)
+# large tensors in huge pages: Linux hands their memory out faster (docs/results.md)
 export THP_MEM_ALLOC_ENABLE ?= 1
 export PATH := $(abspath $(BIN)):$(PATH)
 
@@ -31,7 +31,7 @@ demo: install
 	python -m monai.bundle run training --config_file $(call with_phantoms,train) --max_iterations $(MAX_ITERATIONS)
 	python -m monai.bundle run --config_file $(call with_phantoms,inference) \
 	    --dataset_dir "['$(PHANTOMS)/img/img0019.nii.gz','$(PHANTOMS)/img/img0020.nii.gz']"
-	python -m scdl_components.report.preview --case_list $(PHANTOMS)/case_list.json \
+	monai-scdl preview --case_list $(PHANTOMS)/case_list.json \
 	    --predictions $(BUNDLE)/eval --output demo_output
 
 real-ct: install

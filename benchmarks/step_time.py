@@ -1,44 +1,42 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""What training and sliding windows cost beyond the networks' own work, as ratios of one run.
+"""A training iteration against its networks' own work and against a plain loop, by part, and SCDL's share of it.
 
     python -m benchmarks.step_time                                        # the bundle's own size: minutes an iteration
     python -m benchmarks.step_time --roi_size "[32,32,32]" --num_filters 8
+    python -m benchmarks.step_time --reuse_memory False                   # any key of the training's config
+    python -m benchmarks.step_time --profile True                         # operator by operator, PyTorch's profiler
 
-Training: an iteration of the bundle's trainer (data, both students, losses, SCDL, optimizer, logging) over forward and
-backward of the two students on the same tensors, in turn. Inference: the sliding window over its number of windows times
-one window's forward.
+In turn, in one process: an iteration of the bundle's trainer (data, both students, losses, SCDL, optimizer, logging),
+forward and backward of the bare students on the same tensors, SCDL alone, SCDL as plain PyTorch, and an iteration of a
+plain loop.
 """
 
 from __future__ import annotations
 
-import shlex
-import statistics
+import json
 import tempfile
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
 import fire
+import numpy as np
 import torch
 from ignite.engine import Events
 from monai.bundle import ConfigWorkflow
-from monai.data.utils import dense_patch_slices
 from monai.engines.utils import IterationEvents
-from monai.inferers.utils import _get_scan_interval
-from monai.utils import ensure_tuple_rep
+from monai.transforms import Compose
+from torch.profiler import ProfilerActivity, profile, schedule
 
-from benchmarks.machine import machine
-from scdl_components.data import write_phantoms
-from scdl_components.data.phantom import SYNAPSE_ORGANS
+from benchmarks.measure import between, figures, machine, moment, seconds, show, training_workflow
+from benchmarks.plain_loop import PlainLoop, PlainSCDL
 from scdl_components.data.two_stream import prepare_two_stream_batch
 from scdl_components.engines import DualStudentTrainer
 from scdl_components.losses import DualStudentLoss, StudentOutputs
 from scdl_components.memory import reused_memory
-
-BUNDLE = Path(__file__).parents[1] / "bundles" / "scdl_synapse"
-
+from scdl_components.networks import DualStudent, VNet
 
 # part of an iteration -> the event that ends it
 PARTS = {
@@ -49,85 +47,14 @@ PARTS = {
     "optimizer": IterationEvents.MODEL_COMPLETED,
     "schedule and logging": Events.ITERATION_COMPLETED,
 }
+WARM_UP = 3  # iterations that are not counted: the process's memory still grows
 
 
-def clock(device: torch.device) -> float:
-    """Seconds, when the device has done what it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
-
-
-def seconds(function: Callable[[], object], device: torch.device = torch.device("cpu")) -> float:
-    start = clock(device)
-    function()
-    return clock(device) - start
-
-
-def moment(device: torch.device) -> float | torch.cuda.Event:
-    """A moment in the device's own order of work, which goes on: seconds of a CPU, an event of a GPU."""
-    if device.type != "cuda":
-        return time.perf_counter()
-    event = torch.cuda.Event(enable_timing=True)
-    event.record()
-    return event
-
-
-def words(overrides: Mapping[str, object]) -> str:
-    """Keys of the config as a command line has them, each after a space."""
-    return "".join(f" --{key} {shlex.quote(str(value))}" for key, value in overrides.items())
-
-
-def between(start: float | torch.cuda.Event, stop: float | torch.cuda.Event) -> float:
-    """Seconds from one moment to another; waits until the second has come."""
-    if isinstance(start, float):
-        return stop - start
-    stop.synchronize()
-    return start.elapsed_time(stop) / 1000
-
-
-def phantoms(folder: str | Path, spacing: float, organs: Sequence[str] = SYNAPSE_ORGANS) -> str:
-    """Folder of the phantoms, written if they are not there: 2 labelled cases, 4 unlabelled ones."""
-    return write_phantoms(f"{folder}/phantom", 2, 4, 0, 0, organs=organs, spacing=(spacing,) * 3)
-
-
-def workflow(
-    folder: str | Path,
-    spacing: float,
-    organs: Sequence[str] = SYNAPSE_ORGANS,
-    overlays: Sequence[str] = (),
-    **overrides: object,
-) -> ConfigWorkflow:
-    """The bundle's training on phantoms, ready to run.
-
-    Args:
-        folder: where the phantoms are, or are written, and what the training writes.
-        spacing: of the phantoms, mm.
-        organs: that the phantoms have labels of.
-        overlays: names of configs of the bundle that are laid over train.yaml.
-        overrides: keys of the config.
-    """
-    keys = {
-        "dataset_dir": phantoms(folder, spacing, organs),
-        "case_list": "case_list.json",
-        "pixdim": [spacing] * 3,
-        "ckpt_dir": str(folder),
-        "output_dir": str(folder),
-        "num_workers": 0,
-        **overrides,
-    }
-    configs = [str(BUNDLE / "configs" / f"{name}.yaml") for name in ("train", *overlays)]
-    result = ConfigWorkflow(configs, logging_file=False, **keys)
-    result.initialize()
-    return result
-
-
-def record_parts(trainer: DualStudentTrainer, warm_up: int = 1) -> dict[str, list[float]]:
-    """Seconds of whole iterations ("iteration") and of their parts; the lists grow while the trainer runs.
+def record_parts(trainer: DualStudentTrainer) -> dict[str, list[float]]:
+    """Seconds of whole iterations and of their parts; the lists grow while the trainer runs.
 
     Args:
         trainer: with all its handlers, so that logging is in the iteration. A GPU is waited for at its end alone.
-        warm_up: iterations at the start that are not recorded.
     """
     times: dict[str, list[float]] = {name: [] for name in ("iteration", *PARTS)}
     stamps: list[float | torch.cuda.Event] = []
@@ -137,10 +64,9 @@ def record_parts(trainer: DualStudentTrainer, warm_up: int = 1) -> dict[str, lis
         stamps.append(moment(device))
 
     def end() -> None:
-        if trainer.state.iteration > warm_up:
-            for name, start, stop in zip(PARTS, stamps, stamps[1:]):
-                times[name].append(between(start, stop))
-            times["iteration"].append(between(stamps[0], stamps[-1]))
+        for name, start, stop in zip(PARTS, stamps, stamps[1:]):
+            times[name].append(between(start, stop))
+        times["iteration"].append(between(stamps[0], stamps[-1]))
 
     trainer.add_event_handler(Events.GET_BATCH_STARTED, stamps.clear)
     for event in (Events.GET_BATCH_STARTED, *PARTS.values()):
@@ -149,132 +75,127 @@ def record_parts(trainer: DualStudentTrainer, warm_up: int = 1) -> dict[str, lis
     return times
 
 
-def training(pairs: int, warm_up: int = 3, **scale: object) -> dict[str, list[float]]:
-    """Seconds of whole iterations, of their parts, and of the bare networks, one of each in turn.
+def plain_loop(run: ConfigWorkflow) -> PlainLoop:
+    """The plain loop with the size of a training, on its phantoms."""
+    keys = ("dataset_dir", "num_classes", "num_filters", "embed_dim", "voxels_per_token", "roi_size")
+    folder, num_classes, filters, embed_dim, edge, roi_size = (run.parser.get_parsed_content(key) for key in keys)
+    preprocess = Compose(run.parser.get_parsed_content("train#deterministic_transforms"))
+    lists = json.loads(Path(folder, "case_list.json").read_text())
+    volumes = []
+    for item in (*lists["labeled"], *lists["unlabeled"]):
+        files = {"image": item} if isinstance(item, str) else item
+        found = preprocess({key: str(Path(folder, path)) for key, path in files.items() if key in ("image", "label")})
+        volumes.append(tuple(np.asarray(found[key][0].cpu()) if key in found else None for key in ("image", "label")))
+    scdl = [PlainSCDL(filters, num_classes, embed_dim, edge) for _ in range(2)]
+    network = DualStudent(VNet(1, num_classes, filters))
+    return PlainLoop(network, scdl, volumes, roi_size, torch.device(run.trainer.state.device))
 
-    The first ``warm_up`` are not counted: the process' memory still grows in them.
-    """
+
+def training(pairs: int, **scale: object) -> dict[str, list[float]]:
+    """Seconds of whole iterations, of their parts, and of what they are compared with, one of each in turn."""
     with tempfile.TemporaryDirectory() as folder:
-        run = workflow(folder, max_iterations=pairs + warm_up, val_interval=10**6, **scale)
-        trainer = run.trainer
+        run = training_workflow(folder, max_iterations=pairs + WARM_UP, **scale)
+        trainer, loop = run.trainer, plain_loop(run)
         device = torch.device(trainer.state.device)
+        # as the iteration
+        memory = reused_memory if run.parser.get_parsed_content("reuse_memory") else nullcontext
         precision = partial(torch.autocast, device.type, enabled=trainer.amp, **trainer.amp_kwargs)
-        times = {"bare": [], **record_parts(trainer, warm_up), "scdl": []}
+        times = record_parts(trainer)
         scdl_alone = DualStudentLoss([trainer.loss_function.terms[-1]])
         feature_shape = (4, scale["num_filters"], *scale["roi_size"])
 
-        def bare() -> None:
-            images, _ = prepare_two_stream_batch(trainer.state.batch, device, **trainer.to_kwargs)
-            trainer.optimizer.zero_grad(set_to_none=True)
-            with reused_memory():  # as the iteration
+        def both_ways(forward: Callable[[], torch.Tensor], name: str) -> None:
+            def run_both() -> None:
                 with precision():
-                    total = sum(student(images).mean() for student in trainer.network.students)
-                total.backward()
+                    loss = forward()
+                loss.backward()
 
-        def scdl() -> None:
-            _, label = prepare_two_stream_batch(trainer.state.batch, device)
-            features = [torch.rand(feature_shape, device=device, requires_grad=True) for _ in trainer.network.students]
-            outputs = StudentOutputs([], features, label, trainer.progress)
+            with memory():
+                times.setdefault(name, []).append(seconds(run_both, device))
 
-            def both_ways() -> None:
-                with precision():
-                    total = scdl_alone(outputs)[0]
-                total.backward()
-
-            with reused_memory():
-                times["scdl"].append(seconds(both_ways, device))
-
-        def end() -> None:
+        def others() -> None:
             trainer.state.output = None  # as at the start of an iteration: nothing of the last one is held
-            times["bare"].append(seconds(bare, device))
             trainer.optimizer.zero_grad(set_to_none=True)
-            scdl()
-            if trainer.state.iteration <= warm_up:
-                times["bare"].clear(), times["scdl"].clear()
-            else:
-                print({name: round(values[-1], 3) for name, values in times.items()}, flush=True)
+            images, label = prepare_two_stream_batch(trainer.state.batch, device, **trainer.to_kwargs)
+            both_ways(lambda: sum(student(images).mean() for student in trainer.network.students), "bare")
+            features = [torch.rand(feature_shape, device=device, requires_grad=True) for _ in range(2)]
+            both_ways(lambda: scdl_alone(StudentOutputs([], features, label, trainer.progress))[0], "scdl")
+            target = label.long()
+            both_ways(lambda: sum(scdl(each, target) for scdl, each in zip(loop.scdl, features)), "plain scdl")
+            trainer.optimizer.zero_grad(set_to_none=True)
+            times.setdefault("plain", []).append(seconds(loop.step, device))
+            loop.optimizer.zero_grad(set_to_none=True)
+            print({name: round(values[-1], 3) for name, values in times.items()}, flush=True)
 
         # behind what records the iteration
-        trainer.add_event_handler(Events.ITERATION_COMPLETED, end)
+        trainer.add_event_handler(Events.ITERATION_COMPLETED, others)
         trainer.run()
-    return times
+    return {name: values[WARM_UP:] for name, values in times.items()}
 
 
-def inference(repeats: int, roi_size: list[int], num_filters: int) -> tuple[list[float], list[float], int]:
-    """Seconds of sliding windows and of as many bare windows, in turn; and how many windows there are."""
-    run = ConfigWorkflow(
-        str(BUNDLE / "configs" / "inference.yaml"),
-        workflow_type="infer",
-        logging_file=False,
-        roi_size=roi_size,
-        num_filters=num_filters,
-        sw_batch_size=1,
-        progress=False,
-    )
-    run.initialize()
-    network, inferer = run.parser.get_parsed_content("network").eval(), run.inferer
-    device = torch.device(run.parser.get_parsed_content("device"))
-    size = tuple(2 * n for n in roi_size)
-    windows = len(dense_patch_slices(size, roi_size, _get_scan_interval(size, roi_size, 3, ensure_tuple_rep(inferer.overlap, 3)), False))
-    volume, window = torch.rand(1, 1, *size, device=device), torch.rand(1, 1, *roi_size, device=device)
-    sliding, bare = [], []
-    with torch.no_grad():
-        network(window)
-        for _ in range(repeats):
-            sliding.append(seconds(lambda: inferer(volume, network), device))
-            with reused_memory():
-                bare.append(windows * statistics.median(seconds(lambda: network(window), device) for _ in range(5)))
-    return sliding, bare, windows
+def profiled(iterations: int, rows: int, **scale: object) -> str:
+    """PyTorch's table of an iteration's operators by their own time, and how often the host asks for a value.
 
+    Args:
+        iterations: that are recorded, after ``WARM_UP`` others; none of them logs.
+        rows: operators in the table.
+        scale: keys of the training.
+    """
+    last = WARM_UP + iterations
+    with tempfile.TemporaryDirectory() as folder:
+        run = training_workflow(folder, max_iterations=last + 1, log_interval=last + 1, **scale)
+        on_gpu = torch.device(run.trainer.state.device).type == "cuda"
+        activities = [ProfilerActivity.CPU, *[ProfilerActivity.CUDA] * on_gpu]
+        with profile(activities=activities, schedule=schedule(wait=0, warmup=WARM_UP, active=iterations)) as result:
 
-def ratio(numerators: list[float], denominators: list[float]) -> str:
-    ratios = [a / b for a, b in zip(numerators, denominators)]
-    return f"{statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})"
+            def step() -> None:
+                result.step() if run.trainer.state.iteration < last else run.trainer.terminate()
+
+            run.trainer.add_event_handler(Events.ITERATION_COMPLETED, step)
+            run.trainer.run()
+    averages = result.key_averages()
+    asked = sum(event.count for event in averages if event.key == "aten::_local_scalar_dense") / iterations
+    table = averages.table(sort_by=f"self_{'cuda' if on_gpu else 'cpu'}_time_total", row_limit=rows)
+    return f"{table}\naten::_local_scalar_dense (waits for a GPU): {asked:g} an iteration, the loader's included"
 
 
 def main(
     pairs: int = 5,
-    roi_size: list[int] = (96, 96, 96),
+    roi_size: Sequence[int] = (96, 96, 96),
     num_filters: int = 16,
     spacing: float = 2.0,
     threads: int = 2,
-    report: str = "",
+    profile: bool = False,
+    output: str = "",
     **overrides: object,
 ) -> None:
-    """Measures both and prints a Markdown table.
+    """Measures and prints a table.
 
     Args:
-        pairs: iterations measured, each beside a bare one.
+        pairs: iterations measured, each beside the others.
         roi_size: patch.
         num_filters: of the V-Nets.
         spacing: of the phantoms, mm.
         threads: of PyTorch.
-        report: Markdown file to write the table to.
+        profile: profile as many iterations instead.
+        output: CSV to write the table to.
         overrides: keys of the training's config, e.g. --compile True.
     """
     torch.set_num_threads(threads)
-    times = training(pairs, roi_size=list(roi_size), num_filters=num_filters, spacing=spacing, **overrides)
-    sliding, bare, windows = inference(max(3, pairs // 2), list(roi_size), num_filters)
-    median = {name: statistics.median(values) for name, values in times.items()}
-    parts = "\n".join(f"| of it: {name} | {median[name]:.3f} | {ratio(times[name], times['bare'])} |" for name in PARTS)
-    text = f"""# Cost of an iteration and of sliding windows
-
-`python -m benchmarks.step_time --pairs {pairs} --roi_size "{list(roi_size)}" --num_filters {num_filters}{words(overrides)}`, {threads} threads,
-{machine()}; batch 2 + 2; medians,
-in brackets the extremes.
-
-| what | seconds | ratio |
-| --- | --- | --- |
-| two students, forward and backward | {median["bare"]:.3f} | 1 |
-| a training iteration, whole | {median["iteration"]:.3f} | {ratio(times["iteration"], times["bare"])} |
-{parts}
-| SCDL alone, forward and backward, both students | {median["scdl"]:.3f} | {ratio(times["scdl"], times["iteration"])} of the iteration |
-| {windows} windows, forward | {statistics.median(bare):.3f} | 1 |
-| sliding window | {statistics.median(sliding):.3f} | {ratio(sliding, bare)} |
-"""
-    print(text)
-    if report:
-        Path(report).write_text(text)
+    scale = {"roi_size": list(roi_size), "num_filters": num_filters, "spacing": spacing, **overrides}
+    print(f"batch 2 + 2, {scale}, {threads} threads, {machine()}; medians and extremes of {pairs}")
+    if profile:
+        print(profiled(pairs, 15, **scale))
+        return
+    times = training(pairs, **scale)
+    whole = times["iteration"]
+    rows = [figures("two students, forward and backward", times["bare"])]
+    rows += [figures("a training iteration, over the students", whole, times["bare"])]
+    rows += [figures(f"of it: {name}", times[name], whole) for name in PARTS]
+    rows += [figures("SCDL alone, forward and backward, over the iteration", times["scdl"], whole)]
+    rows += [figures("SCDL as plain PyTorch, over ours", times["plain scdl"], times["scdl"])]
+    rows += [figures("an iteration of the plain loop, over ours", times["plain"], whole)]
+    show(rows, output)
 
 
 if __name__ == "__main__":

@@ -9,10 +9,12 @@ import hashlib
 import os
 import pickle
 import tempfile
+import time
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 
@@ -21,6 +23,9 @@ from .errors import MissingFileError, UserError
 
 # of files in the making: one that a killed process left behind is overwritten by the next of its name
 PART = ".part"
+# SHA-256 by path and what changes with the content: inode, size, times (ctime cannot be set back)
+_hashes: dict[tuple[object, ...], str] = {}
+STAMP_SECONDS = 2  # the coarsest time stamps; what changed less long ago may change again under the same stamp
 
 
 class StorageError(UserError, OSError):
@@ -37,11 +42,11 @@ GO_ON = (
 )
 
 
-def save_atomically(content: object, path: str | Path, way_out: str = GO_ON) -> None:
-    """Saves as ``torch.save``: to a temporary file beside ``path``, flushed to the disk, then renamed.
+@contextmanager
+def whole_file(path: str | Path, way_out: str) -> Iterator[BinaryIO]:
+    """Open a temporary file beside ``path``; it is flushed to the disk and renamed when all is written.
 
     Args:
-        content: what is saved.
         path: where to; its folder is made.
         way_out: what the user can do where that cannot be.
 
@@ -53,7 +58,7 @@ def save_atomically(content: object, path: str | Path, way_out: str = GO_ON) -> 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(part, "wb") as file:
-            torch.save(content, file)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
@@ -65,13 +70,26 @@ def save_atomically(content: object, path: str | Path, way_out: str = GO_ON) -> 
         raise StorageError(f"cannot write {path} ({reason}); what was saved before is intact. {way_out}") from error
 
 
+def save_atomically(content: object, path: str | Path, way_out: str = GO_ON) -> None:
+    """Save as ``torch.save`` through :func:`whole_file`."""
+    with whole_file(path, way_out) as file:
+        torch.save(content, file)
+
+
 # of several ranks: all call it, the first one writes, and they go on when it has
 save_on_rank_zero = on_rank_zero(save_atomically)
 
 
 @on_rank_zero
-def check_writable(folders: Iterable[str | Path]) -> None:
+def check_writable(
+    folders: Iterable[str | Path],
+    way_out: str = "Make room or give another folder: --ckpt_dir for checkpoints and weights, --output_dir for the logs",
+) -> None:
     """Tries whether folders, or those that they would be made in, can be written to; nothing is left there.
+
+    Args:
+        folders: they need not exist.
+        way_out: what the user can do where that cannot be.
 
     Raises:
         StorageError: when one cannot.
@@ -82,10 +100,7 @@ def check_writable(folders: Iterable[str | Path]) -> None:
             with tempfile.TemporaryFile(dir=there):
                 pass
         except OSError as error:
-            raise StorageError(
-                f"cannot write to {folder} ({error}); make room or give another folder: --ckpt_dir for checkpoints and "
-                "weights, --output_dir for the logs"
-            ) from error
+            raise StorageError(f"cannot write to {folder} ({error}). {way_out}") from error
 
 
 @contextmanager
@@ -123,16 +138,37 @@ def read_saved(path: str | Path) -> dict:
 
 
 def file_hash(path: str | Path) -> str:
-    """SHA-256 of a file, hexadecimal.
+    """SHA-256 of a file, hexadecimal; read once in this process as long as its size and times stay.
 
     Raises:
         OSError: it cannot be read.
     """
-    digest = hashlib.sha256()
     with open(path, "rb") as file:
+        stat, key = _stamp(file, path)
+        if key in _hashes:
+            return _hashes[key]
+        digest = hashlib.sha256()
         while block := file.read(2**20):
             digest.update(block)
+        # what is being written is not remembered
+        if _stamp(file, path)[1] == key and max(stat.st_mtime, stat.st_ctime) < time.time() - STAMP_SECONDS:
+            _hashes[key] = digest.hexdigest()
     return digest.hexdigest()
+
+
+def _stamp(file: BinaryIO, path: str | Path) -> tuple[os.stat_result, tuple[object, ...]]:
+    stat = os.fstat(file.fileno())
+    return stat, (os.path.realpath(path), stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+
+
+def folder_hash(path: str | Path) -> str:
+    """SHA-256 of the names and contents of the files in a folder, hexadecimal.
+
+    Raises:
+        OSError: one cannot be read.
+    """
+    files = [[file.name, file_hash(file)] for file in sorted(Path(path).iterdir()) if file.is_file()]
+    return hashlib.sha256(repr(files).encode()).hexdigest()
 
 
 def _flush_folder(folder: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import TracebackType
 
 
@@ -18,8 +19,16 @@ class InputError(UserError, ValueError):
     """Data or settings that training or inference cannot use."""
 
 
+class SettingError(InputError):
+    """A key of the config with which no case can be done."""
+
+
 class MissingFileError(UserError, FileNotFoundError):
     """A file that must be there is not."""
+
+
+class UnreadableError(ValueError):
+    """A volume cannot be read; the message says what is wrong and the way out, not the file's name."""
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -27,6 +36,45 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
+
+
+def root_reason(error: BaseException) -> str:
+    """Name the user error in a chain of exceptions, or else the first of all: MONAI wraps both in errors of its own."""
+    chain = list(causes(error))
+    told = next((cause for cause in chain if isinstance(cause, UserError)), chain[-1])
+    return f"{type(told).__name__}: {told}"
+
+
+@contextmanager
+def exit_on_user_errors() -> Iterator[None]:
+    """End the process with a user error's message alone and status 1; other errors pass.
+
+    Raises:
+        SystemExit: something raised a :py:class:`UserError`, or an error that was raised from one.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not show(error):
+            raise
+        raise SystemExit(1) from None
+
+
+def exit_in_monais_command() -> AbstractContextManager:
+    """Do as :func:`exit_on_user_errors` under ``python -m monai.bundle``; elsewhere, as in a server, nothing."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)  # None in an interactive session
+    return exit_on_user_errors() if spec is not None and spec.name == "monai.bundle.__main__" else nullcontext()
+
+
+def show(error: BaseException) -> bool:
+    """Print the user error that an exception is or was raised from; False if there is none."""
+    if any(getattr(cause, "shown_elsewhere", False) for cause in causes(error)):
+        time.sleep(2)  # torchrun ends all when one has ended, and the one that shows it shall not be cut off
+        return True
+    found = any(isinstance(cause, UserError) for cause in causes(error))
+    if found:
+        print(f"\n{root_reason(error)}", file=sys.stderr)
+    return found
 
 
 def show_user_errors() -> None:
@@ -38,13 +86,7 @@ def show_user_errors() -> None:
     previous = sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
-        if any(getattr(cause, "shown_elsewhere", False) for cause in causes(error)):
-            time.sleep(2)  # torchrun ends all when one has ended, and the one that shows it shall not be cut off
-            return
-        user_error = next((cause for cause in causes(error) if isinstance(cause, UserError)), None)
-        if user_error is None:
+        if not show(error):
             previous(kind, error, traceback)
-        else:
-            print(f"\n{type(user_error).__name__}: {user_error}", file=sys.stderr)
 
     sys.excepthook = hook

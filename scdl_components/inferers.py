@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from monai.inferers import SlidingWindowInferer
 
-from .memory.reuse import give_back, reused_memory
+from .memory import give_back, reused_memory
 
 Predictor = Callable[[torch.Tensor], torch.Tensor]
 

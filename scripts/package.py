@@ -25,7 +25,8 @@ from pathlib import Path
 
 import fire
 
-from scdl_components.errors import InputError, show_user_errors
+from scdl_components.command import run_command
+from scdl_components.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
 BUNDLES = ("scdl_synapse", "scdl_amos")
@@ -187,7 +188,7 @@ def check_weights(root: Path, name: str, weights: Path) -> None:
     # here, as importing MONAI takes longer than building without weights
     from monai.bundle import ConfigParser
 
-    from scdl_components.handlers.weights import load_weights
+    from scdl_components.networks.weights import load_weights
 
     configs = root / "bundles" / name / "configs"
     parser = ConfigParser()
@@ -251,5 +252,4 @@ def build_wheel(root: Path, output: Path) -> None:
 
 
 if __name__ == "__main__":
-    show_user_errors()
-    fire.Fire({"build": build, "zoo": zoo, "new_version": new_version})
+    run_command({"build": build, "zoo": zoo, "new_version": new_version})

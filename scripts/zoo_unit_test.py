@@ -23,7 +23,7 @@ def config(*names: str) -> list[str]:
 class TestBundle(unittest.TestCase):
     @classmethod
     def setUpClass(cls) -> None:
-        from scdl_components.data import write_phantoms
+        from scdl_components.phantom import write_phantoms
 
         cls.folder = tempfile.TemporaryDirectory()
         organs = ConfigWorkflow(workflow_type="infer", config_file=config("inference"), **SCALE)

@@ -2,6 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import hashlib
+import os
+import time
+
 import pytest
 import torch
 
@@ -9,6 +13,7 @@ from scdl_components.atomic import (
     DamagedFileError,
     StorageError,
     check_writable,
+    file_hash,
     read_saved,
     save_atomically,
     storage_errors,
@@ -20,6 +25,20 @@ def test_what_is_saved_can_be_read(tmp_path):
     save_atomically({"a": torch.arange(3)}, path)
     assert torch.equal(read_saved(path)["a"], torch.arange(3))
     assert [p.name for p in path.parent.iterdir()] == ["a.pt"]
+
+
+def test_a_file_is_read_once_for_its_hash_and_again_when_it_changed(tmp_path, monkeypatch):
+    path, now, read, sha256 = tmp_path / "a.nii", time.time(), [], hashlib.sha256
+    monkeypatch.setattr(hashlib, "sha256", lambda: read.append(1) or sha256())
+    path.write_bytes(b"12345")
+    assert [file_hash(path) for _ in range(2)] == [sha256(b"12345").hexdigest()] * 2
+    assert len(read) == 2  # what was written this moment may change again at the same time
+    monkeypatch.setattr(time, "time", lambda: now + 10)
+    assert len({file_hash(path) for _ in range(5)}) == 1 and len(read) == 3
+    stat = path.stat()
+    path.write_bytes(b"12346")
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert file_hash(path) == sha256(b"12346").hexdigest()
 
 
 def test_a_full_disk_leaves_the_earlier_file(tmp_path):

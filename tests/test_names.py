@@ -24,7 +24,7 @@ assert not any(name.startswith("scdl_components.") for name in sys.modules)
 from scdl_components import *
 after = [dict(copyreg.dispatch_table), torch.serialization.get_safe_globals(), sys.excepthook, torch.get_rng_state()]
 assert before[:3] == after[:3] and torch.equal(before[3], after[3])
-assert not [name for name in sys.modules if name.startswith("scdl_components.") and ("data" in name or "handlers" in name)]
+assert "scdl_components.data" not in sys.modules and "scdl_components.handlers" not in sys.modules
 print(CDBALoss, VNet)
 """
 

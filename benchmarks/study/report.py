@@ -1,141 +1,227 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""The report of a study: tables, charts and the figures of every run, of the folders that the runner wrote.
+"""The report of a study, of the folders that the runner wrote: figures as CSV, tables, curves, paired comparisons.
 
-    python -m benchmarks.study.report --folder study --seeds "[3,4,5]"
-    python -m benchmarks.study.report --folder study --methods "['scdl','scdl_no_sac']" --seeds "[0]"
-    python -m benchmarks.study.report picture --folder study --output organ.png --methods "['cps_ga','scdl']"
+    python -m benchmarks.study.report --folder study
+    python -m benchmarks.study.report --folder study --baseline scdl_published
 
-Runs of the grid that are not finished are named as missing; runs in the folder beyond the grid are reported, too.
+The comparisons are those of ``scdl_components.report.compare``, each method against the baseline.
 """
 
 from __future__ import annotations
 
-import csv
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import fire
+import matplotlib
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
-from benchmarks.study.methods import MAIN
-from benchmarks.study.report_charts import Groups, learning_curves, organ_chart
-from benchmarks.study.report_pairs import BASELINE, compare_methods
-from benchmarks.study.report_picture import draw_small_organ
-from benchmarks.study.report_runs import StudyRun, find_runs
-from benchmarks.study.report_text import markdown
-from scdl_components.errors import InputError, show_user_errors
-from scdl_components.report.compare import check_comparable
+from benchmarks.measure import write_csv
+from benchmarks.study.runs import Groups, StudyRun, differing_settings, find_runs
+from scdl_components.command import run_command
+from scdl_components.report.compare import check_comparable, compare_runs, run_of_seeds, write_comparison
 from scdl_components.report.files import whole_files
+from scdl_components.report.paired import Difference
+from scdl_components.report.summary import statistics
+from scdl_components.report.text import markdown_table, mean_and_std, number
 
-DRAWN = (BASELINE, "scdl")
-COLUMNS = ("num_labeled", "method", "seed", "state", "mean_dice", "head_dice", "tail_dice")
-COLUMNS += ("seconds_per_iteration", "training_minutes", "peak_memory_mb")
+FALL = 0.02  # of the mean validation Dice, from its best to its last; runs differ by this much without a fall
+READING = (
+    "A run's Dice is the mean over the cases of each case's mean over its organs, of the weights that were best in "
+    "validation; an organ that a segmentation lacks counts 0. Cells are the mean over the seeds ± their sample "
+    "standard deviation, and the number of seeds. The seeds change initialisation, crops and order of the cases; the "
+    "cases are the same. Memory is the training process's peak in main memory; seconds are no more than a hint on a busy machine."
+)
+PAIRING = (
+    "Of the seeds' mean of each case, with a 95 % bootstrap interval over the cases (10000 resamples): how far a "
+    "difference holds for other cases, not for other seeds. Those are shown one by one. Every organ, metric and p: "
+    "`{folder}/comparison.html`."
+)
+CURVES = (
+    f"Mean / tail Dice of the validation cases while training. The last column says where the mean ends more than "
+    f"{FALL} below its best: trained longer, the run got worse."
+)
 
 
-def report(
-    folder: str,
-    output: str | None = None,
-    methods: Sequence[str] = MAIN,
-    seeds: Sequence[int] = (0, 1, 2),
-    num_labeled: Sequence[int] | None = None,
-) -> None:
-    """Writes ``report.md``, ``results.csv``, ``learning_curves.png``, ``organs.png`` and pictures of a small organ.
+def report(folder: str, output: str | None = None, baseline: str = "cps_ga") -> None:
+    """Writes ``report.md``, ``results.csv``, ``organs.csv``, ``curves.csv``, ``learning_curves.png`` and comparisons.
 
     Args:
         folder: of the study.
         output: folder to write to, by default ``<folder>/report``.
-        methods: of the grid, as they were given to the runner.
-        seeds: likewise.
-        num_labeled: likewise; by default all that there are in the folder.
+        baseline: method that the others are compared with.
 
     Raises:
         InputError: there is no finished run, or the runs cannot be read or compared.
     """
-    output = output or str(Path(folder, "report"))
-    runs, missing = find_runs(folder, methods, seeds, num_labeled)
-    groups = by_method(runs)
-    pairs, problems, drawn = {}, [], {}
-    with whole_files(output, numbered="small_organ_*.png") as place:
-        for number, found in groups.items():
-            # whatever stands in one table is of the same cases and protocol, compared or not
-            check_comparable([run.evaluated for group in found.values() for run in group])
-            pairs[number], not_paired = compare_methods(found)
-            problems += [f"{number} labelled, {text}" for text in not_paired]
-            if {run.seed for run in found.get(DRAWN[0], ())} & {run.seed for run in found.get(DRAWN[1], ())}:
-                name = f"small_organ_{number}_labeled.png"
-                try:
-                    caption = draw_small_organ(*(found[method] for method in DRAWN), Path(folder), place / name)
-                    drawn[number] = name, caption
-                except InputError as error:  # segmentations may have been deleted since; the figures are there
-                    problems.append(f"{number} labelled, no picture of a small organ: {error}")
+    output = Path(output or Path(folder, "report"))
+    groups, begun = find_runs(folder)
+    runs = [run for methods in groups.values() for found in methods.values() for run in found]
+    protocol, tail = runs[0].evaluated.protocol, runs[0].summary["groups"]["tail"]["organs"]
+    text = [
+        "# Study",
+        f"{len(runs)} finished runs, evaluated on {len(runs[0].evaluated.table.cases)} cases of the list "
+        f"'{runs[0].done['cases']}', protocol {protocol['name']}: {protocol['description']}. Tail: {', '.join(tail)}.",
+        *([f"Begun, not finished: {', '.join(begun)}."] if begun else []),
+    ]
+    differing = differing_settings(runs)
+    if differing:
+        text += ["## Runs that differ in more than method and seed", "\n".join(f"- {each}" for each in differing)]
+    for num_labeled, methods in groups.items():
+        # whatever stands in one table is of the same cases and protocol, compared or not
+        check_comparable([run.evaluated for found in methods.values() for run in found])
+        place = f"comparison_{num_labeled}_labeled"
+        pairs, rows = compare_with(baseline, methods)
+        if pairs:
+            cases = next(iter(methods.values()))[0].evaluated
+            write_comparison(pairs, cases, PAIRING.format(folder=place), output / place)
+        many = f"{num_labeled} labeled cases"
+        text += [f"## Dice, {many}", markdown_table(*dice_table(methods)), READING]
+        if rows:
+            text += [f"## Differences to {baseline}, {many}", markdown_table(*rows), PAIRING.format(folder=place)]
+        text += [f"## Validation, {many}", markdown_table(*curve_table(methods)), CURVES]
+    with whole_files(output, numbered="none") as place:
+        write_csv([result(run) for run in runs], place / "results.csv")
+        write_csv([row for run in runs for row in organ_rows(run)], place / "organs.csv")
+        write_csv([row for run in runs for row in curve_rows(run)], place / "curves.csv")
         learning_curves(groups, place / "learning_curves.png")
-        organ_chart(groups, place / "organs.png")
-        write_results(runs, missing, place / "results.csv")
-        (place / "report.md").write_text(markdown(groups, missing, pairs, problems, drawn), encoding="utf-8")
-    print(f"report of {len(runs)} runs, {len(missing)} missing: {Path(output, 'report.md')}")
+        (place / "report.md").write_text("\n\n".join(text) + "\n", encoding="utf-8")
+    print(f"report of {len(runs)} runs, {len(begun)} begun alone: {output / 'report.md'}")
 
 
-def picture(
-    folder: str,
-    output: str,
-    methods: Sequence[str] = DRAWN,
-    num_labeled: int = 2,
-    organ: str = "",
-) -> None:
-    """Draws a small organ as two methods segment it, beside the reference; prints what is shown, and by which rule.
+def identity(run: StudyRun) -> dict[str, object]:
+    """The columns that all tables begin with."""
+    return {"num_labeled": run.num_labeled, "method": run.method, "seed": run.seed}
 
-    Args:
-        folder: of the study.
-        output: PNG to write.
-        methods: two of them.
-        num_labeled: labelled cases that they were trained on.
-        organ: its name; without one, the smallest organ.
+
+def result(run: StudyRun) -> dict[str, object]:
+    """Row of results.csv."""
+    figures = {f"{name}_dice": run.dice(group) for name, group in (("mean", "all"), ("head", "head"), ("tail", "tail"))}
+    training = run.done["training"]
+    figures |= {"seconds_per_iteration": run.seconds_per_iteration, "training_minutes": training["seconds"] / 60}
+    figures |= {"peak_memory_mb": training["peak_memory_mb"]}
+    cells = {name: "" if np.isnan(value) else f"{value:.6g}" for name, value in figures.items()}
+    return {**identity(run), **cells, "commit": run.done.get("commit", "")}
+
+
+def organ_rows(run: StudyRun) -> list[dict[str, object]]:
+    """Rows of organs.csv, large to small: mean Dice over the cases."""
+    organs = run.summary["organs"].items()
+    facts = [(name, facts["size_ml"], facts["group"], facts["metrics"]["dice"]["mean"]) for name, facts in organs]
+    return [{**identity(run), **dict(zip(("organ", "size_ml", "group", "dice"), each))} for each in facts]
+
+
+def curve_rows(run: StudyRun) -> list[dict[str, object]]:
+    """Rows of curves.csv: validation Dice by iteration."""
+    mean, tail = run.curves["mean"], run.curves["tail"]
+    return [
+        {**identity(run), "iteration": step, "mean_dice": dice, "tail_dice": tail.get(step, "")}
+        for step, dice in mean.items()
+    ]
+
+
+def dice_table(methods: Mapping[str, Sequence[StudyRun]]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows: Dice and cost of the methods."""
+    header = ["method", "mean", "head", "tail", "seconds an iteration", "minutes", "peak memory, MB"]
+    rows = []
+    for method, runs in methods.items():
+        columns = [([run.dice(group) for run in runs], 3) for group in ("all", "head", "tail")]
+        columns += [([run.seconds_per_iteration for run in runs], 3)]
+        columns += [([run.done["training"]["seconds"] / 60 for run in runs], 1)]
+        columns += [([run.done["training"]["peak_memory_mb"] for run in runs], 0)]
+        rows.append([method, *(mean_and_std(statistics(np.array(values)), digits) for values, digits in columns)])
+    return header, rows
+
+
+def compare_with(
+    baseline: str, methods: Mapping[str, Sequence[StudyRun]]
+) -> tuple[dict[tuple[str, str], list[Difference]], tuple[list[str], list[list[str]]] | None]:
+    """Compares each method with the baseline in the seeds that both have.
+
+    Returns:
+        (baseline, method) -> differences, and header and rows of a table of them; nothing without a common seed.
 
     Raises:
-        InputError: there is no such run or organ.
+        InputError: runs are not of the same cases, organs and protocol.
     """
-    if isinstance(methods, str) or len(methods) != 2:
-        raise InputError(f"methods is {methods!r}; expected two, e.g. \"['cps_ga','scdl']\"")
-    runs, _ = find_runs(folder, (), (), ())
-    found = by_method(runs).get(num_labeled, {})
-    absent = [method for method in methods if method not in found]
-    if absent:
-        raise InputError(
-            f"'{folder}' has no finished run of {', '.join(absent)} with {num_labeled} labelled cases; it has "
-            f"{', '.join(found) or 'none at all with so many'}"
-        )
-    Path(output).parent.mkdir(parents=True, exist_ok=True)
-    print(draw_small_organ(*(found[method] for method in methods), Path(folder), Path(output), organ))
+    header = ["pair", "organs", "baseline", "method", "difference [interval]", "by seed"]
+    pairs, rows = {}, []
+    for method in methods:
+        seeds = [{run.seed: run for run in methods.get(name, ())} for name in (baseline, method)]
+        common = sorted(seeds[0].keys() & seeds[1].keys())
+        if method == baseline or not common:
+            continue
+        a, b = ([found[seed] for seed in common] for found in seeds)
+        both = [run_of_seeds([run.evaluated for run in found], name) for found, name in ((a, baseline), (b, method))]
+        pairs |= compare_runs(both)
+        for row in pairs[baseline, method]:
+            if row.metric == "dice" and row.scope == "group":
+                change = f"{row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}]"
+                by_seed = [f"{x.seed}: {y.dice(row.name) - x.dice(row.name):+.3f}" for x, y in zip(a, b)]
+                means = number(row.mean_a, 3), number(row.mean_b, 3)
+                rows.append([f"{method} minus {baseline}", row.name, *means, change, ", ".join(by_seed)])
+    return pairs, (header, rows) if rows else None
 
 
-def by_method(runs: Sequence[StudyRun]) -> Groups:
-    """Number of labelled cases -> method -> its runs, in the order of the runs."""
-    groups: dict[int, dict[str, list[StudyRun]]] = {}
+def curve_table(methods: Mapping[str, Sequence[StudyRun]]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows: validation by iteration, a row for each run, and whether it fell."""
+    runs = [run for found in methods.values() for run in found]
+    steps = sorted({step for run in runs for step in run.curves["mean"]})
+    header = ["run", *map(str, steps), "fall"]
+    rows = []
     for run in runs:
-        groups.setdefault(run.num_labeled, {}).setdefault(run.method, []).append(run)
-    return groups
+        mean, tail = run.curves["mean"], run.curves["tail"]
+        cells = [f"{number(mean.get(step), 3)} / {number(tail.get(step), 3)}" for step in steps]
+        rows.append([f"{run.method}, seed {run.seed}", *cells, fall(mean)])
+    return header, rows
 
 
-def write_results(runs: Sequence[StudyRun], missing: Mapping[str, str], path: Path) -> None:
-    """A row for each run; those that are missing have a state and no figures."""
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        for run in runs:
-            figures = [run.dice("all"), run.dice("head"), run.dice("tail")]
-            figures += [run.seconds_per_iteration, run.training_minutes, run.peak_memory_mb]
-            cells = ["" if value != value else f"{value:.6g}" for value in figures]
-            writer.writerow(dict(zip(COLUMNS, [run.num_labeled, run.method, run.seed, "finished", *cells])))
-        for name, state in missing.items():
-            labeled, method, seed = name.split("/")
-            numbers = labeled.removesuffix("_labeled"), method, seed.removeprefix("seed_")
-            writer.writerow(dict(zip(COLUMNS, [*numbers, state])))
+def fall(curve: Mapping[int, float]) -> str:
+    """Where a curve was best and how far below that it ends; "none" up to ``FALL``."""
+    if not curve:
+        return number(None, 3)
+    best, last = max(curve, key=curve.get), max(curve)
+    lost = curve[best] - curve[last]
+    return f"**−{lost:.3f}** since {best}" if lost > FALL else "none"
+
+
+def learning_curves(groups: Groups, path: str | Path) -> None:
+    """Draws validation Dice of all and of the small organs; a row for each number of labeled cases.
+
+    Args:
+        groups: number of labeled cases -> method -> its runs.
+        path: PNG to write.
+    """
+    figure = Figure(figsize=(11, 3.9 * len(groups) + 0.5), dpi=130, layout="constrained")
+    FigureCanvasAgg(figure)
+    names = list(dict.fromkeys(method for methods in groups.values() for method in methods))
+    colors = dict(zip(names, matplotlib.colormaps["tab10"].colors * len(names)))
+    panels = figure.subplots(len(groups), 2, sharex=True, sharey=True, squeeze=False)
+    for row, (num_labeled, methods) in zip(panels, groups.items()):
+        for ax, (name, what) in zip(row, (("mean", "all organs"), ("tail", "small organs (tail)"))):
+            for method, runs in methods.items():
+                curves = [run.curves[name] for run in runs]
+                for curve in curves:
+                    ax.plot(list(curve), list(curve.values()), color=colors[method], linewidth=0.7, alpha=0.45)
+                mean = mean_of_curves(curves)
+                label = f"{method} ({len(runs)} seeds)"
+                style = {"color": colors[method], "linewidth": 2.2, "markersize": 3}
+                ax.plot(list(mean), list(mean.values()), "o-", label=label, **style)
+            ax.set_title(f"{num_labeled} labeled: validation Dice, {what}", fontsize=10, loc="left")
+            ax.set_ylim(bottom=0)
+            ax.grid(axis="y", color="#dddddd", linewidth=0.6)
+            ax.set_xlabel("iteration", fontsize=8)
+        row[0].legend(frameon=False, fontsize=8)
+    figure.savefig(path)
+
+
+def mean_of_curves(curves: Sequence[Mapping[int, float]]) -> dict[int, float]:
+    """Mean of several curves at the iterations that all of them have."""
+    steps = sorted(set.intersection(*(set(curve) for curve in curves)))
+    return {step: float(np.mean([curve[step] for curve in curves])) for step in steps}
 
 
 if __name__ == "__main__":
-    show_user_errors()
-    if sys.argv[1:2] == ["picture"]:
-        fire.Fire(picture, command=sys.argv[2:])
-    else:
-        fire.Fire(report)
+    run_command(report)

@@ -1,16 +1,12 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""Trains and evaluates the grid, run by run; a finished run is kept, an interrupted one starts again.
+"""Trains and evaluates methods × seeds; a finished run is kept, an interrupted one starts again.
 
     python -m benchmarks.study.run --folder study                       # the main methods, three seeds, on a CPU
     python -m benchmarks.study.run --folder study --background true     # goes on when the terminal is closed
-    python -m benchmarks.study.run --folder study --methods "['scdl_no_sac']" --seeds "[0]"
+    python -m benchmarks.study.run --folder study --methods "{'weight_3':{'scdl_weight':3.0}}" --seeds "[0]"
     python -m benchmarks.study.run --folder mine --dataset_dir /data/btcv --case_list my_list.json --scale gpu
-
-Defaults are tuned on phantoms and seeds that are never reported:
-
-    python -m benchmarks.study.run --folder tuning --cases validation --seeds "[100,101]" --dataset_dir#seed 1
-        --dataset_dir#num_validation 8 --methods "['cps_ga','scdl','prototype_published','prototype']"
+    python -m benchmarks.study.run --folder long --max_iterations 4500 --val_interval 500   # does a method fall later?
 
 Every run is two calls of MONAI's runner with overrides of the bundle's configs: its training, and its evaluation.
 """
@@ -26,67 +22,13 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import fire
-
-from benchmarks.study.methods import CANDIDATES, MAIN, METHODS
-from scdl_components.errors import InputError, show_user_errors
+from benchmarks.measure import CONFIGS, ROOT, measured, monai_run
+from benchmarks.study.methods import MAIN, METHODS, NOT_OF_INFERENCE, SCALES
+from scdl_components.command import run_command
+from scdl_components.errors import InputError
 from scdl_components.report.cases import listed_cases
 
-ROOT = Path(__file__).parents[2]
-CONFIGS = ROOT / "bundles" / "scdl_synapse" / "configs"
-GRID = METHODS | CANDIDATES
-# what a size of the study sets in all methods alike
-SCALES: dict[str, dict[str, object]] = {
-    "cpu": {
-        "dataset_dir#spacing": [4.0, 4.0, 5.0],
-        "dataset_dir#num_validation": 4,
-        "dataset_dir#num_test": 8,
-        "pixdim": [4.0, 4.0, 5.0],
-        "roi_size": [32, 32, 32],
-        "num_filters": 8,
-        "voxels_per_token": 2,
-        "embed_dim": 32,
-        "max_iterations": 1500,
-        "val_interval": 250,
-    },
-    "gpu": {
-        "dataset_dir#spacing": [1.5, 1.5, 2.0],
-        "dataset_dir#num_validation": 4,
-        "dataset_dir#num_test": 8,
-        "pixdim": [1.5, 1.5, 2.0],
-        "roi_size": [96, 96, 96],
-        "num_filters": 16,
-        "voxels_per_token": 4,
-        "embed_dim": 64,
-        "max_iterations": 6000,
-        "val_interval": 500,
-        "num_workers": 2,
-    },
-}
-# these make the data or belong to training; inference has no use for them
-NOT_OF_INFERENCE = ("max_iterations", "val_interval", "voxels_per_token", "embed_dim", "num_workers")
-
-
-def command(configs: Sequence[str], overrides: Mapping[str, object]) -> list[str]:
-    """``python -m monai.bundle run`` of some of the bundle's configs."""
-    files = "[" + ",".join(f"'{CONFIGS / name}.yaml'" for name in configs) + "]"
-    words = [word for key, value in overrides.items() for word in (f"--{key}", str(value))]
-    return [sys.executable, "-m", "monai.bundle", "run", "--config_file", files, *words]
-
-
-def measured(words: Sequence[str], log: Path) -> dict[str, float]:
-    """Runs a command with its output in a file; its wall time and peak memory.
-
-    Raises:
-        RuntimeError: when it fails; the message names the log.
-    """
-    start = time.time()
-    with log.open("w") as output:
-        process = subprocess.Popen(words, stdout=output, stderr=subprocess.STDOUT, cwd=ROOT)
-        _, status, usage = os.wait4(process.pid, 0)
-    if status != 0:
-        raise RuntimeError(f"a run failed, see {log}")
-    return {"seconds": time.time() - start, "peak_memory_mb": usage.ru_maxrss / 1024}
+Method = Mapping[str, object]
 
 
 def own_data(settings: Mapping[str, object]) -> bool:
@@ -117,47 +59,68 @@ def check_same(folder: Path, overrides: Mapping[str, str], cases: str) -> None:
     places = {"dataset_dir#output_dir", "ckpt_dir", "output_dir"}
     other = sorted(key for key in (found.keys() | wanted.keys()) - places if found.get(key) != wanted.get(key))
     if other:
-        raise InputError(f"{folder} is finished, with other keys: {', '.join(other)}. Give another --folder, or delete it")
+        names = ", ".join(other)
+        raise InputError(f"{folder} is finished, with other keys: {names}. Give another --folder, or delete it")
 
 
-def run_one(folder: Path, data: Path, method: str, seed: int, num_labeled: int, settings: dict, cases: str) -> None:
-    """One training and its evaluation in ``folder``; ``done.json`` is written last.
+def run_one(folder: Path, data: Path, method: Method, seed: int, num_labeled: int, settings: dict, cases: str) -> None:
+    """Trains once and evaluates the best validated weights in ``folder``; ``done.json`` is written last.
 
     Raises:
         InputError: there is a finished run with other keys.
+        RuntimeError: training or evaluation failed; the message names the log.
     """
     overlay, common = [], settings
     if not own_data(settings):
         overlay = ["phantom"]
         numbers = {"dataset_dir#num_labeled": num_labeled, "dataset_dir#num_unlabeled": 16 - num_labeled}
         common = {"dataset_dir#output_dir": data, "dataset_dir#seed": 0, **numbers, **settings}
-    training = {**common, **GRID[method], "seed": seed, "ckpt_dir": folder / "models", "output_dir": folder / "logs"}
+    training = {**common, **method, "seed": seed, "ckpt_dir": folder / "models", "output_dir": folder / "logs"}
     overrides = {key: str(value) for key, value in training.items()}
     if (folder / "done.json").is_file():
         check_same(folder, overrides, cases)
         return
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    training_cost = measured(command(["train", *overlay], training), folder / "train.log")
-    evaluation = {key: value for key, value in common.items() if key not in NOT_OF_INFERENCE}
-    evaluation |= {"weights": folder / "models" / "model.pt", "output_dir": folder / "segmentations", "cases": cases}
-    evaluation |= {"report_dir": folder / "report", "progress": False}
-    # the network's own keys belong to both
-    evaluation |= {key: value for key, value in GRID[method].items() if key.startswith("network_def")}
-    measured(command(["inference", "evaluate", *overlay], evaluation), folder / "evaluate.log")
-    done = {"method": method, "seed": seed, "num_labeled": num_labeled, "cases": cases, "training": training_cost}
     # the defaults that the overrides stand on are those of a commit
     describe = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
-    done["commit"] = subprocess.run(describe, stdout=subprocess.PIPE, text=True, check=False).stdout.strip()
-    done["overrides"] = overrides
-    temporary = folder / "done.part"
-    temporary.write_text(json.dumps(done, indent=2))
-    os.replace(temporary, folder / "done.json")
+    commit = subprocess.run(describe, stdout=subprocess.PIPE, text=True, check=False).stdout.strip()
+    cost = measured(monai_run(["train", *overlay], **training), folder / "train.log")
+    evaluation = {key: value for key, value in common.items() if key not in NOT_OF_INFERENCE}
+    # the network's own keys belong to both
+    evaluation |= {key: value for key, value in method.items() if key.startswith(("network_def", "student"))}
+    evaluation |= {"weights": folder / "models" / "model.pt", "output_dir": folder / "segmentations", "cases": cases}
+    evaluation |= {"report_dir": folder / "report", "progress": False}
+    measured(monai_run(["inference", "evaluate", *overlay], **evaluation), folder / "evaluate.log")
+    done = {"seed": seed, "num_labeled": num_labeled, "cases": cases, "training": cost, "commit": commit}
+    done |= {"own_keys": list(method), "overrides": overrides}
+    (folder / "done.part").write_text(json.dumps(done, indent=2))
+    os.replace(folder / "done.part", folder / "done.json")
+
+
+def chosen(methods: Sequence[str] | Mapping[str, Method], scale: str) -> dict[str, Method]:
+    """Methods by name, of methods.py or given with their keys.
+
+    Raises:
+        InputError: a method or the scale is unknown.
+    """
+    if isinstance(methods, Mapping):
+        found = {str(name): keys for name, keys in methods.items()}
+    else:
+        names = [methods] if isinstance(methods, str) else methods
+        found = {name: METHODS.get(name) for name in names}
+    unknown = [name for name, keys in found.items() if not isinstance(keys, Mapping)]
+    if unknown or scale not in SCALES:
+        raise InputError(
+            f"unknown: {unknown or scale}; methods are {list(METHODS)}, or {{name: {{key: value}}}}; "
+            f"scales are {list(SCALES)}"
+        )
+    return found
 
 
 def main(
     folder: str,
-    methods: Sequence[str] = MAIN,
+    methods: Sequence[str] | Mapping[str, Method] = MAIN,
     seeds: Sequence[int] = (0, 1, 2),
     num_labeled: Sequence[int] | None = None,
     scale: str = "cpu",
@@ -165,13 +128,13 @@ def main(
     background: bool = False,
     **overrides: object,
 ) -> None:
-    """Runs what of the grid is not done yet.
+    """Runs what of methods × seeds is not done yet.
 
     Args:
         folder: of all runs: ``<folder>/<num_labeled>_labeled/<method>/seed_<seed>``.
-        methods: names of methods.py.
+        methods: names of methods.py, or {name: {key of train.yaml: value}}.
         seeds: of initialisation, crops and order of cases; the phantoms are the same for all.
-        num_labeled: labelled ones of the 16 training phantoms, by default 2; of a dataset's cases, those of its list.
+        num_labeled: labeled ones of the 16 training phantoms, by default 2; of a dataset's cases, those of its list.
         scale: "cpu" or "gpu".
         cases: list that is reported: test, or validation while tuning.
         background: start it as a process of its own, with its output in ``<folder>/study.log``.
@@ -181,35 +144,28 @@ def main(
     Raises:
         InputError: a method or scale is unknown, or a dataset's cases cannot be found.
     """
-    unknown = set(methods) - set(GRID)
-    if unknown or scale not in SCALES:
-        raise InputError(f"unknown: {sorted(unknown) or scale}; methods are {list(GRID)}, scales {list(SCALES)}")
-    settings = settings_of(scale, overrides)
+    grid, settings = chosen(methods, scale), settings_of(scale, overrides)
     if own_data(settings) and num_labeled:
-        raise InputError("num_labeled is of phantoms; a dataset's labelled cases are those of its case list")
+        raise InputError("num_labeled is of phantoms; a dataset's labeled cases are those of its case list")
     num_labeled = [len(cases_of(settings, "labeled"))] if own_data(settings) else num_labeled or [2]
     root = Path(folder).resolve()
     root.mkdir(parents=True, exist_ok=True)
     if background:
-        arguments = {"folder": root, "methods": list(methods), "seeds": list(seeds)}
-        arguments |= {} if own_data(settings) else {"num_labeled": list(num_labeled)}
-        arguments |= {"scale": scale, "cases": cases, **overrides}
-        words = [word for key, value in arguments.items() for word in (f"--{key}", str(value))]
+        # the same words, in a process that no terminal ends; the last of two values counts
+        again = [sys.executable, "-m", "benchmarks.study.run", *sys.argv[1:], "--background", "False"]
         with (root / "study.log").open("a") as log:
-            again = [sys.executable, "-m", "benchmarks.study.run", *words]
-            process = subprocess.Popen(again, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT, start_new_session=True)
+            process = subprocess.Popen(again, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
         print(f"process {process.pid}; progress in {root / 'study.log'}")
         return
     # seed by seed, so that an early look compares all methods
     for seed in seeds:
         for number in num_labeled:
-            for method in methods:
-                place = root / f"{number}_labeled" / method / f"seed_{seed}"
+            for name, method in grid.items():
+                place = root / f"{number}_labeled" / name / f"seed_{seed}"
                 start = time.time()
                 run_one(place, root / f"phantoms_{number}_labeled", method, seed, number, settings, cases)
                 print(f"{place.relative_to(root)}: done, {(time.time() - start) / 60:.1f} minutes", flush=True)
 
 
 if __name__ == "__main__":
-    show_user_errors()
-    fire.Fire(main)
+    run_command(main)

@@ -1,13 +1,13 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""Cases: lists, checks, two-stream loading and the phantom."""
+"""Cases: lists, checks, images and two-stream loading."""
 
 from .cache import PersistentCacheDataset
 from .case_list import load_cases
-from .check import InputCheck
 from .faults import FaultTolerantCacheDataset
+from .input_check import InputCheck
 from .inputs import list_images
-from .phantom import write_phantoms
+from .reader import VolumeReader
 from .two_stream import TwoStreamLoader
 from .unlabeled import unlabeled_stream
 
@@ -16,8 +16,8 @@ __all__ = [
     "InputCheck",
     "PersistentCacheDataset",
     "TwoStreamLoader",
+    "VolumeReader",
     "list_images",
     "load_cases",
     "unlabeled_stream",
-    "write_phantoms",
 ]

@@ -22,11 +22,11 @@ from typing import Literal
 import numpy as np
 import torch
 from monai.data import CacheDataset, MetaTensor
-from monai.transforms import Compose, RandomizableTrait, Transform, reset_ops_id
+from monai.transforms import RandomizableTrait, Transform, reset_ops_id
 from monai.utils import ImageMetaKey, ensure_tuple, enums
 
-from ..errors import MissingFileError
 from ..atomic import read_saved
+from ..errors import MissingFileError
 from .cache_key import describe, digest_case, recipe_of
 from .paths import given_path
 

@@ -20,7 +20,7 @@ from monai.data import ImageReader
 from monai.data.meta_obj import get_track_meta
 from monai.transforms import Compose
 
-from ..atomic import file_hash
+from ..atomic import file_hash, folder_hash
 
 # a new version of one of these may read, resample or save otherwise
 LIBRARIES = ("scdl_components", "monai", "torch", "numpy", "scipy", "nibabel", "pydicom", "itk")
@@ -73,7 +73,7 @@ def _content(value: object) -> object:
         return value
     path = Path(value)
     if path.is_dir():
-        return [[file.name, file_hash(file)] for file in sorted(path.iterdir()) if file.is_file()]
+        return folder_hash(path)
     suffix = next((end for end in WHOLE_FILES if path.name.lower().endswith(end)), None)
     if suffix is None or not path.is_file():  # opening a pipe would wait for ever
         raise ValueError(f"{path} is no {', '.join(WHOLE_FILES)} file or folder: a part of it may be in another file")

@@ -118,14 +118,17 @@ def load_cases(
     problems += membership_problems(((entry.name, _key(entry), entry.list_name) for entry in entries), allow_overlap)
 
     found = [(entry, _find_files(entry, dataset_dir, layouts)) for entry in entries]
-    if other_modalities:
-        images = [(item or _candidates(entry, dataset_dir, layouts)[0])["image"] for entry, (item, _) in found]
-        problems += modality_problems(
-            ((entry.name, entry.list_name, image) for entry, image in zip(entries, images, strict=True)),
-            content.get(MODALITIES, [CT]),
-            other_modalities,
-            _lists_with(other_modalities, case_lists_dir),
-        )
+    images = [(item or _candidates(entry, dataset_dir, layouts)[0])["image"] for entry, (item, _) in found]
+    problems += modality_problems(
+        (
+            (entry.name, entry.list_name, image)
+            for entry, image in zip(entries, images, strict=True)
+            if other_modalities or os.path.isdir(image)  # of other files nothing is known
+        ),
+        content.get(MODALITIES, [CT]),
+        other_modalities or {},
+        _lists_with(other_modalities or {}, case_lists_dir),
+    )
     if entries and not any(item for _, (item, _) in found):
         if not problems:
             raise NoDataError(_no_data_message(path, dataset_dir, entries, layouts, where_to_get, phantom_hint))

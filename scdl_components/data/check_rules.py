@@ -8,23 +8,20 @@ and add it to ``CASE_RULES`` or ``LIST_RULES``.
 
 from __future__ import annotations
 
-import itertools
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import nibabel as nib
 import numpy as np
 from nibabel.affines import voxel_sizes
 
 from scdl_components.data.case_list import LISTS_WITH_LABELS
+from scdl_components.data.dicom import MAX_VOXELS
 from scdl_components.data.facts import HIGHEST, LOWEST, VolumeFacts
-from scdl_components.data.inputs import MAX_VOXELS
+from scdl_components.data.grid import axes_of, grid_distance, in_ras, is_degenerate
+from scdl_components.data.hu import hu_problems
 from scdl_components.data.modality import CT, modality_of
-
-NARROW_HU = 100  # air, water and bone span far more; an image that was scaled to [0, 1] does not
-WIDEST_HU = 2**15  # of scanners with an extended scale, at metal; HU -1000 stored as unsigned is 64536
-DENSE_HU, MAX_DENSE = 800, 0.1  # cortical bone, teeth, metal; soft tissue lies there when 1000 or 1024 was added
 
 
 @dataclass(frozen=True)
@@ -68,12 +65,13 @@ class CaseFacts:
 
 @dataclass(frozen=True)
 class Context:
-    """What the rules need besides the facts; as the arguments of :class:`scdl_components.data.check.InputCheck`."""
+    """What the rules need besides the facts; as the arguments of :class:`scdl_components.data.InputCheck`."""
 
     organs: Sequence[str]
     allow_overlap: Sequence[str]
     limits: Limits
     other_modalities: Mapping[str, str] = field(default_factory=dict)
+    intensity_range: Sequence[float] | None = None
 
 
 @dataclass(frozen=True)
@@ -110,7 +108,7 @@ def check_grid(case: CaseFacts, context: Context) -> Iterator[Problem]:
             yield Problem(
                 volume.path, f"has one slice only, shape {volume.shape}; a volume needs 2 or more along each axis"
             )
-        if _is_degenerate(volume.affine):
+        if is_degenerate(volume.affine):
             yield Problem(
                 volume.path, "has a degenerate affine (NaN, zero or parallel axes); repair the header's sform"
             )
@@ -120,19 +118,26 @@ def check_grid(case: CaseFacts, context: Context) -> Iterator[Problem]:
                 f"has voxels of {_format(volume.spacing)} mm; expected {limits.min_spacing:g} to {limits.max_spacing:g}"
                 " mm: correct the header (are its units not mm?)",
             )
-    if not case.image.failure and not case.image.oriented:
-        message = "its header does not say how the patient lies (sform and qform code 0); RAS directions are guessed"
-        yield Problem(case.image.path, message + ", check that the result is not mirrored", is_error=False)
+        if volume.units != "mm":
+            message = f"gives lengths in {volume.units}, but its voxels of {_format(volume.spacing)} are taken as mm"
+            yield Problem(volume.path, message + "; correct the header (nibabel: set_xyzt_units)", is_error=False)
+    image = case.image
+    if not image.failure and not image.oriented and not is_degenerate(image.affine):
+        message = (
+            "its header does not say how the patient lies (sform and qform code 0); its voxel axes are taken to point "
+            f"to {', '.join(axes_of(image.affine))} as nibabel and MONAI do: check that the result is not mirrored"
+        )
+        yield Problem(image.path, message, is_error=False)
 
 
 def check_header_agrees(case: CaseFacts, context: Context) -> Iterator[Problem]:
     """A NIfTI header can hold two affines; programs that believe different ones see the patient differently."""
     way_out = "write the right one into both (nibabel: set_sform and set_qform)"
     for volume in case.volumes:
-        if volume.other_affine is None or _is_degenerate(volume.affine):
+        if volume.other_affine is None or is_degenerate(volume.affine):
             continue
-        if _is_degenerate(volume.other_affine):
-            yield Problem(volume.path, f"has a degenerate qform or voxel size of 0 beside a sound sform; {way_out}")
+        if is_degenerate(volume.other_affine):
+            yield Problem(volume.path, f"has a degenerate qform beside a sound sform; {way_out}")
             continue
         distance = grid_distance(volume.affine, volume.other_affine, volume.shape)
         if distance <= context.limits.header_tolerance:
@@ -158,46 +163,34 @@ def check_intensities(case: CaseFacts, context: Context) -> Iterator[Problem]:
     if low == high:
         yield Problem(image.path, f"is constant, all voxels are {low:g}; copy or convert it again")
     elif modality_of(image.path, context.other_modalities) == CT:  # check_modalities tells of the others
-        yield from _check_hu(image)
-
-
-def _check_hu(image: VolumeFacts) -> Iterator[Problem]:
-    low, high = image.minimum, image.maximum
-    found, way_out = f"values from {low:g} to {high:g}", "store the CT in HU (raw value × slope + intercept)"
-    dense = image.counts[image.values > DENSE_HU].sum() / image.counts.sum()
-    if high < -500 or low > 100 or high - low < NARROW_HU or max(-low, high) > WIDEST_HU:
-        yield Problem(image.path, f"{found} are not HU; {way_out}, not scaled")
-    elif low > -200 and dense > MAX_DENSE:
-        yield Problem(
-            image.path,
-            f"{found}, {dense:.0%} of them above {DENSE_HU} and no air: not HU, an offset of 1000 or 1024 is still in "
-            f"them; {way_out}",
-        )
-    elif low >= 0 and high <= 255:
-        yield Problem(image.path, f"{found} are the grey values of a picture, not HU; {way_out}, not a window of it")
-    elif low >= 0:
-        message = f"{found}: neither air nor fat in it, is this CT in HU? If not, {way_out}"
-        yield Problem(image.path, message, is_error=False)
+        for message, is_error in hu_problems(image, context.intensity_range):
+            yield Problem(image.path, message, is_error)
 
 
 def check_label_fits(case: CaseFacts, context: Context) -> Iterator[Problem]:
     if len(case.volumes) < 2:
         return
     image, label = case.volumes
-    if image.shape != label.shape:
+    if any(is_degenerate(volume.affine) for volume in case.volumes):
+        return
+    # the axes may be stored in another order and direction: the transforms bring both to RAS
+    image_affine, image_shape = in_ras(image.affine, image.shape)
+    label_affine, label_shape = in_ras(label.affine, label.shape)
+    way_out = "resample it (nearest) to the image's grid"
+    if image_shape != label_shape:
         yield Problem(
             label.path,
-            f"has shape {label.shape}, its image '{image.path}' has {image.shape}; give the label of this image, or "
-            "resample it (nearest) to the image's grid",
+            f"has shape {label_shape}, its image '{image.path}' has {image_shape} (in RAS order); give the label of "
+            f"this image, or {way_out}",
         )
-    elif not _is_degenerate(image.affine) and not _is_degenerate(label.affine):
-        distance = grid_distance(image.affine, label.affine, image.shape)
-        if distance > context.limits.affine_tolerance:
-            yield Problem(
-                label.path,
-                f"lies up to {distance:.3g} voxels off its image '{image.path}' (affines differ); resample it "
-                "(nearest) to the image's grid, or copy the image's affine if only the header is wrong",
-            )
+        return
+    distance = grid_distance(image_affine, label_affine, image_shape)
+    if distance > context.limits.affine_tolerance:
+        yield Problem(
+            label.path,
+            f"lies up to {distance:.3g} voxels off its image '{image.path}' (affines differ); {way_out}; only where "
+            "its voxels are stored in the image's order and its header alone is wrong, copy the image's affine",
+        )
 
 
 def check_label_values(case: CaseFacts, context: Context) -> Iterator[Problem]:
@@ -259,11 +252,10 @@ def check_organs_labeled(cases: Sequence[CaseFacts], context: Context) -> Iterat
 
 def check_modalities(cases: Sequence[CaseFacts], context: Context) -> Iterator[Problem]:
     """Images that are no CT are windowed as if their values were HU; the case list says whether they may be there."""
-    modalities = [modality_of(case.image.path, context.other_modalities) for case in cases]
-    for modality in context.other_modalities:
-        if modality in modalities:
-            message = f"{modalities.count(modality)} of {len(cases)} images are no CT; they are clipped as if in HU"
-            yield Problem(modality, message, is_error=False)
+    modalities = Counter(modality_of(case.image.path, context.other_modalities) for case in cases)
+    for modality in sorted(modalities.keys() - {CT}):
+        message = f"{modalities[modality]} of {len(cases)} images are no CT; they are clipped as if in HU"
+        yield Problem(modality, message, is_error=False)
 
 
 CASE_RULES = (
@@ -283,25 +275,6 @@ def find_problems(cases: Sequence[CaseFacts], context: Context) -> list[Problem]
     problems = [problem for case in cases for rule in CASE_RULES for problem in rule(case, context)]
     problems += [problem for rule in LIST_RULES for problem in rule(cases, context)]
     return list(dict.fromkeys(problems))
-
-
-def grid_distance(affine: np.ndarray, other: np.ndarray, shape: Sequence[int]) -> float:
-    """Largest distance between two grids of one shape, over their corner voxels, in voxels of the first."""
-    corners = np.array([(*corner, 1) for corner in itertools.product(*((0, length - 1) for length in shape))])
-    offsets = (corners @ (affine - other).T)[:, :3]
-    return float(np.linalg.norm(offsets @ np.linalg.inv(affine[:3, :3]).T, axis=1).max())
-
-
-def axes_of(affine: np.ndarray) -> str:
-    """Where the voxel axes point to in the patient, e.g. ``LPS``."""
-    return "".join(axis or "?" for axis in nib.aff2axcodes(affine))
-
-
-def _is_degenerate(affine: np.ndarray) -> bool:
-    if not np.isfinite(affine).all():
-        return True
-    lengths = np.linalg.norm(affine[:3, :3], axis=0)
-    return bool(lengths.min() < 1e-6 or abs(np.linalg.det(affine[:3, :3] / lengths)) < 1e-2)
 
 
 def _format(values: Sequence[float]) -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import math
 import os
 import stat
@@ -16,19 +17,16 @@ from typing import BinaryIO
 
 import nibabel as nib
 import numpy as np
-from monai.data import PydicomReader
 
-from scdl_components.data.inputs import series_problems
+from scdl_components.data.dicom import read_series
+from scdl_components.errors import UnreadableError
 
 CHUNK_BYTES = 4 * 2**20
 MAX_DEFLATE_RATIO = 1032  # zlib's documentation: no deflate stream expands further
 GZIP_MAGIC = b"\x1f\x8b"
+MAX_HEADER_BYTES = 2**26  # with extensions, which nibabel reads whole
 # the histogram's range; CT in HU lies well within, and what lies outside is counted in the outermost bins
 LOWEST, HIGHEST = -(2**15), 2**15 - 1
-
-
-class UnreadableError(ValueError):
-    """A volume cannot be read; the message says what is wrong and the way out, not the file's name."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +39,7 @@ class VolumeFacts:
         shape: spatial shape; a fourth axis of length one is dropped.
         affine: voxel to world (RAS, mm), 4×4.
         oriented: the header says how voxels lie in the patient (NIfTI: sform or qform code set).
+        units: of the lengths in the header, where it says so; nibabel and MONAI take them as mm whatever it says.
         other_affine: a second one that the header has and that somebody may go by (NIfTI: the qform beside an sform,
             where its code is set, or where the voxel sizes are not those of the sform, which MONAI then drops).
         minimum: of the finite voxels.
@@ -56,6 +55,7 @@ class VolumeFacts:
     shape: tuple[int, ...] = ()
     affine: np.ndarray = field(default_factory=lambda: np.eye(4))
     oriented: bool = True
+    units: str = "mm"
     other_affine: np.ndarray | None = None
     minimum: float = math.nan
     maximum: float = math.nan
@@ -158,7 +158,7 @@ def _read_nifti(path: str, max_voxels: int) -> dict:
                 raise UnreadableError(
                     f"is cut off: its header announces {offset + num_bytes} bytes, the file has {size}; copy it again"
                 )
-            stream.seek(offset)
+            header = _checked(header, stream, offset)
             slope, intercept = header.get_slope_inter()
             scaled = (slope, intercept) not in ((None, None), (1.0, 0.0))
             raw = (np.frombuffer(chunk, dtype) for chunk in _chunks(stream, num_bytes))
@@ -172,7 +172,8 @@ def _read_nifti(path: str, max_voxels: int) -> dict:
         except (nib.spatialimages.HeaderDataError, ValueError, OverflowError, KeyError) as error:
             raise UnreadableError(f"has a damaged NIfTI header ({error}); convert it again from its source") from error
     oriented = bool(header["sform_code"] > 0 or header["qform_code"] > 0)
-    geometry = {"affine": affine, "oriented": oriented, "other_affine": other_affine}
+    units = {1: "metres", 3: "micrometres"}.get(int(header["xyzt_units"]) % 8, "mm")
+    geometry = {"affine": affine, "oriented": oriented, "units": units, "other_affine": other_affine}
     return {"shape": shape[:3], **geometry, **statistics}
 
 
@@ -202,6 +203,14 @@ def _read_header(stream: BinaryIO) -> nib.Nifti1Header:
     raise UnreadableError("is not a single-file NIfTI (.nii, .nii.gz); convert it, for example with dcm2niix")
 
 
+def _checked(header: nib.Nifti1Header, stream: BinaryIO, offset: int) -> nib.Nifti1Header:
+    """The header as the loader will have it: refused or mended by nibabel (a qfac of 0 becomes 1), extensions read."""
+    if (header["pixdim"][1:4] == 0).any():  # which nibabel takes as 1 mm
+        raise UnreadableError("has a voxel size of 0 in its header (pixdim); write the right ones (nibabel: set_zooms)")
+    stream.seek(0)
+    return type(header).from_fileobj(io.BytesIO(stream.read(offset)))
+
+
 def _layout_of(header: nib.Nifti1Header) -> tuple[np.dtype, tuple[int, ...], int]:
     """Data type, shape and offset of the voxels, or why they are no volume."""
     dtype = header.get_data_dtype()
@@ -210,10 +219,15 @@ def _layout_of(header: nib.Nifti1Header) -> tuple[np.dtype, tuple[int, ...], int
     if dtype.kind not in "iuf":
         kind = "RGB" if dtype.names else str(dtype)
         raise UnreadableError(f"has {kind} voxels; expected one real number a voxel, in HU or as a label")
-    if len(shape) < 3 or min(shape) < 1 or offset < 0:
+    if len(shape) < 3 or min(shape) < 1:
         raise UnreadableError(f"has shape {shape}; expected a volume of three axes")
     if len(shape) > 4 or shape[3:] not in ((), (1,)):
         raise UnreadableError(f"is {len(shape)}-D, shape {shape}; expected one volume: split it and list one part")
+    if not header.single_vox_offset <= offset <= MAX_HEADER_BYTES:
+        raise UnreadableError(
+            f"says that its voxels begin at byte {offset:g} (vox_offset); expected {header.single_vox_offset} or some "
+            "more, behind the header: convert it again from its source"
+        )
     return dtype, shape, offset
 
 
@@ -231,14 +245,7 @@ def _chunks(stream: BinaryIO, num_bytes: int) -> Iterator[bytes]:
 
 
 def _read_dicom(folder: str, max_voxels: int) -> dict:
-    problems = series_problems(folder, max_voxels)
-    if problems:
-        raise UnreadableError("; ".join(problems))
-    try:
-        reader = PydicomReader()
-        voxels, meta = reader.get_data(reader.read(folder))
-    except Exception as error:  # pydicom and its decoders raise many kinds on damaged files
-        raise UnreadableError(f"is a DICOM series that MONAI cannot load ({error}); export it again") from error
+    voxels, meta = read_series(folder, max_voxels)
     if voxels.ndim != 3:
         raise UnreadableError(f"has shape {voxels.shape}; expected three axes")
     pieces = np.array_split(voxels.reshape(-1), max(1, voxels.nbytes // CHUNK_BYTES))

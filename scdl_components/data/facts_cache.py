@@ -10,8 +10,8 @@ from functools import partial
 from typing import Literal
 
 from .cache import CaseCache
+from .dicom import read_series
 from .facts import VolumeFacts, read_facts
-from .inputs import series_problems
 
 
 class _FailureError(Exception):
@@ -29,7 +29,7 @@ def facts_reader(
     """
     if not cache_dir:
         return partial(read_facts, max_voxels=max_voxels)
-    store = CaseCache(cache_dir, [read_facts, series_problems, max_voxels])
+    store = CaseCache(cache_dir, [read_facts, read_series, max_voxels])
 
     def kept(path: str) -> VolumeFacts:
         def make() -> dict:

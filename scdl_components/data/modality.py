@@ -10,20 +10,24 @@ import re
 import reprlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from .dicom import series_modality
+
 CT = "CT"
 MODALITIES = "modalities"  # key of a case list: what its images are; CT alone where there is none
 
 
 def modality_of(image: str, other_modalities: Mapping[str, str]) -> str:
-    """Modality of an image by its file name, or by that of the file which it links to.
+    """Modality of an image: a DICOM series' by its headers, a file's by its name, or by that which it links to.
 
     Args:
         image: its path.
         other_modalities: of each modality that is not CT, a regular expression that finds its images' file names.
 
     Returns:
-        The first modality whose expression finds one of the names, else ``"CT"``.
+        What the headers say, or the first modality whose expression finds one of the names, else ``"CT"``.
     """
+    if os.path.isdir(image):
+        return series_modality(image) or CT
     names = [os.path.basename(path) for path in (image, os.path.realpath(image))]
     matching = (
         modality for modality, pattern in other_modalities.items() if any(re.search(pattern, name) for name in names)

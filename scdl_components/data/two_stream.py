@@ -10,10 +10,9 @@ loaded is left out of its batch if it is unlabeled, and ends the training if it 
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import itertools
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -23,9 +22,8 @@ from monai.utils import convert_to_tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ..distributed import share
-from ..errors import InputError, causes
-from .device_cache import cache_on_device
-from .faults import Fault, FaultLog, WorkerBoard, root_reason, start_worker
+from ..errors import InputError, causes, root_reason
+from .faults import Fault, check_workers, report_faults, start_worker, starting_workers
 
 STREAMS = ("labeled", "unlabeled")
 
@@ -38,16 +36,12 @@ class Draw(NamedTuple):
     seed: int
 
 
-def shuffled(seed: int, stream: str, epoch: int, size: int) -> np.ndarray:
-    """Order [size] in which pass number ``epoch`` visits a stream's cases."""
-    return np.random.default_rng([seed, STREAMS.index(stream), epoch]).permutation(size)
-
-
 def draw(seed: int, stream: str, position: int, size: int) -> Draw:
     """The sample at a position (counted from the start of training) of a stream of ``size`` cases."""
-    epoch, place = divmod(position, size)
-    entropy = np.random.SeedSequence([seed, STREAMS.index(stream), epoch, place, 1])
-    return Draw(stream, int(shuffled(seed, stream, epoch, size)[place]), int(entropy.generate_state(1)[0]))
+    pass_number, place = divmod(position, size)
+    entropy = [seed, STREAMS.index(stream), pass_number]
+    order = np.random.default_rng(entropy).permutation(size)
+    return Draw(stream, int(order[place]), int(np.random.SeedSequence([*entropy, place, 1]).generate_state(1)[0]))
 
 
 class TwoStreamSampler(Sampler[list[Draw]]):
@@ -55,11 +49,8 @@ class TwoStreamSampler(Sampler[list[Draw]]):
 
     Args:
         sizes: number of cases of each stream.
-        batch_sizes: samples of each stream in a batch of all ranks together.
+        batch_sizes: samples of each stream in a batch of all ranks together, which they share evenly.
         seed: of the whole training.
-
-    Raises:
-        InputError: when a batch cannot be shared out evenly.
     """
 
     def __init__(self, sizes: dict[str, int], batch_sizes: dict[str, int], seed: int) -> None:
@@ -68,25 +59,17 @@ class TwoStreamSampler(Sampler[list[Draw]]):
         self.seed = seed
         self.shares = {stream: share(size, f"{stream}_batch_size") for stream, size in batch_sizes.items()}
         self.start = 0
-        # draws that took a worker down: left out
-        self.lost: set[Draw] = set()
 
-    def batch(self, iteration: int) -> list[Draw]:
-        """The draws of one iteration, counted from 0, of all ranks."""
-        return self._draws(iteration, {stream: range(size) for stream, size in self.batch_sizes.items()})
-
-    def _draws(self, iteration: int, places: dict[str, range]) -> list[Draw]:
+    def batch(self, iteration: int, places: dict[str, range] | None = None) -> list[Draw]:
+        """The draws of one iteration, counted from 0, at these places of the streams' parts of it; None: at all."""
         return [
-            draw(self.seed, stream, iteration * self.batch_sizes[stream] + i, self.sizes[stream])
-            for stream in self.sizes
-            for i in places[stream]
+            draw(self.seed, stream, iteration * size + place, self.sizes[stream])
+            for stream, size in self.batch_sizes.items()
+            for place in (places[stream] if places else range(size))
         ]
 
     def __iter__(self) -> Iterator[list[Draw]]:
-        iteration = self.start
-        while True:
-            yield [item for item in self._draws(iteration, self.shares) if item not in self.lost]
-            iteration += 1
+        return (self.batch(iteration, self.shares) for iteration in itertools.count(self.start))
 
 
 def of_a_gpu(error: BaseException) -> bool:
@@ -95,21 +78,13 @@ def of_a_gpu(error: BaseException) -> bool:
 
 
 class TwoStreamDataset(Dataset):
-    """Looks draws up in the datasets of the streams, their random transforms seeded by the draw.
+    """Looks draws up in the datasets, given by stream, their random transforms seeded by the draw."""
 
-    Args:
-        datasets: by stream.
-        board: where each worker notes the draw that it is at.
-    """
-
-    def __init__(self, datasets: dict[str, Dataset], board: WorkerBoard | None = None) -> None:
+    def __init__(self, datasets: dict[str, Dataset]) -> None:
         self.datasets = datasets
-        self.board = board
 
     def __getitem__(self, item: Draw) -> tuple[str, dict | Fault]:
         dataset = self.datasets[item.stream]
-        if self.board is not None:
-            self.board.begin(STREAMS.index(item.stream), item.index, item.seed)
         try:
             dataset.transform.set_random_state(seed=item.seed)
             return item.stream, dataset[item.index]
@@ -118,9 +93,6 @@ class TwoStreamDataset(Dataset):
             if any(map(of_a_gpu, causes(error))):  # volumes are cropped there; no fault of the file
                 raise
             return item.stream, Fault(item.stream, self.files(item), root_reason(error))
-        finally:
-            if self.board is not None:
-                self.board.end()
 
     def files(self, item: Draw) -> str:
         """The files of a draw, in words."""
@@ -134,13 +106,10 @@ def collate_streams(samples: Sequence[tuple[str, dict | Fault]]) -> dict[str, di
 
     What could not be loaded is in "faults", where there is any; a stream without a sample is missing.
     """
-    faults = [sample for _, sample in samples if isinstance(sample, Fault)]
-    streams: dict[str, list[dict]] = {}
+    parts: dict[str, list] = {}
     for stream, sample in samples:
-        if not isinstance(sample, Fault):
-            streams.setdefault(stream, []).append(sample)
-    batch = {stream: list_data_collate(items) for stream, items in streams.items()}
-    return batch | ({"faults": faults} if faults else {})
+        parts.setdefault("faults" if isinstance(sample, Fault) else stream, []).append(sample)
+    return {name: items if name == "faults" else list_data_collate(items) for name, items in parts.items()}
 
 
 class TwoStreamLoader(DataLoader):
@@ -157,14 +126,10 @@ class TwoStreamLoader(DataLoader):
         seed: decides order and random transforms.
         num_workers: processes that load; 0 loads in the training process.
         pin_memory: copy batches into page-locked memory, for faster transfers to a GPU.
-        cache_device: a GPU where cached volumes are kept and cropped, if they fit
-            (:py:func:`.device_cache.cache_on_device`); the training process then does it.
-        training_memory: gives the bytes of that GPU that training needs.
 
     Raises:
         InputError: when a stream that batches ask for has no case, or ranks cannot share a batch evenly; while
-            training, when a labeled case cannot be loaded, when no unlabeled one can any more, or when workers die
-            again and again.
+            training, when a labeled case cannot be loaded, when no unlabeled one can any more, or when a worker dies.
     """
 
     def __init__(
@@ -176,8 +141,6 @@ class TwoStreamLoader(DataLoader):
         seed: int = 0,
         num_workers: int = 0,
         pin_memory: bool = False,
-        cache_device: torch.device | str = "cpu",
-        training_memory: Callable[[], int | None] = lambda: None,
     ) -> None:
         if labeled_batch_size < 1 or len(labeled) == 0:
             raise InputError(
@@ -194,13 +157,9 @@ class TwoStreamLoader(DataLoader):
                 )
             datasets["unlabeled"], batch_sizes["unlabeled"] = unlabeled, unlabeled_batch_size
         sampler = TwoStreamSampler({name: len(d) for name, d in datasets.items()}, batch_sizes, seed)
-        last = list(datasets)[-1]
-        self.epoch_length = -(-sampler.sizes[last] // batch_sizes[last])
-        self.fault_log = FaultLog(sampler.sizes)
-        if cache_on_device(list(datasets.values()), cache_device, training_memory):
-            num_workers, pin_memory = 0, False  # processes cannot share it, and it is where it belongs
+        self.skipped: Counter[str] = Counter()  # unlabeled files that could not be loaded, and how often
         super().__init__(
-            TwoStreamDataset(datasets, WorkerBoard(num_workers)),
+            TwoStreamDataset(datasets),
             batch_sampler=sampler,
             collate_fn=collate_streams,
             num_workers=num_workers,
@@ -209,71 +168,24 @@ class TwoStreamLoader(DataLoader):
         )
 
     def __len__(self) -> int:
-        return self.epoch_length
+        (*_, cases), (*_, samples) = self.batch_sampler.sizes.values(), self.batch_sampler.batch_sizes.values()
+        return -(-cases // samples)
 
     def files(self, iteration: int) -> list[str]:
         """The files of an iteration's batch, counted from 0, those of all ranks; one entry for each sample."""
         return [self.dataset.files(item) for item in self.batch_sampler.batch(iteration)]
 
     def __iter__(self) -> Iterator[dict[str, dict]]:
-        iteration, restarts = self.batch_sampler.start, 0
-        batches = self._begin(iteration)
-        while True:
+        with starting_workers() as workers:
+            batches = super().__iter__()
+        for iteration in itertools.count(self.batch_sampler.start):
             try:
                 batch = next(batches)
             except (RuntimeError, OSError, EOFError) as error:
-                dead = self.dataset.board.dead(wait=2.0)
-                if not dead:
-                    raise
-                restarts = self._lose(dead, iteration, restarts, error)
-                batch = None
-            if batch is None:
-                batches = None  # ends the other workers, before there are new ones
-                batches = self._begin(iteration)
-                continue
-            faults = batch.pop("faults", [])
-            if "unlabeled" in batch:
-                self.fault_log.loaded()
-            self.fault_log.add(faults, iteration)
-            restarts = 0
-            iteration += 1
+                check_workers(workers, error, iteration)
+                raise
+            report_faults(batch.pop("faults", []), iteration, self.skipped, self.batch_sampler.sizes.get("unlabeled", 0))
             yield batch
-
-    def _begin(self, iteration: int) -> Iterator[dict[str, dict]]:
-        self.batch_sampler.start = iteration
-        self.dataset.board.clear()
-        with sigchld_unchanged():
-            return super().__iter__()
-
-    def _lose(
-        self, dead: dict[int, tuple[int, int, int] | None], iteration: int, restarts: int, error: Exception
-    ) -> int:
-        """Leaves out and counts what dead workers (process id -> what it was loading) took with them.
-
-        Returns:
-            Restarts in a row for workers that were loading nothing.
-        """
-        items = {pid: Draw(STREAMS[row[0]], *row[1:]) for pid, row in dead.items() if row is not None}
-        restarts = 0 if items else restarts + 1
-        self.fault_log.add_idle(sorted(set(dead) - set(items)), restarts, error)
-        self.batch_sampler.lost.update(items.values())
-        reason = "the worker process {} that was loading it died"
-        faults = [Fault(item.stream, self.dataset.files(item), reason.format(pid)) for pid, item in items.items()]
-        self.fault_log.add(faults, iteration)
-        return restarts
-
-
-@contextmanager
-def sigchld_unchanged() -> Iterator[None]:
-    """Keeps torch from raising a worker's death wherever the training happens to be; the next batch tells of it."""
-    if not hasattr(signal, "SIGCHLD") or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    previous = signal.getsignal(signal.SIGCHLD)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGCHLD, previous)
 
 
 def prepare_two_stream_batch(

@@ -12,20 +12,24 @@ from pathlib import Path
 
 from monai.data import DataLoader, Dataset
 from monai.engines import Evaluator
+from monai.transforms import Compose
 from tqdm.auto import tqdm
 
-from ..atomic import file_hash
-from ..data.check import InputCheck
-from ..data.inputs import base_name
-from ..errors import UserError
-from ..handlers.weights import WeightsError
-from ..memory.shortage import memory_shortages
+from ..atomic import check_writable, file_hash, whole_file
+from ..data.input_check import InputCheck
+from ..data.results import read_facts_of, result_names, segmentation_of, sidecar_of
+from ..errors import InputError, SettingError, UserError, causes, root_reason
+from ..memory import memory_shortages
+from ..networks.weights import WeightsError
+from .identity import image_hash, network_hash
 
 logger = logging.getLogger(__name__)
 
 LESS_MEMORY = (
-    "Windows need less with --sw_batch_size 1; the outputs of a whole volume stay off a GPU with --inferer#cpu_thresh 0"
+    "Less is needed with --sw_batch_size 1 or a smaller --roi_size; the outputs of a whole volume stay off a GPU with "
+    "--inferer#cpu_thresh 0"
 )
+WAY_OUT = "Make room or give another --output_dir"
 
 
 class FailedCasesError(UserError):
@@ -36,14 +40,15 @@ class CaseByCase:
     """Segments the cases of a dataset one by one, each written to ``<name>_seg.nii.gz`` by the evaluator.
 
     When a case is done, ``<name>_seg.json`` is put beside it: the organs' names, and what it was made with (image,
-    weights, settings). A case whose JSON says that it was made with the same is skipped in a later run.
+    network, weights, settings, the first three by their content). A case whose JSON says that it was made with the same
+    is skipped in a later run; the segmentation of another image is never overwritten.
 
     Args:
-        evaluator: MONAI evaluator whose postprocessing writes the segmentations.
+        evaluator: MONAI evaluator whose postprocessing writes the segmentations, each called as its meta data say.
         dataset: its dataset, with ``data`` (dicts with "image") and ``transform``.
         output_dir: folder that the evaluator writes to.
         class_names: names by value, background first.
-        weights: file that the evaluator loads.
+        weights: file that the evaluator loads into its network; empty: the network has its own.
         settings: whatever else decides the result; JSON values.
     """
 
@@ -57,6 +62,7 @@ class CaseByCase:
         settings: Mapping[str, object],
     ) -> None:
         self.evaluator = evaluator
+        self.network = evaluator.network  # handlers may put another in its place
         self.dataset = dataset
         self.output_dir = Path(output_dir)
         self.class_names = list(class_names)
@@ -65,33 +71,36 @@ class CaseByCase:
         self.failures: dict[str, str] = {}
 
     def run(self) -> None:
-        """Segments what is not done; failures are kept in ``failures`` (image -> reason)."""
+        """Segments what is not done; failures are kept in ``failures`` (image -> reason).
+
+        Raises:
+            InputError: two images would have results of one name.
+            StorageError: ``output_dir`` cannot be written to.
+            WeightsError: the weights are missing or of another network.
+            SettingError: a setting that no case can be done with.
+        """
         self.failures.clear()
         if "::" in str(self.output_dir):  # of the config's text; what is computed in it stays as it is
             logger.warning("results go to '%s': MONAI's config language writes # as ::", self.output_dir)
-        weights_hash = file_hash(self.weights) if Path(self.weights).is_file() else ""
-        settings = json.loads(json.dumps(self.settings))
+        check_writable([self.output_dir], WAY_OUT)
+        names = result_names([item["image"] for item in self.dataset.data])
+        made_with = {
+            "weights": file_hash(self.weights) if Path(self.weights).is_file() else "",
+            "network": network_hash(self.network, with_state=not self.weights),
+            "settings": json.loads(json.dumps(self.settings)),
+        }
         skipped = 0
         for item in tqdm(self.dataset.data, desc="segmenting", unit="case"):
             image = item["image"]
-            sidecar = self.output_dir / f"{base_name(image)}_seg.json"
             try:
-                made_with = {"image": image_identity(image), "weights": weights_hash, "settings": settings}
-                if is_done(sidecar, made_with):
-                    skipped += 1
-                    continue
-                # a result of other weights must not outlive a failure of this one
-                sidecar.unlink(missing_ok=True)
-                # an image that is damaged, or announces more than there is memory for, is refused before it is loaded
-                InputCheck(organs=(), unlabeled=[{"image": image}], num_workers=1, progress=False).run()
-                self._run_one(item)
-                self._write(sidecar, image, made_with)
-            except WeightsError:
+                skipped += not self._segment(item, names[image], {"image": image_hash(image), **made_with})
+            except (WeightsError, SettingError):
                 raise
             # whatever goes wrong with one case, the others go on and the reason is told at the end
             except Exception as error:
-                logger.exception("%s failed", image)
-                self.failures[image] = f"{type(error).__name__}: {error}"
+                self.failures[image] = root_reason(error)
+                told = any(isinstance(cause, UserError) for cause in causes(error))
+                logger.error("%s failed: %s", image, self.failures[image], exc_info=not told)
         logger.info("%d segmented, %d done before, %d failed", *self._counts(skipped))
 
     def raise_failures(self) -> None:
@@ -110,40 +119,56 @@ class CaseByCase:
     def _counts(self, skipped: int) -> tuple[int, int, int]:
         return len(self.dataset.data) - skipped - len(self.failures), skipped, len(self.failures)
 
-    def _run_one(self, item: Mapping[str, object]) -> None:
-        # loaded in this process: a case that takes the loader down must not take the others' loader with it
-        self.evaluator.data_loader = DataLoader(Dataset([item], self.dataset.transform), batch_size=1, num_workers=0)
-        self.evaluator.state.epoch_length = 1
-        with memory_shortages(lambda: LESS_MEMORY):
-            self.evaluator.run()
+    def _segment(self, item: Mapping[str, str], name: str, made_with: Mapping[str, object]) -> bool:
+        """Segments a case unless it is done; returns whether it was not."""
+        image, segmentation = item["image"], segmentation_of(self.output_dir, name)
+        if segmentation.is_file():
+            made = read_facts_of(segmentation)
+            if made.get("made_with") == made_with:
+                return False
+            if made.get("image") != image and made.get("made_with", {}).get("image") != made_with["image"]:
+                owner = f"the result of {made['image']}" if "image" in made else "there already, and not of this inference"
+                raise InputError(
+                    f"'{segmentation}' is {owner}, and is not overwritten; give another --output_dir, or all "
+                    "images in one --dataset_dir: results of one name are then called by their folders, too"
+                )
+        # an image that is damaged, or announces more than there is memory for, is refused before it is loaded
+        InputCheck(
+            organs=(),
+            unlabeled=[{"image": image}],
+            intensity_range=self.settings.get("intensity_range"),
+            num_workers=1,
+            progress=False,
+        ).run()
+        written = self._run_one(item, name)
+        # from here on whose the file is, but not that it is done: the process may end between any two lines
+        self._write_facts(segmentation, image)
+        os.replace(written, segmentation)
+        self._write_facts(segmentation, image, made_with)
+        return True
 
-    def _write(self, sidecar: Path, image: str, made_with: Mapping[str, object]) -> None:
+    def _run_one(self, item: Mapping[str, str], name: str) -> Path:
+        """Lets the evaluator write a segmentation to a hidden file, and returns that."""
+
+        def renamed(data: Mapping) -> Mapping:
+            data["image"].meta["filename_or_obj"] = f".{name}.nii.gz"
+            return data
+
+        transform = Compose([self.dataset.transform, renamed])
+        # loaded in this process: a case that takes the loader down must not take the others' loader with it
+        self.evaluator.data_loader = DataLoader(Dataset([item], transform), batch_size=1, num_workers=0)
+        self.evaluator.state.epoch_length = 1
+        self.evaluator._internal_run_generator = None  # where a case failed, ignite would only end that one's run
+        with memory_shortages(LESS_MEMORY):
+            self.evaluator.run()
+        return segmentation_of(self.output_dir, f".{name}")
+
+    def _write_facts(self, segmentation: Path, image: str, made_with: Mapping[str, object] | None = None) -> None:
         content = {
-            "segmentation": sidecar.with_suffix(".nii.gz").name,
+            "segmentation": segmentation.name,
             "image": image,
             "labels": {str(value): name for value, name in enumerate(self.class_names)},
-            "made_with": made_with,
+            **({"made_with": made_with} if made_with else {}),
         }
-        temporary = sidecar.with_suffix(".json.part")
-        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(temporary, sidecar)
-
-
-def image_identity(path: str) -> dict[str, object]:
-    """Path, size in bytes and time of change of a file, or of what is in a DICOM folder."""
-    files = sorted(Path(path).iterdir()) if os.path.isdir(path) else [Path(path)]
-    stats = [file.stat() for file in files if file.is_file()]
-    return {
-        "path": str(path),
-        "bytes": sum(stat.st_size for stat in stats),
-        "changed_ns": max((stat.st_mtime_ns for stat in stats), default=0),
-    }
-
-
-def is_done(sidecar: Path, made_with: Mapping[str, object]) -> bool:
-    """Whether the case of a sidecar was segmented with exactly the same, and its segmentation is there."""
-    try:
-        content = json.loads(sidecar.read_text(encoding="utf-8"))
-        return content["made_with"] == made_with and sidecar.with_name(content["segmentation"]).is_file()
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+        with whole_file(sidecar_of(segmentation), WAY_OUT) as file:
+            file.write((json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())

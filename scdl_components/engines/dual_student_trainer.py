@@ -21,7 +21,14 @@ from ..data.two_stream import prepare_two_stream_batch
 from ..distributed import all_reduce_means, lost_process_errors
 from ..handlers.events import RunEvents
 from ..losses import DualStudentLoss, NetworkWithLoss
-from .device_side import Snapshot, all_finite, step_where
+from ..memory import memory_shortages
+from .finite import Kept, all_finite, step_where
+
+LESS_MEMORY = (
+    "Less is needed with a smaller --roi_size, --labeled_batch_size, --unlabeled_batch_size or --num_filters, in validation "
+    "with --sw_batch_size 1, beside the networks with --cache_rate 0.25. To go on from a checkpoint, name what you change, "
+    "e.g. --allow_changed \"['roi_size']\"; networks of another --num_filters begin with --resume never"
+)
 
 
 def _identity(value: Any) -> Any:
@@ -32,11 +39,12 @@ class DualStudentTrainer(SupervisedTrainer):
     """Trains the students of a :py:class:`~scdl_components.networks.DualStudent` on two-stream batches.
 
     Each iteration runs every student on all images, hands logits, features and labels to ``loss_function`` and makes
-    one optimizer step on its sum (docs/method.md). ``engine.state.output`` holds "image", "label", "loss" (the
-    total), "scalars": the total, each term as ``<name>``, each weight as ``weight/<name>``, and the learning rate, and
-    "finite". Where that is False, loss or gradient held a NaN or an infinity: the step was undone, and running
-    statistics are those of before. Nothing in an iteration waits for the device: "finite" and the scalars are tensors
-    there, for handlers to fetch now and then. However :meth:`run` ends, ``RunEvents.ENDED`` is fired.
+    one optimizer step on its sum (docs/method.md). From ``MODEL_COMPLETED`` on, ``engine.state.output`` is a list of
+    dicts, one a sample, labeled ones first, as MONAI's handlers expect it. Each has the sample's "image" and, if it is
+    labeled, "label", and the same of the whole batch: "loss" (the total), "scalars" (the total, each term as
+    ``<name>``, each weight as ``weight/<name>``, the learning rate) and "finite". Where that is False, loss or gradient
+    held a NaN or an infinity, and the step changed nothing (:py:mod:`.finite`). No iteration waits for the device:
+    these are tensors there, for handlers to fetch now and then. However :meth:`run` ends, ``RunEvents.ENDED`` is fired.
 
     Several processes (ranks) train together where ``parallel`` averages their gradients: the loss is then that of all
     ranks' batches, and so are the scalars.
@@ -53,7 +61,8 @@ class DualStudentTrainer(SupervisedTrainer):
         prepare_batch: batch -> (images, labels of the first images).
         compile: run the students through ``torch.compile``; validation runs them as they are.
         compile_kwargs: of ``torch.compile``.
-        parallel: put around :class:`~scdl_components.losses.NetworkWithLoss`, e.g. ``partial(torch.nn.parallel.DistributedDataParallel, ...)``.
+        parallel: put around :class:`~scdl_components.losses.NetworkWithLoss`, e.g.
+            ``partial(torch.nn.parallel.DistributedDataParallel, ...)``.
         kwargs: further arguments of MONAI's SupervisedTrainer: train_handlers, amp, amp_kwargs, ...
     """
 
@@ -101,11 +110,12 @@ class DualStudentTrainer(SupervisedTrainer):
 
         Raises:
             StorageError: when a log or a checkpoint cannot be written.
+            MemoryShortageError: when memory runs out; the message names the keys that help.
             LostProcessError: when another process of this training has ended.
         """
         with lost_process_errors():
             try:
-                with storage_errors():
+                with storage_errors(), memory_shortages(LESS_MEMORY):
                     super().run()
             finally:
                 self.fire_event(RunEvents.ENDED)
@@ -125,12 +135,12 @@ class DualStudentTrainer(SupervisedTrainer):
         needed = self.amp_kwargs.get("dtype") != torch.bfloat16  # which has float32's range
         return self.scaler if self.scaler is not None and self.scaler.is_enabled() and needed else None
 
-    def _iteration(self, engine: DualStudentTrainer, batchdata: dict) -> dict:
+    def _iteration(self, engine: DualStudentTrainer, batchdata: dict) -> list[dict]:
         images, label = engine.prepare_batch(batchdata, engine.state.device, engine.non_blocking, **engine.to_kwargs)
         engine.network.train()
         engine.loss_function.train()
         engine.optimizer.zero_grad(set_to_none=True)
-        statistics = Snapshot(b for m in (engine.network, engine.loss_function) for b in m.buffers())
+        statistics = Kept(b for m in (engine.network, engine.loss_function) for b in m.buffers())
         with torch.autocast(engine.state.device.type, enabled=engine.amp, **engine.amp_kwargs):
             loss, terms = engine.network_with_loss(images, label, engine.progress)
         # of all ranks, so that all find the same of it finite
@@ -145,15 +155,19 @@ class DualStudentTrainer(SupervisedTrainer):
         if scaler is not None:
             scaler.unscale_(engine.optimizer)  # it keeps to itself whether it met an infinity, for its next scale
         finite = all_finite([total, *gradients])
-        step_where(finite, engine.optimizer, statistics)
+        step_where(finite, engine.optimizer)
+        statistics.put_back(~finite)
         if scaler is not None:
             scaler.update()
-        engine.state.output["finite"] = finite
-        engine.state.output["scalars"] = {
+        scalars = {
             "loss": total,
             "learning_rate": engine.optimizer.param_groups[0]["lr"],
             **dict(zip(terms, values, strict=True)),
             **{f"weight/{name}": term.weight for name, term in terms.items()},
         }
+        samples = [{Keys.IMAGE: image, Keys.LOSS: total, "finite": finite, "scalars": scalars} for image in images]
+        for sample, its_label in zip(samples, label):
+            sample[Keys.LABEL] = its_label
+        engine.state.output = samples
         engine.fire_event(IterationEvents.MODEL_COMPLETED)
         return engine.state.output

@@ -4,10 +4,6 @@
 
 from __future__ import annotations
 
-import logging
-import re
-import shutil
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,14 +12,12 @@ from ignite.engine import Engine, Events
 from ignite.handlers import Checkpoint
 from torch.utils.tensorboard import SummaryWriter
 
-from ..atomic import PART, check_writable, read_saved, save_on_rank_zero
-from ..distributed import on_rank_zero
+from ..atomic import check_writable, read_saved, save_on_rank_zero
 from ..errors import InputError
+from ..networks.weights import differences, shapes
+from .checkpoint_files import checkpoints_in, make_room
 from .config_check import Settings, changes
-from .weights import differences, shapes
-
-logger = logging.getLogger(__name__)
-WEIGHTS = ("model.pt", "model_final.pt")
+from .schedules import apply_settings, is_schedule
 
 
 class MismatchError(InputError):
@@ -75,6 +69,7 @@ class TrainingCheckpoint:
         self.keep_earlier = keep_earlier
         self.settings = settings
         self.logs = [log for log in logs if log is not None]
+        self._saved_iteration: int | None = None
 
     def attach(self, engine: Engine) -> None:
         self.engine = engine
@@ -100,17 +95,18 @@ class TrainingCheckpoint:
         return {**self.save_dict, "trainer": self.engine} | ({} if scaler is None else {"scaler": scaler})
 
     def _start(self, engine: Engine) -> None:
+        if self._saved_iteration is not None:  # a run that another run of this trainer follows, as in federated learning
+            return
         check_writable([self.save_dir])
         at_home = bool(self.resume) and Path(self.resume).resolve().parent == self.save_dir.resolve()
         content = read_saved(self.resume) if self.resume else {}
         self._check_sizes(content)
-        self._make_room(content["trainer"]["iteration"] if at_home else None)
+        make_room(self.save_dir, content["trainer"]["iteration"] if at_home else None, self.keep_earlier)
         if content:
             self._load(content)
         self._saved_iteration = engine.state.iteration if at_home else -1
-        if not engine.has_event_handler(self.save_once, Events.COMPLETED):
-            # added here to come after the validation: a checkpoint then knows the best metric
-            engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.interval) | Events.COMPLETED, self.save_once)
+        # added here to come after the validation: a checkpoint then knows the best metric
+        engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.interval) | Events.COMPLETED, self.save_once)
 
     def save_once(self, *, validate_first: bool = False) -> None:
         """Saves now, unless this iteration has been saved."""
@@ -140,83 +136,3 @@ class TrainingCheckpoint:
         if changed or max_epochs != content["trainer"]["max_epochs"]:
             for name, state in given.items():
                 apply_settings(objects[name], state, engine.state.iteration)
-
-    def _weights_of_another(self) -> list[Path]:
-        """Weights of an earlier training that are not kept yet."""
-        kept = list(self.save_dir.glob("earlier_*/*.pt"))
-        found = [self.save_dir / name for name in WEIGHTS]
-        return [path for path in found if path.is_file() and not any(path.samefile(other) for other in kept)]
-
-    @on_rank_zero
-    def _make_room(self, done: int | None) -> None:
-        self.save_dir.mkdir(parents=True, exist_ok=True)
-        for part in self.save_dir.glob(f"*.pt{PART}"):  # of a process that was killed
-            part.unlink(missing_ok=True)
-        self._put_aside(done)
-
-    def _put_aside(self, done: int | None) -> None:
-        """What this training does not build on, for a later start not to take it for its own.
-
-        Args:
-            done: iteration of the checkpoint in this folder that it goes on from, if it does.
-        """
-        files = [path for path in checkpoints_in(self.save_dir) if done is None or iteration_of(path) > done]
-        if not self.keep_earlier:
-            for path in files:
-                path.unlink(missing_ok=True)
-            return
-        weights = [] if done is not None else self._weights_of_another()
-        if files or weights:
-            folder = next(f for n in range(1, 10**6) if not (f := self.save_dir / f"earlier_{n}").exists())
-            folder.mkdir()
-            for path in files:
-                path.rename(folder / path.name)
-            for path in weights:
-                link_or_copy(path, folder / path.name)
-            logger.warning("what an earlier training left in %s is in %s now", self.save_dir, folder)
-
-
-def link_or_copy(source: Path, target: Path) -> None:
-    """A second name for a file, which keeps its content when the first one is given another; a copy where none can be."""
-    try:
-        target.hardlink_to(source)
-    except OSError:  # a file system without hard links
-        shutil.copy2(source, target)
-
-
-def is_schedule(item: object) -> bool:
-    """Whether an object holds values of the config beside its state: learning rate, length of the schedule, ..."""
-    return isinstance(item, (torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler))
-
-
-def apply_settings(item: object, given: dict, iteration: int) -> None:
-    """Puts the config's values back into a loaded optimizer or scheduler, as if it had run with them so far.
-
-    Args:
-        item: with a loaded state.
-        given: its state dict as the config made it.
-        iteration: done so far.
-    """
-    if isinstance(item, torch.optim.Optimizer):
-        item.load_state_dict({"state": item.state_dict()["state"], "param_groups": given["param_groups"]})
-        return
-    if "base_lrs" not in given:  # no schedule of the iteration alone, e.g. ReduceLROnPlateau
-        return
-    for group, rate in zip(item.optimizer.param_groups, given["base_lrs"], strict=True):
-        group["lr"] = group["initial_lr"] = rate
-    item.load_state_dict(given)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # that the optimizer has made no step in between
-        for _ in range(iteration):
-            item.step()
-
-
-def checkpoints_in(folder: str | Path) -> list[Path]:
-    """Checkpoints of a folder, the one of the latest iteration first."""
-    found = [path for path in Path(folder).glob("checkpoint_*.pt") if re.fullmatch(r"checkpoint_\d+", path.stem)]
-    return sorted(found, key=iteration_of, reverse=True)
-
-
-def iteration_of(path: Path) -> int:
-    """Iteration that a checkpoint's name tells."""
-    return int(path.stem.removeprefix("checkpoint_"))

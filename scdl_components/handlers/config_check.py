@@ -6,31 +6,36 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Iterable, Mapping, Sequence
+from multiprocessing.pool import ThreadPool
 from typing import Any
 
-from monai.bundle import ConfigWorkflow
+from ..atomic import file_hash, folder_hash
+from ..bundle import running_workflow
+from ..distributed import on_rank_zero
 
 Settings = dict[str, Any]
+SHOWN = 120  # characters of a value in a message
 
 
+@on_rank_zero
 def training_settings(cases: Mapping[str, Sequence[Mapping[str, str]]], free: Iterable[str] = ()) -> Settings | None:
     """The running config as it was given, overrides included, and its cases; None outside of MONAI's runner.
 
     Args:
-        cases: list name -> items ``{"image": path, "label": path}``; their names and sizes in bytes count, not where
-            they are.
+        cases: list name -> items ``{"image": path, "label": path}``; their names and contents count, not where they
+            are.
         free: ids that may change, and what is below them.
 
     Returns:
         value by id, ids joined by ``#``.
     """
-    config = _running_config()
-    if config is None:
+    workflow = running_workflow()
+    if workflow is None:
         return None
-    values = {key: value for key, value in config.items() if key != "_meta_"}
-    values["cases"] = {name: [_fingerprint(item) for item in items] for name, items in cases.items()}
+    values = {key: value for key, value in workflow.parser.get().items() if key != "_meta_"}
+    with ThreadPool(min(os.cpu_count() or 1, 8)) as pool:  # hashing releases the interpreter's lock
+        values["cases"] = {name: pool.map(_fingerprint, items) for name, items in cases.items()}
     # as JSON has them: what is saved and read again must equal what is compared with it
     flat = leaves(json.loads(json.dumps(values, default=str)))
     return {key: value for key, value in flat.items() if not covered(key, free)}
@@ -80,7 +85,8 @@ _MISSING = _Missing()
 
 
 def _difference(before: object, now: object) -> str:
-    if isinstance(before, list) and isinstance(now, list) and max(len(before), len(now)) > 4:
+    lists = isinstance(before, list) and isinstance(now, list)
+    if lists and any(len(value) > 4 or len(repr(value)) > SHOWN for value in (before, now)):
         gone, new = [v for v in before if v not in now], [v for v in now if v not in before]
         if not gone and not new:
             return "another order"
@@ -88,28 +94,23 @@ def _difference(before: object, now: object) -> str:
     return f"{_short(before)} -> {_short(now)}"
 
 
-def _short(value: object, length: int = 120) -> str:
+def _short(value: object, length: int = SHOWN) -> str:
     text = repr(value)
     return text if len(text) <= length else text[: length - 3] + "..."
 
 
 def _fingerprint(item: Mapping[str, str]) -> str:
     paths = [os.fspath(item[key]) for key in ("image", "label") if item.get(key)]
-    return " ".join(f"{os.path.basename(os.path.normpath(path))} ({_bytes(path)})" for path in paths)
+    return " ".join(f"{os.path.basename(os.path.normpath(path))} ({_content(path)})" for path in paths)
 
 
-def _bytes(path: str) -> str:
-    if os.path.isfile(path):
-        return f"{os.path.getsize(path)} bytes"
-    return "a folder" if os.path.isdir(path) else "missing"
-
-
-def _running_config() -> dict | None:
-    """Content of the config that is being run, which MONAI does not hand to it: looked up among the callers."""
-    frame = sys._getframe(1)
-    while frame is not None:
-        caller = frame.f_locals.get("self")
-        if isinstance(caller, ConfigWorkflow):
-            return caller.parser.get()
-        frame = frame.f_back
-    return None
+def _content(path: str) -> str:
+    """The beginning of a hash of what is there; what cannot be read is the input check's to tell."""
+    if not os.path.exists(path):
+        return "missing"
+    try:
+        if os.path.isdir(path):
+            return folder_hash(path)[:12]
+        return file_hash(path)[:12] if os.path.isfile(path) else "no file"  # opening a pipe would wait for ever
+    except OSError:
+        return "unreadable"

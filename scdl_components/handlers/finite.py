@@ -37,51 +37,46 @@ class NonFiniteCheck:
         self.files = files
         self.interval = interval
         self.counts = {"skipped": 0, "in_row": 0}
-        self.unseen: list[tuple[int, bool | torch.Tensor, Mapping]] = []
+        self.unseen: list[tuple[int, torch.Tensor, Mapping]] = []
 
     def attach(self, engine: Engine) -> None:
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._note)
         engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.interval) | Events.COMPLETED, self.look)
 
     def _note(self, engine: Engine) -> None:
-        self.unseen.append((engine.state.iteration, engine.state.output["finite"], engine.state.output["scalars"]))
+        sample = engine.state.output[0]
+        self.unseen.append((engine.state.iteration, sample["finite"], sample["scalars"]))
 
     def look(self) -> None:
         """Goes through the iterations since the last look."""
-        if not self.unseen:
-            return
-        finite = torch.stack([torch.as_tensor(flag) for _, flag, _ in self.unseen]).tolist()
         seen, self.unseen = self.unseen, []
-        for flag, (iteration, _, scalars) in zip(finite, seen):
-            if flag:
+        # in one transfer
+        finite = torch.stack([flag for _, flag, _ in seen]).tolist() if seen else []
+        for ok, (iteration, _, scalars) in zip(finite, seen):
+            if ok:
                 self.counts["in_row"] = 0
             else:
                 self._count(iteration, scalars)
 
     def _count(self, iteration: int, scalars: Mapping) -> None:
         self.counts = {name: count + 1 for name, count in self.counts.items()}
+        in_row = self.counts["in_row"]
         values = {name: float(value) for name, value in scalars.items() if not name.startswith("weight/")}
         logger.warning(
             "iteration %d: loss or gradient is not finite; step undone (%d in a row, %d of all, in float16 one now and "
             "then is usual), batch: %s; %s",
-            iteration,
-            self.counts["in_row"],
-            self.counts["skipped"],
-            ", ".join(self.files(iteration - 1)),
+            iteration, in_row, self.counts["skipped"], ", ".join(self.files(iteration - 1)),
             ", ".join(f"{name}={value:.4g}" for name, value in values.items()),
         )
-        if self.counts["in_row"] >= self.max_in_row:
-            files = "\n".join(f"- {path}" for path in dict.fromkeys(self._files_of_row(iteration)))
+        if in_row >= self.max_in_row:
+            paths = [path for i in range(iteration - in_row, iteration) for path in self.files(i)]
+            files = "\n".join(f"- {path}" for path in dict.fromkeys(paths))
             raise NonFiniteError(
-                f"loss or gradient was not finite {self.counts['in_row']} times in a row (max_nonfinite), up to "
-                f"iteration {iteration}; the weights are those of before. The loss was {values['loss']:.4g}, the "
-                f"learning rate {values['learning_rate']:.4g}. A learning rate too high is the usual cause "
-                f"(--learning_rate, --resume never); else look at the files of these batches:\n{files}"
+                f"loss or gradient was not finite {in_row} times in a row (max_nonfinite), up to iteration {iteration}; "
+                f"the weights are those of before. The loss was {values['loss']:.4g}, the learning rate "
+                f"{values['learning_rate']:.4g}. A learning rate too high is the usual cause (--learning_rate, --resume "
+                f"never); else look at the files of these batches:\n{files}"
             )
-
-    def _files_of_row(self, iteration: int) -> list[str]:
-        first = iteration - self.counts["in_row"]
-        return [path for i in range(first, iteration) for path in self.files(i)]
 
     def state_dict(self) -> dict[str, int]:
         self.look()

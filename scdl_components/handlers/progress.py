@@ -36,7 +36,7 @@ class TrainingProgressBar:
         self.bar.update(1)
 
     def _show(self, engine: Engine) -> None:
-        scalars = engine.state.output["scalars"]
+        scalars = engine.state.output[0]["scalars"]
         shares = {"loss": float(scalars["loss"])} | weighted_by_group(scalars)
         self.bar.set_postfix({name: f"{value:.3g}" for name, value in shares.items()})
 

@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from ..atomic import DamagedFileError, read_saved
 from ..distributed import on_rank_zero
 from ..errors import InputError, MissingFileError
-from ..atomic import DamagedFileError, read_saved
 from .checkpoint import checkpoints_in
 from .config_check import Settings, cases_are_given, changes
 

@@ -35,7 +35,7 @@ def by_token(output: ProxyOutput, weights: Tensor | None) -> dict[str, Tensor]:
 def by_class_mean(output: ProxyOutput, weights: Tensor | None) -> dict[str, Tensor]:
     """Averages over present classes, for each its own tokens as much as all others.
 
-    Small organs are lost otherwise (benchmarks/study/bank_alone.md). Unlabeled tokens, whose classes are a guess, are
+    Small organs are lost otherwise (docs/results.md). Unlabeled tokens, whose classes are a guess, are
     averaged by token.
     """
     if weights is None:

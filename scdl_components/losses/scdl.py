@@ -29,7 +29,7 @@ class SCDLTerm(nn.Module):
         cdba: of the first student; the others get copies.
         sac: likewise, with the same bank.
         num_students: how many students there are.
-        weight: factor of everything; 10 suits GA-CE's large gradient (benchmarks/study/tuning.md), published is 0.1.
+        weight: factor of everything; 10 suits GA-CE's large gradient (docs/results.md), published is 0.1.
         sac_weight: further factor of SAC.
         unlabeled_weight: further factor of what unlabeled tokens contribute; 0 leaves them out.
         unlabeled_ramp: fraction of training done -> factor of ``unlabeled_weight``.

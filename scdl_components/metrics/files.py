@@ -4,21 +4,18 @@
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import HeaderDataError
 
-from ..data.check_rules import grid_distance
+from ..data.grid import grid_distance
+from ..data.nifti import load_nifti
 from ..errors import InputError
 from .protocols import ClinicalProtocol, PaperProtocol
 from .scores import OrganScore
 
-UNREADABLE = (OSError, EOFError, ValueError, zlib.error, HeaderDataError, ImageFileError)
 GRID_TOLERANCE = 0.1  # voxels that prediction and reference may be apart at the volume's corners
 
 
@@ -45,15 +42,8 @@ def read_labels(path: str | Path, num_classes: int) -> tuple[np.ndarray, np.ndar
     Raises:
         InputError: the file cannot be read, is no volume, or holds other values than 0 to ``num_classes - 1``.
     """
-    try:
-        image = nib.as_closest_canonical(nib.load(path))
-        voxels = np.asanyarray(image.dataobj)
-    except UNREADABLE as error:
-        raise InputError(f"'{path}' cannot be read ({error}); write it again") from error
-    if voxels.ndim == 4 and voxels.shape[3] == 1:
-        voxels = voxels[..., 0]
-    if voxels.ndim != 3:
-        raise InputError(f"'{path}' has shape {voxels.shape}; expected one volume of three axes")
+    image = nib.as_closest_canonical(load_nifti(path))
+    voxels = np.asanyarray(image.dataobj)
     lowest, highest = voxels.min(), voxels.max()
     if not (0 <= lowest and highest < num_classes <= 256):
         raise InputError(

@@ -5,14 +5,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 
 import torch
 from monai.utils import ensure_tuple
 from torch import nn
 
-from ..errors import InputError
+from ..errors import InputError, exit_in_monais_command
+from .weights import check_fits
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
@@ -38,7 +39,7 @@ class DualStudent(nn.Module):
             copies of it the others.
         initializers: one in-place initialiser of convolution weights a student, applied in order; their number is the
             number of students. Published are ``torch.nn.init.kaiming_normal_`` and ``xavier_normal_``, with which
-            students begin to learn later (benchmarks/study/tuning.md).
+            students begin to learn later (docs/results.md).
         active: indices of the students whose logits are averaged; the others are not run. None: all.
 
     Raises:
@@ -61,6 +62,17 @@ class DualStudent(nn.Module):
                 if isinstance(module, CONVOLUTIONS):
                     initializer(module.weight)
         self.active = _checked(active, len(self.students))
+
+    def load_state_dict(self, state_dict: Mapping[str, torch.Tensor], strict: bool = True, **kwargs: bool) -> object:
+        """Load weights, or say in one sentence how they differ: ``ckpt_export`` loads them without asking us.
+
+        Raises:
+            WeightsError: they are of another network, and ``strict``.
+        """
+        if strict:
+            with exit_in_monais_command():
+                check_fits(state_dict, self.state_dict(), "the file")
+        return super().load_state_dict(state_dict, strict=strict, **kwargs)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Mean logits of the active students [B, num_classes, *spatial] of an image x [B, in_channels, *spatial]."""

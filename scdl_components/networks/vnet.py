@@ -9,6 +9,8 @@ from monai.networks.layers.factories import Conv
 from monai.networks.layers.utils import get_norm_layer
 from torch import nn
 
+from ..errors import SettingError
+
 
 class VNet(nn.Module):
     """Five-level V-Net: convolution-norm-ReLU blocks, stride-2 (transposed) convolutions, skips added.
@@ -77,11 +79,11 @@ class VNet(nn.Module):
             [B, out_channels, *spatial].
 
         Raises:
-            ValueError: when a spatial size is not a multiple of 16.
+            SettingError: when a spatial size is not a multiple of 16.
         """
         for size in x.shape[2:]:
             if size % 16 != 0:
-                raise ValueError(f"VNet needs spatial sizes that are multiples of 16, got {x.shape[2:]}: change roi_size")
+                raise SettingError(f"VNet needs spatial sizes that are multiples of 16, got {x.shape[2:]}: change roi_size")
         x1 = self.block_one(x)
         x2 = self.block_two(self.block_one_dw(x1))
         x3 = self.block_three(self.block_two_dw(x2))

@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""The cases to evaluate, out of the case lists that a bundle trains on, and the files of their segmentations."""
+"""The cases to evaluate, out of the case lists that a bundle trains on, and what their segmentations' JSON says."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from monai.bundle import ConfigParser
 
 from ..class_names import names_by_value
 from ..data.case_list import LISTS
-from ..data.inputs import base_name
+from ..data.results import sidecar_of
 from ..errors import InputError
 
 
@@ -74,18 +74,13 @@ def read_case_list(path: str, cases: str) -> list[dict[str, str]]:
         ) from error
 
 
-def segmentation_of(predictions_dir: str | Path, image: str) -> Path:
-    """File of an image's segmentation, as the inference names it."""
-    return Path(predictions_dir) / f"{base_name(image)}_seg.nii.gz"
-
-
 def read_sidecar(segmentation: Path) -> dict:
     """Content of ``<name>_seg.json`` beside a segmentation; empty where there is none.
 
     Raises:
         InputError: it is not a JSON object.
     """
-    path = segmentation.with_name(segmentation.name.removesuffix(".nii.gz") + ".json")
+    path = sidecar_of(segmentation)
     if not path.is_file():
         return {}
     try:

@@ -1,11 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""Comparison of evaluated runs, paired by case.
-
-    python -m scdl_components.report.compare --runs "[cps/report,scdl/report]" --names "[CPS,SCDL]" --output comparison
-
-A run may be a list of report folders, one for each seed: then the seeds' mean of each case and organ is compared.
-"""
+"""Comparison of evaluated runs, paired by case."""
 
 from __future__ import annotations
 
@@ -16,11 +11,9 @@ from dataclasses import asdict, dataclass, fields, replace
 from itertools import combinations
 from pathlib import Path
 
-import fire
 import numpy as np
-import yaml
 
-from ..errors import InputError, show_user_errors
+from ..errors import InputError
 from ..metrics.scores import METRICS
 from .charts import BETTER, difference_chart, title
 from .document import digits
@@ -145,45 +138,10 @@ def compare_runs(runs: Sequence[Run], **options: object) -> dict[tuple[str, str]
     }
 
 
-def compare(
-    runs: str | Sequence[str | Sequence[str]],
-    output: str,
-    names: str | Sequence[str] | None = None,
-    confidence: float = 0.95,
-    num_resamples: int = 10000,
-    seed: int = 0,
-) -> None:
-    """Compares runs and writes ``comparison.csv``, ``comparison.md``, ``comparison.html`` and a chart for each pair.
-
-    Args:
-        runs: report folders of evaluations; a list of folders in place of one is a run of several seeds. On the
-            command line "[a,b]" or "[[a1,a2],[b1,b2]]".
-        output: folder to write to.
-        names: of the runs, "[A,B]"; default the folders.
-        confidence: of the intervals.
-        num_resamples: of the bootstrap.
-        seed: of the bootstrap.
-    """
-    # Fire leaves a list of paths as it stands
-    runs, names = (yaml.safe_load(value) if isinstance(value, str) else value for value in (runs, names))
-    names = runs if names is None else names
-    if not isinstance(runs, (list, tuple)) or not isinstance(names, (list, tuple)) or len(names) != len(runs):
-        raise InputError(f"runs is {runs!r}, names {names!r}; expected two lists of one length, e.g. \"[a,b]\"")
-    loaded = []
-    for name, folders in zip(names, runs):
-        seeds = [load_run(f, str(f)) for f in ([folders] if isinstance(folders, str) else folders)]
-        loaded.append(run_of_seeds(seeds, str(name)))
-    options = {"confidence": confidence, "num_resamples": num_resamples, "seed": seed}
-    found = compare_runs(loaded, **options)
-    reading = READING.format(**{**options, "confidence": 100 * confidence})
-    write_comparison(found, loaded[0], reading, output)
-    print(f"comparison: {Path(output, 'comparison.html')}")
-
-
 def write_comparison(
     found: dict[tuple[str, str], list[Difference]], run: Run, reading: str, output: str | Path
 ) -> None:
-    """Writes what :py:func:`compare` says.
+    """Writes ``comparison.csv``, ``comparison.md``, ``comparison.html`` and a chart for each pair.
 
     Args:
         found: of :py:func:`compare_runs`.
@@ -243,8 +201,3 @@ def _cell(value: object) -> str:
 
 def _names(names: set[str] | Sequence[str]) -> str:
     return ", ".join(sorted(names)) or "none"
-
-
-if __name__ == "__main__":
-    show_user_errors()
-    fire.Fire(compare)

@@ -1,9 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""Evaluation of segmentations that are files, and its report.
-
-    python -m scdl_components.report.evaluate --predictions eval --case_list data/phantom/case_list.json --output report
-"""
+"""Evaluation of segmentations that are files, and its report."""
 
 from __future__ import annotations
 
@@ -18,19 +15,19 @@ from importlib.metadata import version
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
-import fire
 import numpy as np
 from tqdm.auto import tqdm
 
 from .. import __version__
-from ..class_names import class_names, names_by_value
-from ..data.check import InputCheck
-from ..data.inputs import base_name
-from ..errors import InputError, MissingFileError, show_user_errors
-from ..metrics import ClinicalProtocol, PaperProtocol, make_protocol, score_files
+from ..atomic import check_writable
+from ..class_names import names_by_value
+from ..data.input_check import InputCheck
+from ..data.results import result_names, segmentation_of
+from ..errors import InputError, MissingFileError
+from ..metrics import ClinicalProtocol, PaperProtocol, score_files
 from ..metrics.files import CaseScores
 from . import document
-from .cases import read_case_list, read_sidecar, segmentation_of
+from .cases import read_sidecar
 from .charts import bar_chart, dice_box_plot
 from .files import whole_files
 from .pictures import load_volume, three_planes
@@ -82,6 +79,7 @@ class Evaluation:
                 f"{len(class_names) - 1} there are"
             )
         self.data = list(data)
+        self.names = result_names([item["image"] for item in self.data])
         self.predictions_dir = Path(predictions_dir)
         self.class_names = list(class_names)
         self.report_dir = Path(report_dir)
@@ -97,9 +95,13 @@ class Evaluation:
         """Reads images and labels, so that a bad one is known before hours of inference.
 
         Raises:
+            StorageError: ``report_dir`` cannot be written to.
             InputError: see :py:class:`scdl_components.data.InputCheck`.
         """
-        InputCheck(self.class_names[1:], test=self.data, progress=self.progress).run()
+        check_writable([self.report_dir], "Make room or give another --report_dir")
+        InputCheck(
+            self.class_names[1:], test=self.data, intensity_range=self.intensity_range, progress=self.progress
+        ).run()
 
     def run(self) -> dict[str, object]:
         """Evaluates, writes the report and returns the content of ``summary.json``.
@@ -138,7 +140,7 @@ class Evaluation:
 
     def prediction(self, image: str) -> Path:
         """File of an image's segmentation."""
-        return segmentation_of(self.predictions_dir, image)
+        return segmentation_of(self.predictions_dir, self.names[image])
 
     def _check_predictions(self) -> dict[str, object]:
         """Weights and settings that all segmentations were made with, as far as their JSON files tell."""
@@ -166,7 +168,8 @@ class Evaluation:
                 "give each run its own output_dir"
             )
         origin = json.loads(next(iter(made)))
-        return {{"weights": "weights_sha256"}.get(key, key): value for key, value in origin.items()}
+        hashes = {"weights": "weights_sha256", "network": "network_sha256"}
+        return {hashes.get(key, key): value for key, value in origin.items()}
 
     def _score(self) -> ScoreTable:
         """The scores of all cases, several cases at a time."""
@@ -185,7 +188,7 @@ class Evaluation:
         problems = [str(result) for result in scores if isinstance(result, InputError)]
         if problems:
             raise InputError(f"{len(problems)} case(s) cannot be evaluated:\n" + "\n".join(f"- {p}" for p in problems))
-        names = [base_name(item["image"]) for item in self.data]
+        names = [self.names[item["image"]] for item in self.data]
         return ScoreTable.from_scores(names, self.class_names[1:], self.protocol.unit, scores)
 
     def _write(self, table: ScoreTable, summary: Mapping) -> None:
@@ -201,7 +204,7 @@ class Evaluation:
             (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
 
     def _draw_worst(self, worst: Sequence[Mapping], folder: Path) -> list[tuple[str, str]]:
-        items = {base_name(item["image"]): item for item in self.data}
+        items = {self.names[item["image"]]: item for item in self.data}
         drawn = []
         for place, case in enumerate(worst, start=1):
             item = items[case["case"]]
@@ -223,44 +226,3 @@ def versions() -> dict[str, str]:
     """Versions of what decides the numbers."""
     packages = {name: version(name) for name in ("monai", "torch", "numpy", "scipy", "nibabel")}
     return {"scdl_components": __version__, **packages, "python": platform.python_version()}
-
-
-def evaluate(
-    predictions: str,
-    case_list: str,
-    output: str,
-    cases: str = "test",
-    protocol: str = "clinical",
-    nsd_tolerance: float = 2.0,
-    num_tail: int = 5,
-    metadata: str = "",
-) -> None:
-    """Evaluates a folder of segmentations and writes the report.
-
-    Args:
-        predictions: folder with ``<name>_seg.nii.gz`` for each image ``<name>.nii.gz``.
-        case_list: JSON with the cases' images and labels, paths relative to its folder.
-        output: folder of the report.
-        cases: list of the JSON.
-        protocol: clinical or paper.
-        nsd_tolerance: in mm (clinical) or voxels (paper).
-        num_tail: how many of the smallest organs are the tail.
-        metadata: a bundle's metadata.json for the organs' names; without it they are those of the segmentations' JSON.
-    """
-    data = read_case_list(case_list, cases)
-    first = segmentation_of(predictions, data[0]["image"])
-    if metadata:
-        names = class_names(metadata)
-    else:
-        names = names_by_value(read_sidecar(first).get("labels", {}))
-    if not names:
-        raise InputError(f"'{first}' has no JSON beside it that names its organs; give --metadata of the bundle")
-    made = make_protocol(protocol, nsd_tolerance)
-    summary = Evaluation(data, predictions, names, output, made, num_tail).run()
-    print(document.markdown_table(*document.organ_table(summary, made.unit)))
-    print(f"\nreport: {Path(output, 'report.html')}")
-
-
-if __name__ == "__main__":
-    show_user_errors()
-    fire.Fire(evaluate)

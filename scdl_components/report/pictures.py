@@ -14,11 +14,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from monai.data import MetaTensor, NibabelReader, PydicomReader
-from monai.transforms import Orientation
+from monai.data import MetaTensor
+from monai.transforms import EnsureChannelFirst, Orientation
 
+from ..data.nifti import UNREADABLE
+from ..data.reader import VolumeReader
 from ..errors import InputError
-from ..metrics.files import UNREADABLE
 
 PLANES = ("sagittal", "coronal", "axial")  # by the axis that is cut, in RAS
 
@@ -26,18 +27,18 @@ PLANES = ("sagittal", "coronal", "axial")  # by the axis that is cut, in RAS
 def load_volume(path: str | Path) -> MetaTensor:
     """A volume [1, X, Y, Z] of a NIfTI file or a DICOM folder in RAS order, with its affine.
 
-    With MONAI's reader alone: ``LoadImage`` sets up all its readers and warns of those whose packages are not there.
+    With the reader alone: ``LoadImage`` sets up all its readers and warns of those whose packages are not there.
 
     Raises:
         InputError: it cannot be read.
     """
-    reader = PydicomReader() if Path(path).is_dir() else NibabelReader()
+    reader = VolumeReader()
     try:
         voxels, meta = reader.get_data(reader.read(str(path)))
     except UNREADABLE as error:
         raise InputError(f"'{path}' cannot be drawn, as it cannot be read ({error}); copy it again") from error
-    volume = MetaTensor(torch.from_numpy(np.array(voxels, dtype=np.float32))[None], affine=meta["affine"])
-    return Orientation("RAS", labels=None)(volume)
+    volume = MetaTensor(torch.from_numpy(np.array(voxels, dtype=np.float32)), meta=meta)
+    return Orientation("RAS", labels=None)(EnsureChannelFirst()(volume))  # a fourth axis of one is the channel
 
 
 def class_colors(num_classes: int) -> np.ndarray:

@@ -16,9 +16,7 @@ import pytest
 from torch.utils.tensorboard import SummaryWriter
 
 from benchmarks.study.methods import METHODS
-from benchmarks.study.report import report
-from benchmarks.study.report_charts import mean_of_curves
-from benchmarks.study.report_runs import find_runs
+from benchmarks.study.report import fall, report
 from scdl_components.errors import InputError
 from scdl_components.metrics import make_protocol
 from scdl_components.report.evaluate import Evaluation
@@ -35,8 +33,8 @@ STEPS = {
     ("scdl", 0): ((0, 0), (0, 2), (0, 1)),  # tail (1 + 1) / 2, (1 + 0) / 2, (1 + 0.5) / 2
     ("scdl", 1): ((0, 0), (0, 0), (0, 0)),
 }
+VALIDATION = {0: {20: 0.25, 40: 0.5}, 1: {20: 0.75, 40: 0.5}}  # seed 1 falls
 TAIL = {("cps_ga", 0): 0.625, ("cps_ga", 1): 0.5, ("scdl", 0): 0.75, ("scdl", 1): 1.0, ("supervised", 0): 0.0}
-GRID = {"methods": ["cps_ga", "scdl"], "seeds": [0, 1]}
 
 
 def volume(steps=(0, 0)) -> np.ndarray:
@@ -68,12 +66,12 @@ def write_run(study: Path, method: str, seed: int, predictions: list[np.ndarray]
         # 2 s an iteration with seed 0, 3 s with seed 1, and a validation of 100 s behind iteration 20
         for step, clock in ((10, 0), (20, 20), (30, 140), (40, 160)):
             writer.add_scalar("loss", 1.0, step, walltime=1000 + clock * (1 + seed / 2))
-        for step, dice in ((20, 0.25), (40, 0.5)):
-            writer.add_scalar("val_mean_dice", dice + seed / 4, step)
+        for step, dice in VALIDATION[seed].items():
+            writer.add_scalar("val_mean_dice", dice, step)
             for place, organ in enumerate(CLASSES[1:]):  # tail: (2 + 3) / 32 more
                 writer.add_scalar(f"val_dice/{organ}", dice + place / 16, step)
     overrides = {**METHODS[method], "seed": seed, "max_iterations": 40, "ckpt_dir": folder / "models"}
-    done = {"method": method, "seed": seed, "num_labeled": 2, "cases": "test", "commit": "abc1234"}
+    done = {"seed": seed, "num_labeled": 2, "cases": "test", "commit": "abc1234", "own_keys": list(METHODS[method])}
     done["training"] = {"seconds": 240.0, "peak_memory_mb": 900.0 + seed}
     done["overrides"] = {key: str(value) for key, value in overrides.items()}
     (folder / "done.json").write_text(json.dumps(done))
@@ -104,9 +102,9 @@ def study(whole_study, tmp_path) -> Path:
 def make(tmp_path):
     """Writes the report; its text and the rows of results.csv."""
 
-    def run(study: Path, **grid) -> tuple[str, dict[tuple[str, int], dict[str, str]]]:
+    def run(study: Path, **options) -> tuple[str, dict[tuple[str, int], dict[str, str]]]:
         output = tmp_path / "results"
-        report(str(study), str(output), **{**GRID, **grid})
+        report(str(study), str(output), **options)
         rows = list(csv.DictReader((output / "results.csv").open()))
         return (output / "report.md").read_text(), {(row["method"], int(row["seed"])): row for row in rows}
 
@@ -120,13 +118,7 @@ def table(text: str, heading: str) -> dict[str, list[str]]:
     return {row[0]: row[1:] for row in cells}
 
 
-def pair_rows(text: str, pair: str) -> dict[str, list[str]]:
-    """Lines of a pair in the table of all pairs: head, tail or all -> other cells."""
-    lines = [line.split("|")[1:-1] for line in text.splitlines() if line.startswith(f"| {pair} |")]
-    return {row[1].strip(): [cell.strip() for cell in row[2:]] for row in lines}
-
-
-def test_figures_are_those_computed_by_hand(whole_study, make):
+def test_figures_are_those_computed_by_hand(whole_study, make, tmp_path):
     text, rows = make(whole_study)
     assert set(rows) == set(TAIL)
     for (method, seed), tail in TAIL.items():
@@ -135,64 +127,61 @@ def test_figures_are_those_computed_by_hand(whole_study, make):
         assert found == pytest.approx([head, tail, (head + tail) / 2])
         cost = [float(row[name]) for name in ("seconds_per_iteration", "training_minutes", "peak_memory_mb")]
         assert cost == pytest.approx([2 + seed, 4, 900 + seed])
-        assert row["state"] == "finished" and row["num_labeled"] == "2"
+        assert row["commit"] == "abc1234" and row["num_labeled"] == "2"
     # 0.625 and 0.5: mean 0.5625, deviation 0.125 / sqrt(2)
-    assert table(text, "## Dice, 2")["cps_ga"] == ["0.781 ± 0.044 (2)", "1.000 ± 0.000 (2)", "0.562 ± 0.088 (2)"]
-    assert table(text, "## Dice, 2")["supervised"] == ["0.000 (1)"] * 3
-    organs = table(text, "## Dice by organ")
-    # a voxel is 10 mm³; gallbladder of cps_ga: 0.75 and 0.5
-    assert list(organs)[2:] == ["liver", "spleen", "gallbladder", "adrenal gland"]
-    assert organs["gallbladder"] == ["0.6", "tail", "0.625 ± 0.177 (2)", "1.000 ± 0.000 (2)", "0.000 (1)"]
-    assert table(text, "## Cost")["scdl"] == ["2.500 ± 0.707 (2)", "4.0 ± 0.0 (2)", "900 ± 1 (2)"]
-    assert table(text, "## Every run")["2_labeled/scdl/seed_1"][-1] == "abc1234"
-    assert "differ in more than method" not in text
-    assert "5 of 5 runs are finished" in text and "## Runs that are missing\n\nNone." in text
+    dice = table(text, "## Dice, 2")
+    assert dice["cps_ga"][:3] == ["0.781 ± 0.044 (2)", "1.000 ± 0.000 (2)", "0.562 ± 0.088 (2)"]
+    assert dice["scdl"][3:] == ["2.500 ± 0.707 (2)", "4.0 ± 0.0 (2)", "900 ± 1 (2)"]
+    # one seed has no spread
+    assert dice["supervised"] == ["0.000 (1)"] * 3 + ["2.000 (1)", "4.0 (1)", "900 (1)"]
+    organs = list(csv.DictReader((tmp_path / "results" / "organs.csv").open()))
+    # a voxel is 10 mm³
+    gallbladder = [row for row in organs if row["organ"] == "gallbladder" and row["method"] == "cps_ga"]
+    assert [(row["seed"], float(row["dice"])) for row in gallbladder] == [("0", 0.75), ("1", 0.5)]
+    assert gallbladder[0]["group"] == "tail"
+    assert float(gallbladder[0]["size_ml"]) == pytest.approx(0.64)
+    assert "differ in more than method" not in text and "not finished" not in text
 
 
-def test_differences_are_paired_by_case_and_shown_by_seed(whole_study, make):
+def test_differences_are_paired_by_case_and_shown_by_seed(whole_study, make, tmp_path):
     text, _ = make(whole_study)
-    tail = pair_rows(text, "scdl minus cps_ga")["tail"]
+    lines = [line.strip("| ").split(" | ") for line in text.splitlines() if "minus" in line and line.startswith("|")]
+    found = {(pair, organs): cells for pair, organs, *cells in lines}
     # cases of seeds' means: 1 - 0.5625, 0.75 - 0.5625, 0.875 - 0.5625; resampled means reach from lowest to highest
-    assert tail[:3] == ["0.562", "0.875", "+0.312 [+0.188, +0.438]"]
-    assert tail[4:] == ["0: +0.125, 1: +0.500", "2 of 2 seeds"]
-    assert pair_rows(text, "scdl minus cps_ga")["head"][4:] == ["0: +0.000, 1: +0.000", "0 of 2 seeds"]
-    adrenal = table(text, "<summary>scdl minus cps_ga, by organ")["adrenal gland"]
-    assert adrenal[:3] == ["3", "0.500", "0.750"] and adrenal[-2:] == ["+0.000", "+0.500"]
-    # a pair is of the seeds that both have, and what is left out is said
-    other = pair_rows(text, "supervised minus cps_ga")["tail"]
-    assert other[:2] == ["0.625", "0.000"] and other[4:] == ["0: -0.625", "0 of 1 seeds"]
-    assert "2 labelled, supervised minus cps_ga: cps_ga alone has seed 1" in text
+    change = found["scdl minus cps_ga", "tail"]
+    assert change == ["0.562", "0.875", "+0.312 [+0.188, +0.438]", "0: +0.125, 1: +0.500"]
+    assert found["scdl minus cps_ga", "head"][3] == "0: +0.000, 1: +0.000"
+    # a pair is of the seeds that both have
+    assert found["supervised minus cps_ga", "tail"][:2] == ["0.625", "0.000"]
+    assert found["supervised minus cps_ga", "tail"][3] == "0: -0.625"
+    rows = list(csv.DictReader((tmp_path / "results" / "comparison_2_labeled" / "comparison.csv").open()))
+    adrenal = [row for row in rows if (row["second"], row["name"], row["metric"]) == ("scdl", "adrenal gland", "dice")]
+    assert [float(row["difference"]) for row in adrenal] == [0.25]
+    assert "scdl minus supervised" in make(whole_study, baseline="supervised")[0]
 
 
-def test_runs_that_are_missing_are_named(study, make):
+def test_runs_that_are_begun_alone_are_named_and_left_out(study, make):
     (study / "2_labeled" / "scdl" / "seed_1" / "done.json").unlink()
-    text, rows = make(study, methods=["cps_ga", "scdl", "cps"])
-    assert "4 of 7 runs are finished" in text
-    assert "- `2_labeled/scdl/seed_1`: begun, not finished\n" in text
-    assert "- `2_labeled/cps/seed_0`: not begun\n" in text and "- `2_labeled/cps/seed_1`: not begun\n" in text
-    assert rows["scdl", 1]["state"] == "begun, not finished" and rows["scdl", 1]["tail_dice"] == ""
+    text, rows = make(study)
+    assert "Begun, not finished: 2_labeled/scdl/seed_1." in text and len(rows) == 4
     assert table(text, "## Dice, 2")["scdl"][2] == "0.750 (1)"
 
 
-def test_one_seed_has_no_spread(study, make):
-    for folder in study.glob("2_labeled/*/seed_1"):
-        shutil.rmtree(folder)
-    text, rows = make(study, seeds=[0])
-    assert len(rows) == 3 and "None." in text
-    found = {**table(text, "## Dice, 2"), **table(text, "## Dice by organ"), **table(text, "## Cost")}
-    assert found["gallbladder"][2:] == ["0.750 (1)", "1.000 (1)", "0.000 (1)"] and found["cps_ga"][0] == "2.000 (1)"
-    assert not [cell for cells in found.values() for cell in cells if "±" in cell]
-
-
-def test_learning_curves_are_of_the_log(whole_study, make, tmp_path):
-    runs, _ = find_runs(whole_study, **GRID, num_labeled=[2])
-    runs = [run for run in runs if run.method == "scdl"]
-    assert mean_of_curves([run.curves["mean"] for run in runs]) == pytest.approx({20: 0.375, 40: 0.625})
-    assert mean_of_curves([run.curves["tail"] for run in runs]) == pytest.approx({20: 0.25 + 5 / 32, 40: 0.5 + 5 / 32})
+def test_a_run_that_gets_worse_when_trained_longer_shows_in_the_table_of_validations(whole_study, make, tmp_path):
     text, _ = make(whole_study)
-    for name in ("learning_curves.png", "organs.png", "small_organ_2_labeled.png"):
-        drawn = matplotlib.image.imread(tmp_path / "results" / name)
-        assert f"({name})" in text and drawn[..., :3].std() > 0.02
+    curves = table(text, "## Validation, 2")
+    assert curves["run"] == ["20", "40", "fall"]
+    assert curves["scdl, seed 0"] == ["0.250 / 0.406", "0.500 / 0.656", "none"]
+    assert curves["scdl, seed 1"] == ["0.750 / 0.906", "0.500 / 0.656", "**−0.250** since 20"]
+    assert fall({1: 0.5, 2: 0.485}) == "none" and fall({}) == "–"
+    rows = list(csv.DictReader((tmp_path / "results" / "curves.csv").open()))
+    of_run = [row for row in rows if (row["method"], row["seed"]) == ("scdl", "1")]
+    assert [(row["iteration"], float(row["mean_dice"]), float(row["tail_dice"])) for row in of_run] == [
+        ("20", 0.75, 0.90625),
+        ("40", 0.5, 0.65625),
+    ]
+    drawn = matplotlib.image.imread(tmp_path / "results" / "learning_curves.png")
+    assert drawn[..., :3].std() > 0.02
 
 
 def test_runs_with_other_settings_are_pointed_out(study, make):
@@ -203,17 +192,11 @@ def test_runs_with_other_settings_are_pointed_out(study, make):
     path = study / "2_labeled" / "cps_ga" / "seed_1" / "done.json"
     path.write_text(path.read_text().replace("'@cps_term'", "'@scdl_term'"))
     text = make(study)[0].split("## Runs that differ in more than method and seed")[1]
-    assert "- `max_iterations`: `40` in 2_labeled/cps_ga/seed_0, " in text
+    assert "- `max_iterations`: `40` in 2_labeled/supervised/seed_0, " in text
     assert "; `80` in 2_labeled/scdl/seed_1\n" in text
-    assert "- `scdl_weight`: `the config's own value` in 2_labeled/" in text and "; `0.1` in 2_labeled/scdl/seed_1\n" in text
-    assert "- `loss_terms`: `['@supervised_term', '@scdl_term']` in 2_labeled/cps_ga/seed_1; " in text
-
-
-def test_report_without_segmentations_says_that_a_picture_lacks(study, make):
-    for folder in study.glob("2_labeled/*/*/segmentations"):
-        shutil.rmtree(folder)
-    text, rows = make(study)
-    assert len(rows) == 5 and "no picture of a small organ: '" in text and "small_organ_2_labeled.png" not in text
+    assert "- `scdl_weight`: `the config's own value` in 2_labeled/" in text
+    assert "; `0.1` in 2_labeled/scdl/seed_1\n" in text
+    assert "; `['@supervised_term', '@scdl_term']` in 2_labeled/cps_ga/seed_1\n" in text
 
 
 def test_study_that_cannot_be_read(study, tmp_path, make):
@@ -222,11 +205,14 @@ def test_study_that_cannot_be_read(study, tmp_path, make):
     shutil.rmtree(study / "2_labeled" / "scdl" / "seed_0" / "logs")
     with pytest.raises(InputError, match="seed_0/logs' holds no log of a training"):
         make(study)
+    (study / "2_labeled" / "scdl" / "seed_0" / "done.json").write_text("{}")
+    with pytest.raises(InputError, match="says that it is finished, but cannot be read"):
+        make(study)
 
 
 def test_picture_from_the_command_line_is_of_the_median_case(whole_study, tmp_path):
     words = ["--folder", str(whole_study), "--output", str(tmp_path / "organ.png"), "--methods", "['cps_ga','scdl']"]
-    words = [sys.executable, "-m", "benchmarks.study.report", "picture", *words]
+    words = [sys.executable, "-m", "benchmarks.study.picture", *words]
     found = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
     assert found.returncode == 0, found.stderr
     # seed 0, adrenal gland: +0.5, -0.5 and 0 in the cases

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from support.runner import copy_bundle, options, run_monai
 
-from scdl_components.data import write_phantoms
+from scdl_components.phantom import write_phantoms
 
 
 @pytest.fixture(scope="session")

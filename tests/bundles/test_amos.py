@@ -15,8 +15,8 @@ from support.runner import BUNDLES, TINY, copy_bundle, options, run_monai
 
 from scdl_components.data import InputCheck
 from scdl_components.data.case_list import LISTS, CaseListError, NoDataError
-from scdl_components.data.phantom import AMOS_ORGANS
 from scdl_components.errors import InputError
+from scdl_components.phantom import AMOS_ORGANS
 
 CONFIGS = BUNDLES / "scdl_amos" / "configs"
 OTHER_MODALITIES = {"MR": r"amos_0[5-9]\d\d"}

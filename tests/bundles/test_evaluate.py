@@ -37,6 +37,15 @@ def test_report_of_the_test_cases(trained, phantoms, tmp_path, protocol, unit):
     assert "http://" not in page.replace("http://www.w3.org", "") and "https://" not in page
 
 
+def test_behind_train_it_says_what_to_write(tmp_path):
+    configs = copy_bundle(tmp_path) / "configs"
+    files = f"['{configs / 'train.yaml'}','{configs / 'evaluate.yaml'}']"
+    output = run_monai("run", "--config_file", files, cwd=tmp_path, check=False)
+    told = f"InputError: these configs have no 'segmentation': give {configs / 'inference.yaml'} in place of the first one"
+    assert output.rstrip().splitlines()[-1] == told
+    assert "Traceback" not in output
+
+
 def test_phantom_overlay_gives_its_test_cases(tmp_path):
     configs = copy_bundle(tmp_path) / "configs"
     workflow = ConfigWorkflow(

@@ -5,25 +5,27 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import struct
 
 import nibabel as nib
 import numpy as np
+import pytest
 import torch
+from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 from support.dicom import write_series
 from support.runner import REAL_CT, copy_bundle, options, run_monai
-from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 
 CT = REAL_CT / "ct.nii.gz"
 
 
-def infer(bundle, images, output, *args, check=True):
+def infer(bundle, images, output, *args, check=True, cwd=None):
     keep = {"pixdim", "roi_size", "num_filters", "num_workers"}
     words = options()
     scale = [w for key, value in zip(words[::2], words[1::2]) if key[2:] in keep for w in (key, value)]
     return run_monai(
         *("run", "--config_file", bundle / "configs" / "inference.yaml", "--dataset_dir", images),
         *("--output_dir", output, *scale, *args),
-        cwd=output.parent,
+        cwd=cwd or output.parent,
         check=check,
     )
 
@@ -32,6 +34,37 @@ def reorient(path, image, axcodes):
     """Stores an image in another axis order and direction; world space stays the same."""
     transform = ornt_transform(io_orientation(image.affine), axcodes2ornt(axcodes))
     nib.save(image.as_reoriented(transform), path)
+
+
+def thresholds(folder, liver=120):
+    """A network without weights that tells organs by their grey value, as a module of the user's; its keys."""
+    (folder / "threshold.py").write_text(
+        "import torch\n"
+        "class Threshold(torch.nn.Module):\n"
+        "    def __init__(self, num_classes: int):\n"
+        "        super().__init__()\n"
+        "        self.num_classes = num_classes\n"
+        "    def forward(self, x):\n"
+        "        hu = x[:, 0] * 400 - 125\n"
+        f"        organ = torch.where((hu - {liver}).abs() < 20, 6, 0)\n"
+        "        return torch.nn.functional.one_hot(organ, self.num_classes).movedim(-1, 1).to(x) * 9\n"
+    )
+    network = "{'_target_': 'threshold.Threshold', 'num_classes': '@num_classes'}"
+    return ["--load_pretrain", "False", "--network_def", network, "--pixdim", "[3,3,3]"]
+
+
+def patient(path, shift):
+    """A body with a liver of 120 HU; its voxels."""
+    hu = np.full((40, 36, 34), -1000, np.int16)
+    hu[10:35, 10:30, 4:30] = 40
+    hu[12 + shift : 20 + shift, 12:20, 10:20] = 120
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(hu, np.diag([3.0, 3.0, 3.0, 1.0])), path)
+    return hu
+
+
+def organ(path, value=6):
+    return np.asarray(nib.load(path).dataobj) == value
 
 
 def in_ras(path):
@@ -56,6 +89,35 @@ def test_segments_in_the_patients_grid_whatever_the_storage_order(trained, tmp_p
         assert (in_ras(tmp_path / "out" / f"ct {code}_seg.nii.gz") == reference).mean() >= 0.9999
     names = json.loads((tmp_path / "out" / "ct RAS_seg.json").read_text())
     assert names["labels"]["0"] == "background" and names["labels"]["6"] == "liver" and len(names["labels"]) == 14
+
+
+def test_a_header_is_read_as_the_standard_says_or_refused_before_anything_is_computed(trained, tmp_path):
+    images, source = tmp_path / "images", nib.load(CT)
+    images.mkdir()
+    hu = np.asanyarray(source.dataobj)
+    nib.save(source, images / "plain.nii")
+    nib.save(nib.Nifti1Image(hu[..., None], source.affine), images / "four.nii")
+    nib.save(nib.Nifti1Image(hu - np.int16(1024), source.affine), images / "twice.nii")
+    qform = nib.Nifti1Image(hu, None)
+    qform.set_qform(source.affine, 1)
+    for name, volume, offset, value in (
+        ("qfac", qform, 76, 0.0),  # pixdim[0]
+        ("offset", source, 108, 348.0),  # vox_offset
+    ):
+        nib.save(volume, images / f"{name}.nii")
+        content = bytearray((images / f"{name}.nii").read_bytes())
+        struct.pack_into("<f", content, offset, value)
+        (images / f"{name}.nii").write_bytes(content)
+    output = infer(trained, images, tmp_path / "out", check=False)
+    message = output[output.rindex("FailedCasesError") :]
+    assert "2 of 5 cases failed" in message and "voxels begin at byte 348" in message
+    assert "lie inside intensity_range (-125 to 275)" in message and "was 1024 subtracted twice" in message
+    expected = nib.load(tmp_path / "out" / "plain_seg.nii.gz")
+    assert len(np.unique(expected.dataobj)) > 1
+    for name in ("four", "qfac"):
+        found = nib.load(tmp_path / "out" / f"{name}_seg.nii.gz")
+        np.testing.assert_allclose(found.affine, source.affine, atol=1e-5)
+        np.testing.assert_array_equal(found.dataobj, expected.dataobj)
 
 
 def test_scores_are_averaged_as_the_keys_say(trained, tmp_path):
@@ -113,6 +175,19 @@ def test_weights_of_another_network_say_what_differs(trained, tmp_path):
     assert "block_one.conv.0.weight is (2, 1, 3, 3, 3), not (4, 1, 3, 3, 3)" in output
 
 
+def test_weights_of_another_network_are_not_exported(trained, tmp_path):
+    configs = trained / "configs"
+    output = run_monai(
+        *("ckpt_export", "network_def", "--filepath", tmp_path / "model.ts", "--num_filters", "4"),
+        *("--ckpt_file", trained / "models" / "model.pt", "--meta_file", configs / "metadata.json"),
+        *("--config_file", configs / "inference.yaml"),
+        cwd=tmp_path,
+        check=False,
+    )
+    assert output.rstrip().splitlines()[-1].startswith("WeightsError: the file holds weights of another network")
+    assert "Traceback" not in output and not (tmp_path / "model.ts").exists()
+
+
 def test_a_pickle_that_runs_code_is_refused(trained, tmp_path):
     class Malicious:
         def __reduce__(self):
@@ -122,3 +197,78 @@ def test_a_pickle_that_runs_code_is_refused(trained, tmp_path):
     output = infer(trained, CT, tmp_path / "out", "--weights", tmp_path / "bad.pt", check=False)
     assert "can be loaded safely" in output.rstrip().splitlines()[-1]
     assert not (tmp_path / "owned").exists()
+
+
+def test_what_another_network_made_is_made_anew(trained, tmp_path):
+    """Another network, its code changed, and another TorchScript file of the same name; the same one is skipped."""
+    hu = patient(tmp_path / "ct.nii.gz", 0)
+    infer(trained, tmp_path / "ct.nii.gz", tmp_path / "out")
+    for level, expected in ((120, hu == 120), (40, hu == 40)):
+        args = thresholds(tmp_path, level)
+        assert "1 segmented, 0 done" in infer(trained, tmp_path / "ct.nii.gz", tmp_path / "out", *args)
+        np.testing.assert_array_equal(organ(tmp_path / "out" / "ct_seg.nii.gz"), expected)
+    keys = ["--load_pretrain", "False", "--network_def", f"$torch.jit.load('{tmp_path / 'a.ts'}')", "--pixdim", "[3,3,3]"]
+    for level in (3.0, 4.0):
+
+        class Constant(torch.nn.Module):
+            def forward(self, x: torch.Tensor):
+                return torch.zeros([1, 14, 1, 1, 1], dtype=x.dtype) + x * self.level
+
+        network = Constant()
+        network.level = level  # a number, no tensor of the state dict
+        torch.jit.save(torch.jit.script(network), tmp_path / "a.ts")
+        assert "1 segmented, 0 done" in infer(trained, tmp_path / "ct.nii.gz", tmp_path / "out", *keys)
+    assert "0 segmented, 1 done" in infer(trained, tmp_path / "ct.nii.gz", tmp_path / "out", *keys)
+
+
+def test_patients_whose_images_have_one_name(trained, tmp_path):
+    args = thresholds(tmp_path)
+    images = {name: tmp_path / "data" / name / "ct.nii.gz" for name in ("s0001", "s0002")}
+    volumes = {name: patient(path, 5 * number) for number, (name, path) in enumerate(images.items())}
+    patient(tmp_path / "data" / "s0001" / "segmentations" / "liver.nii.gz", 0)
+    # results beside the images are no images
+    for told in ("1 segmented, 0 done", "0 segmented, 1 done"):
+        assert told in infer(trained, images["s0001"].parent, images["s0001"].parent, *args, cwd=tmp_path)
+    assert "2 segmented, 0 done" in infer(trained, tmp_path / "data", tmp_path / "data", *args, cwd=tmp_path)
+    for name, hu in volumes.items():
+        np.testing.assert_array_equal(organ(tmp_path / "data" / f"{name}_ct_seg.nii.gz"), hu == 120)
+    # one after the other: the first one's result is as it was
+    infer(trained, images["s0001"], tmp_path / "out", *args)
+    before = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    output = infer(trained, images["s0002"], tmp_path / "out", *args, check=False)
+    message = output[output.rindex("FailedCasesError") :]
+    assert f"ct_seg.nii.gz' is the result of {images['s0001']}" in message and "another --output_dir" in message
+    assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+    # the image itself has changed
+    patient(images["s0001"], 3)
+    assert "1 segmented, 0 done" in infer(trained, images["s0001"], tmp_path / "out", *args)
+
+
+def test_a_segmentation_that_is_not_ours_is_left_alone(trained, tmp_path):
+    args = thresholds(tmp_path)
+    patient(tmp_path / "data" / "ct.nii.gz", 0)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "ct_seg.nii.gz").write_bytes(b"by hand")
+    output = infer(trained, tmp_path / "data", tmp_path / "out", *args, check=False)
+    assert "ct_seg.nii.gz' is there already, and not of this inference" in output
+    assert (tmp_path / "out" / "ct_seg.nii.gz").read_bytes() == b"by hand"
+
+
+def test_the_reason_is_what_it_all_began_with(trained, tmp_path):
+    bad = ("--preprocessing#transforms#6#a_min", "$'x'")
+    output = infer(trained, CT, tmp_path / "out", *bad, check=False)
+    assert f"- {CT}: TypeError: " in output.rstrip().splitlines()[-1]
+    assert not list((tmp_path / "out").glob("*"))
+
+
+@pytest.mark.parametrize(
+    "args, message",
+    [
+        (("--roi_size", "[40,40,40]"), "SettingError: VNet needs spatial sizes that are multiples of 16"),
+        (("--output_dir", CT / "out"), f"StorageError: cannot write to {CT / 'out'} "),
+    ],
+)
+def test_what_no_case_can_be_done_with_is_one_sentence(trained, tmp_path, args, message):
+    output = infer(trained, CT, tmp_path / "out", *args, check=False)
+    assert output.rstrip().splitlines()[-1].startswith(message)
+    assert "Traceback" not in output and "1 failed" not in output

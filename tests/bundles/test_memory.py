@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""Too little memory, met by a user: before training, in training, in inference."""
+"""Too little memory, met by a user in training and in inference."""
 
 from __future__ import annotations
 
@@ -25,28 +25,6 @@ workflow.run()
 """
 
 
-def test_what_cannot_fit_is_refused_before_anything_is_preprocessed(tmp_path, phantoms):
-    bundle = copy_bundle(tmp_path)
-    folders = {"ckpt_dir": tmp_path / "models", "output_dir": tmp_path / "logs", "cache_dir": tmp_path / "cache"}
-    output = run_monai(
-        *("run", "training", "--config_file", bundle / "configs" / "train.yaml"),
-        *options(
-            dataset_dir=phantoms,
-            case_list="case_list.json",
-            roi_size="[8192,8192,8192]",
-            **folders,
-        ),
-        cwd=tmp_path,
-        check=False,
-    )
-    message = output[output.rindex("InputError") :]
-    assert "GB are free. What would fit:\n- " in message
-    assert '- --roi_size "[' in message
-    assert message.rstrip().endswith("--check_memory False trains without this check")
-    assert "Traceback" not in output and "Loading dataset" not in output
-    assert not list(tmp_path.glob("models/*")) and not list(tmp_path.glob("logs/*"))
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the address space")
 def test_memory_that_runs_out_in_training_is_told_with_the_way_out(tmp_path, phantoms):
     bundle = copy_bundle(tmp_path)
@@ -56,8 +34,7 @@ def test_memory_that_runs_out_in_training_is_told_with_the_way_out(tmp_path, pha
     output = subprocess.run(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout
     message = output[output.rindex("MemoryShortageError") :]
     assert "can't allocate memory" in message and "Traceback" not in message
-    batch, patch = "- --labeled_batch_size 1 --unlabeled_batch_size 1: ", '- --roi_size "[80, 80, 80]": '
-    assert batch in message and patch in message and "--allow_changed" in message
+    assert "--labeled_batch_size" in message and "--roi_size" in message and "--allow_changed" in message
 
 
 def test_inference_names_what_needs_less(trained, tmp_path, phantoms):

@@ -18,7 +18,7 @@ import torch
 from support.runner import copy_bundle, options
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from scdl_components.data import write_phantoms
+from scdl_components.phantom import write_phantoms
 
 pytestmark = pytest.mark.slow
 SECONDS = 300

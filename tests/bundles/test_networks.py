@@ -64,7 +64,6 @@ def test_scdl_trains_any_network(tmp_path, phantoms, name):
         labeled_batch_size=1,
         num_workers=0,
         val_interval=1000,
-        check_memory=False,  # takes longer than two iterations
     )
     workflow.initialize()
     trainer = workflow.trainer

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from support.runner import REAL_CT, copy_bundle, options, run_monai
 
-from scdl_components.data import write_phantoms
+from scdl_components.phantom import write_phantoms
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 TRAIN = "python -m monai.bundle run training --config_file bundles/scdl_synapse/configs/train.yaml"
@@ -102,7 +102,7 @@ def test_comparison(checkout, tmp_path):
     evaluate = next(c for c in bash_commands() if "evaluate.yaml" in c)
     for name, overlap in (("a", 0.5), ("b", 0.25)):
         run_at_scale(evaluate, checkout, output_dir=tmp_path / name, overlap=overlap)
-    command = re.search(r"`(python -m scdl_components.report.compare .*?)`", README.replace("\n", " ")).group(1)
+    command = re.search(r"`(monai-scdl compare .*?)`", README.replace("\n", " ")).group(1)
     subprocess.run([sys.executable, *shlex.split(command)[1:]], cwd=tmp_path, check=True)
     assert any((tmp_path / "comparison").iterdir())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 
 import nibabel as nib
@@ -102,20 +103,29 @@ def test_no_data_says_what_is_looked_for_and_how_to_run_the_phantom(tmp_path):
 
 
 def test_a_checkpoint_is_gone_on_from_with_what_may_change_alone(trained, tmp_path, phantoms):
+    data = shutil.copytree(phantoms, tmp_path / "data")
     command = [
-        *("run", "training", "--config_file", trained / TRAIN, "--ckpt_dir", tmp_path, "--output_dir", tmp_path),
-        *options(dataset_dir=phantoms, case_list="case_list.json", max_iterations=8, num_workers=1),
+        *("run", "training", "--config_file", trained / TRAIN, "--ckpt_dir", tmp_path / "on", "--output_dir"),
+        *(tmp_path / "on", *options(dataset_dir=data, case_list="case_list.json", max_iterations=8, num_workers=1)),
         *("--resume", trained / "models" / "checkpoint_6.pt"),
     ]
+    path = data / "label" / "label0002.nii.gz"
+    original, label = path.read_bytes(), nib.load(path)
+    voxels = np.array(label.dataobj)
+    voxels[0, 0, 0] = 1
+    nib.save(nib.Nifti1Image(voxels, label.affine), path)
     output = run_monai(*command, cwd=tmp_path, check=False)
     refusal = output[output.rindex("ChangedConfigError") :]
-    assert "- max_iterations: 6 -> 8\nTo go on" in refusal and "Traceback" not in output
-    assert not list(tmp_path.iterdir())
-    # as the refusal says
+    assert "- max_iterations: 6 -> 8\n- cases#labeled: " in refusal and "Traceback" not in output
+    before, now = re.search(r"gone: (.*); new: (.*)", refusal).groups()
+    assert "label0002.nii.gz" in before and "label0002.nii.gz" in now and "label0001" not in refusal
+    assert not (tmp_path / "on").exists()
+    # as the refusal says; where the same cases lie does not matter
+    path.write_bytes(original)
     output = run_monai(*command, "--allow_changed", "['max_iterations']", cwd=tmp_path)
     assert "training:  75%" in output
-    assert (tmp_path / "checkpoint_8.pt").is_file()
-    rates = {e.step: e.value for e in EventAccumulator(str(tmp_path)).Reload().Scalars("learning_rate")}
+    assert (tmp_path / "on" / "checkpoint_8.pt").is_file()
+    rates = {e.step: e.value for e in EventAccumulator(str(tmp_path / "on")).Reload().Scalars("learning_rate")}
     assert rates == pytest.approx({8: 0.01 * (1 - 7 / 8) ** 0.9}, rel=1e-5)
 
 
@@ -173,17 +183,16 @@ def test_half_precision_where_asked_for(tmp_path, phantoms):
     assert {value.dtype for value in network.parameters()} == {torch.float32}
 
 
-@pytest.mark.parametrize("key", [None, "reuse_memory", "check_memory"])
-def test_iterations_reuse_memory_unless_told_not_to(tmp_path, phantoms, key):
+@pytest.mark.parametrize("word", ["true", "false"])
+def test_iterations_reuse_memory_unless_told_not_to(tmp_path, phantoms, word):
     overrides = {"dataset_dir": str(phantoms), "case_list": str(phantoms / "case_list.json"), "device": "cpu"}
     overrides |= {"pixdim": [10, 10, 10], "roi_size": [16, 16, 16], "num_filters": 4, "num_workers": 0}
-    overrides |= {key: "false"} if key else {}
     folder = copy_bundle(tmp_path)
-    workflow = ConfigWorkflow(str(folder / TRAIN), logging_file=False, bundle_root=str(folder), **overrides)
+    overrides |= {"bundle_root": str(folder), "reuse_memory": word}
+    workflow = ConfigWorkflow(str(folder / TRAIN), logging_file=False, **overrides)
     workflow.initialize()
     (first, *_) = workflow.parser.get_parsed_content("train#handlers")
-    assert isinstance(first, ReusedMemory) is (key is None)
-    assert key or first.has_room()
+    assert isinstance(first, ReusedMemory) is (word == "true")
 
 
 def test_channels_last_and_compile_are_keys_for_the_command_line(tmp_path, phantoms):

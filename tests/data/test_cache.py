@@ -23,8 +23,9 @@ from monai.utils import SpaceKeys
 from support.dicom import write_series
 from support.runner import BUNDLES
 
-from scdl_components.data import FaultTolerantCacheDataset, PersistentCacheDataset, write_phantoms
+from scdl_components.data import FaultTolerantCacheDataset, PersistentCacheDataset
 from scdl_components.data.cache import NEW, STALE_SECONDS, CaseCache
+from scdl_components.phantom import write_phantoms
 
 TRAIN = BUNDLES / "scdl_synapse" / "configs" / "train.yaml"
 fork = multiprocessing.get_context("fork")

@@ -16,11 +16,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 from monai.transforms import EnsureChannelFirst, LoadImage
-
 from support.dicom import write_series
 
-from scdl_components.data.check import InputCheck
-from scdl_components.data.check_rules import Limits, grid_distance
+from scdl_components.data.check_rules import Limits
+from scdl_components.data.grid import grid_distance
+from scdl_components.data.input_check import InputCheck
 from scdl_components.errors import InputError
 
 
@@ -158,6 +158,23 @@ def offset_beyond_the_end(crops, item):
     patch_header(item["image"], 108, "<f", 1e30)
 
 
+def offset_within_the_header(crops, item):
+    """Readers disagree: nibabel refuses it, but for 0, where it takes the header for voxels."""
+    patch_header(item["image"], 108, "<f", 0)
+
+
+def offset_too_low(crops, item):
+    patch_header(item["image"], 108, "<f", 348)
+
+
+def extension_cut_off(crops, item):
+    """Readers skip by the length that an extension of the header announces."""
+    content = bytearray(gzip.decompress(Path(item["image"]).read_bytes()))
+    struct.pack_into("<f", content, 108, 368)
+    content[348:352] = struct.pack("<4B2i8s", 1, 0, 0, 0, 1000, 6, b"comment ")
+    Path(item["image"]).write_bytes(gzip.compress(bytes(content)))
+
+
 def offset_not_a_number(crops, item):
     patch_header(item["image"], 108, "<f", np.nan)
 
@@ -284,7 +301,10 @@ IMAGE_FAULTS: list[tuple[Callable, str]] = [
     (folder_without_dicom, "holds 0 DICOM slice(s)"),
     (terabytes, "announces 32000x32000x32000 voxels"),
     (more_than_the_file_can_hold, "is cut off"),
-    (offset_beyond_the_end, "is cut off"),
+    (offset_beyond_the_end, "voxels begin at byte 1e+30"),
+    (offset_within_the_header, "voxels begin at byte 0 (vox_offset); expected 352"),
+    (offset_too_low, "voxels begin at byte 348 (vox_offset); expected 352"),
+    (extension_cut_off, "damaged NIfTI header"),
     (offset_not_a_number, "damaged NIfTI header"),
     (more_than_announced, "far more data"),
     (negative_length, "has shape (100, -80, 24)"),
@@ -303,7 +323,7 @@ IMAGE_FAULTS: list[tuple[Callable, str]] = [
     (unsigned_wrap, "are not HU"),
     (mirrored_qform, "its sform (3, 3, 3 mm RAS) and its qform (3, 3, 3 mm LAS)"),
     (voxel_size_against_sform, "its sform (3, 3, 3 mm RAS) and its qform (1, 1, 1 mm RAS)"),
-    (voxel_size_zero, "degenerate qform"),
+    (voxel_size_zero, "has a voxel size of 0"),
     (pipe, "is no regular file"),
     (zero_spacing, "degenerate affine"),
     (nan_affine, "degenerate affine"),
@@ -352,6 +372,10 @@ def label_shape(crops, item):
     crops.write(item["label"], crops.voxels(1)[1][:, :, :-1])
 
 
+def label_turned(crops, item):
+    crops.write(item["label"], crops.voxels(1)[1].swapaxes(0, 1))
+
+
 def label_affine(crops, item):
     affine = crops.affine.copy()
     affine[1, 3] += 0.5
@@ -359,6 +383,7 @@ def label_affine(crops, item):
 
 
 def label_flipped(crops, item):
+    """The header alone is flipped: as many voxels lie on the other side of the origin."""
     crops.write(item["label"], crops.voxels(1)[1], crops.affine @ np.diag([-1, 1, 1, 1]))
 
 
@@ -395,8 +420,9 @@ LABEL_FAULTS: list[tuple[Callable, str, str]] = [
     (label_not_given, "image", "without a label"),
     (label_is_image, "image", "both image and label"),
     (label_shape, "label", "has shape (100, 80, 23), its image"),
+    (label_turned, "label", "has shape (80, 100, 24), its image"),
     (label_affine, "label", "lies up to 0.167 voxels off its image"),
-    (label_flipped, "label", "lies up to 198 voxels off its image"),
+    (label_flipped, "label", "lies up to 99 voxels off its image"),
     (label_fractional, "label", "has 3 voxels that are no integers"),
     (label_outside, "label", "has values -1, 5, 117 outside the organ table (0 background, 1 spleen, 2 left_kidney"),
     (label_far_outside, "label", "has values 100000 outside the organ table"),

@@ -11,9 +11,9 @@ import pytest
 import torch
 from support.dicom import write_series
 
-from scdl_components.data.check import InputCheck
 from scdl_components.data.facts import VolumeFacts, read_facts
 from scdl_components.data.facts_cache import facts_reader
+from scdl_components.data.input_check import InputCheck
 from scdl_components.errors import InputError
 
 MAX_VOXELS = 2**20

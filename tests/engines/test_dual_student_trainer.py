@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import logging
 from contextlib import nullcontext
 from copy import deepcopy
 
@@ -9,7 +10,11 @@ import pytest
 import torch
 from ignite.engine import Events
 from monai.data import Dataset
+from monai.engines.utils import IterationEvents
+from monai.handlers import StatsHandler, TensorBoardStatsHandler, from_engine
+from monai.metrics import compute_dice
 from monai.transforms import Compose, RandSpatialCropd
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from scdl_components.data.two_stream import TwoStreamLoader
 from scdl_components.engines import DualStudentTrainer
@@ -28,8 +33,11 @@ from scdl_components.losses import (
 )
 from scdl_components.losses.cdba import REDUCTIONS
 from scdl_components.losses.cps import hard_labels
+from scdl_components.memory import MemoryShortageError
 from scdl_components.networks import DualStudent, VNet, WithFeatures
 from scdl_components.proxies import ProxyBank, PublishedAssignment
+
+pytestmark = pytest.mark.trains
 
 
 def volume(seed: int) -> dict[str, torch.Tensor]:
@@ -41,12 +49,14 @@ def volume(seed: int) -> dict[str, torch.Tensor]:
     return {"image": label + 0.3 * torch.randn(label.shape, generator=generator), "label": label}
 
 
-def trainer(max_epochs=2, terms=None, feature_module=None, handlers=(), device="cpu", **kwargs) -> DualStudentTrainer:
+def trainer(
+    max_epochs=2, terms=None, feature_module=None, handlers=(), device="cpu", student=None, rate=0.01, **kwargs
+) -> DualStudentTrainer:
     torch.manual_seed(0)
     crop = RandSpatialCropd(["image", "label"], (16, 16, 16), random_size=False, allow_missing_keys=True)
     labeled = Dataset([volume(0), volume(1)], Compose([crop]))
     unlabeled = Dataset([{"image": volume(s)["image"]} for s in (2, 3, 4)], Compose([crop]))
-    network = DualStudent(VNet(1, 2, num_filters=2)).to(device)
+    network = DualStudent(student or VNet(1, 2, num_filters=2)).to(device)
     loss = DualStudentLoss(
         terms
         or [
@@ -54,7 +64,7 @@ def trainer(max_epochs=2, terms=None, feature_module=None, handlers=(), device="
             CrossPseudoSupervisionTerm(GACELoss(top_k=100), weight=0.1, ramp=gaussian_ramp),
         ]
     )
-    optimizer = torch.optim.SGD(list(network.parameters()) + list(loss.parameters()), lr=0.01, momentum=0.9)
+    optimizer = torch.optim.SGD(list(network.parameters()) + list(loss.parameters()), lr=rate, momentum=0.9)
     return DualStudentTrainer(
         device=device,
         max_epochs=max_epochs,
@@ -72,16 +82,24 @@ def weights(engine: DualStudentTrainer) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in engine.network.parameters()])
 
 
+def dice_of_unseen(student: torch.nn.Module) -> float:
+    case = volume(9)
+    with torch.no_grad():
+        return compute_dice(student(case["image"][None]).argmax(1, keepdim=True), case["label"][None], num_classes=2)[0, 1]
+
+
 def test_both_students_learn_and_every_term_is_reported():
-    engine = trainer(max_epochs=20)
+    # two layers, which learn the box to a Dice of 0.99 on any processor; a V-Net's batch norm over two crops is all noise
+    torch.manual_seed(0)
+    layers = torch.nn.Conv3d(1, 8, 3, padding=1), torch.nn.ReLU(), torch.nn.Conv3d(8, 2, 1)
+    engine = trainer(max_epochs=20, student=torch.nn.Sequential(*layers), rate=0.1)
     losses = []
-    engine.add_event_handler(Events.ITERATION_COMPLETED, lambda e: losses.append(float(e.state.output["scalars"]["loss"])))
-    before = [next(s.parameters()).detach().clone() for s in engine.network.students]
+    engine.add_event_handler(Events.ITERATION_COMPLETED, lambda e: losses.append(float(e.state.output[0]["scalars"]["loss"])))
     engine.run()
     assert len(losses) == 60
-    assert sum(losses[-10:]) < 0.7 * sum(losses[:10])
-    assert all(not torch.equal(b, next(s.parameters())) for b, s in zip(before, engine.network.students))
-    scalars = engine.state.output["scalars"]
+    assert sum(losses[-10:]) < 0.2 * sum(losses[:10])  # reached: 0.01
+    assert min(dice_of_unseen(s) for s in engine.network.students) > 0.9  # reached: 0.999; by an untrained one at most 0.8
+    scalars = engine.state.output[0]["scalars"]
     assert {"loss", "learning_rate", "supervised/ga_ce", "supervised/ga_dice", "cps", "weight/cps"} <= set(scalars)
     total = sum(float(scalars[k.removeprefix("weight/")]) * v for k, v in scalars.items() if k.startswith("weight/"))
     assert float(scalars["loss"]) == pytest.approx(total, rel=1e-5)
@@ -192,25 +210,43 @@ class SometimesNotFinite(torch.nn.Module):
         return {"term": LossTerm(value, 1.0)}
 
 
+AMP = {
+    "float32": {},
+    "bfloat16": {"amp": True, "amp_kwargs": {"dtype": torch.bfloat16}},
+    "float16": {"amp": True, "amp_kwargs": {"dtype": torch.float16}},
+}
+
+
 @pytest.mark.parametrize("kind", ["loss", "gradient"])
-# MONAI makes a scaler for CUDA, which does nothing on a CPU (float32: bfloat16's gradients are not all finite there)
-@pytest.mark.parametrize("amp", [{}, {"amp": True, "amp_kwargs": {"dtype": torch.float32}}], ids=["plain", "scaler"])
-@pytest.mark.filterwarnings("ignore:.*autocast")
-def test_a_step_that_is_not_finite_changes_nothing(kind, amp):
-    engine = trainer(max_epochs=4, terms=[SometimesNotFinite({5: kind, 6: kind})], **amp)
-    states, finite = [], []
+@pytest.mark.parametrize("amp", AMP)
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_step_that_is_not_finite_changes_nothing(kind, amp, fused):
+    """Parameters, momentum and batch norm's running statistics; in the first iteration, too."""
+    engine = trainer(max_epochs=4, terms=[SometimesNotFinite({1: kind, 5: kind, 6: kind})], **AMP[amp])
+    engine.optimizer = torch.optim.SGD(engine.network.parameters(), lr=1e-3, momentum=0.9, weight_decay=0.1, fused=fused)
+    finite = []
 
-    def look():
-        states.append({name: value.clone() for name, value in engine.network.state_dict().items()})
-        finite.append(engine.state.output["finite"])
+    def state() -> dict[str, torch.Tensor]:
+        momentum = {f"momentum/{i}": engine.optimizer.state[p].get("momentum_buffer", torch.zeros_like(p))
+                    for i, p in enumerate(engine.network.parameters())}
+        return {name: value.clone() for name, value in (engine.network.state_dict() | momentum).items()}
 
-    engine.add_event_handler(Events.ITERATION_COMPLETED, look)
+    states = [state()]
+    engine.add_event_handler(Events.STARTED, use_scaler_of_the_cpu, 2.0**4)
+    engine.add_event_handler(Events.ITERATION_COMPLETED, lambda: states.append(state()))
+    engine.add_event_handler(Events.ITERATION_COMPLETED, lambda: finite.append(bool(engine.state.output[0]["finite"])))
     engine.run()
-    assert [i for i, ok in enumerate(finite, 1) if not ok] == [5, 6]
-    # batch norm's running statistics too, which the forward of a bad batch would spoil for good
-    for bad in (4, 5):
-        assert all(torch.equal(value, states[bad][name]) for name, value in states[3].items())
-    assert any(not torch.equal(value, states[6][name]) for name, value in states[3].items())
+    bad = {i for i, ok in enumerate(finite, 1) if not ok}
+    # PyTorch's bfloat16 gradients of patches as small as these hold some memory's former content on a CPU
+    assert bad == {1, 5, 6} if amp != "bfloat16" else {1, 5, 6} <= bad
+    for ok, before, after in zip(finite, states, states[1:]):
+        assert any(not torch.equal(value, after[name]) for name, value in before.items()) is ok
+    assert all(value.isfinite().all() for value in states[-1].values())
+
+
+def use_scaler_of_the_cpu(engine: DualStudentTrainer, scale: float) -> None:
+    """MONAI makes one for CUDA, which does nothing here."""
+    engine.scaler = torch.amp.GradScaler("cpu", init_scale=scale) if engine.amp else None
 
 
 def test_the_end_of_a_run_is_told_whatever_ends_it():
@@ -229,7 +265,38 @@ def fail(error: Exception | None) -> None:
         raise error
 
 
+def test_the_output_is_a_dict_for_each_sample():
+    engine = trainer(max_epochs=1)
+    seen = []
+    engine.add_event_handler(IterationEvents.MODEL_COMPLETED, lambda: seen.append(engine.state.output))
+    engine.run()
+    labeled, unlabeled = seen[0]
+    assert labeled["image"].shape == labeled["label"].shape == unlabeled["image"].shape == (1, 16, 16, 16)
+    assert "label" not in unlabeled and labeled["loss"] is unlabeled["loss"]
+    assert seen[-1] is engine.state.output
 
+
+def test_monais_handlers_work_as_they_come(tmp_path, caplog):
+    loss = from_engine(["loss"], first=True)
+    handlers = [
+        StatsHandler(output_transform=loss, tag_name="train_loss"),
+        TensorBoardStatsHandler(log_dir=str(tmp_path), output_transform=loss, tag_name="train_loss"),
+    ]
+    logging.getLogger("monai.handlers.StatsHandler").addHandler(caplog.handler)  # which hands nothing on
+    trainer(max_epochs=1, handlers=handlers).run()
+    logged = [float(r.getMessage().split("train_loss: ")[1]) for r in caplog.records if "train_loss" in r.getMessage()]
+    curve = [e.value for e in EventAccumulator(str(tmp_path)).Reload().Scalars("train_loss")]
+    assert len(logged) == 3 and logged == pytest.approx(curve, abs=1e-4)
+
+
+def test_memory_that_runs_out_is_told_with_the_keys_that_help():
+    engine = trainer(max_epochs=1)
+    engine.add_event_handler(IterationEvents.LOSS_COMPLETED, lambda: torch.empty(2**60))
+    with pytest.raises(MemoryShortageError) as raised:
+        engine.run()
+    message = str(raised.value)
+    assert "DefaultCPUAllocator" in message
+    assert all(key in message for key in ("--roi_size", "--labeled_batch_size", "--num_filters", "--sw_batch_size", "--cache_rate"))
 
 
 @pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.AdamW])
@@ -247,9 +314,9 @@ def test_an_iteration_never_asks_the_device_for_a_value(optimizer, monkeypatch):
     engine.optimizer = optimizer([*engine.network.parameters(), *engine.loss_function.parameters()], lr=0.01)
     engine.run()
     assert engine.state.iteration == 3
-    assert engine.state.output["finite"].is_meta and engine.state.output["scalars"]["loss"].is_meta
+    assert engine.state.output[0]["finite"].is_meta and engine.state.output[0]["scalars"]["loss"].is_meta
     with pytest.raises(RuntimeError, match="meta"):
-        engine.state.output["finite"].item()
+        engine.state.output[0]["finite"].item()
 
 
 def test_a_compiled_network_gives_the_same_output_and_features():
@@ -283,15 +350,12 @@ def test_float16_finds_its_scale():
     engine = trainer(max_epochs=4, terms=[Overflow()], amp=True, amp_kwargs={"dtype": torch.float16})
     scales, finite, states = [], [], [weights(engine)]
 
-    def use_scaler_of_the_cpu():  # MONAI makes one for CUDA, which does nothing here
-        engine.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**13)
-
     def look():
         scales.append(engine.scaler.get_scale())
-        finite.append(bool(engine.state.output["finite"]))
+        finite.append(bool(engine.state.output[0]["finite"]))
         states.append(weights(engine))
 
-    engine.add_event_handler(Events.STARTED, use_scaler_of_the_cpu)
+    engine.add_event_handler(Events.STARTED, use_scaler_of_the_cpu, 2.0**13)
     engine.add_event_handler(Events.ITERATION_COMPLETED, look)
     engine.run()
     assert not finite[0] and any(finite)

@@ -9,8 +9,8 @@ import torch
 from ignite.engine import Engine, Events
 from torch.optim.lr_scheduler import PolynomialLR
 
-from scdl_components.handlers import TrainingCheckpoint
 from scdl_components.atomic import StorageError, read_saved, save_atomically
+from scdl_components.handlers import TrainingCheckpoint
 from scdl_components.handlers.checkpoint import MismatchError, checkpoints_in
 
 
@@ -69,6 +69,15 @@ def test_a_prolonged_training_follows_the_schedule_of_its_new_length(tmp_path):
     assert changed.rates == whole.rates
     path = str(tmp_path / "a2" / "checkpoint_4.pt")
     assert Tiny(tmp_path / "d", total=10, rate=0.2, resume=path, **settings).run().rates == longer.rates[4:]
+
+
+def test_a_second_run_of_a_trainer_goes_on_from_the_first(tmp_path):
+    """As MONAI's federated learning does it: no checkpoint is loaded again, nothing of the first run put aside."""
+    Tiny(tmp_path).run()
+    resumed = Tiny(tmp_path, total=8, n_saved=9, resume=str(tmp_path / "checkpoint_4.pt")).run()
+    resumed.engine.run([0, 1], max_epochs=5)
+    assert resumed.engine.state.iteration == 10 and len(resumed.rates) == 6
+    assert [path.name for path in checkpoints_in(tmp_path)] == [f"checkpoint_{i}.pt" for i in (10, 8, 6, 4)]
 
 
 def test_momentum_is_kept_where_the_rate_changes(tmp_path):

@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 from pathlib import Path
 
 from monai.bundle import ConfigWorkflow
@@ -64,14 +66,43 @@ def run(folder: Path, **overrides: object) -> dict:
 
 def test_settings_are_the_config_as_given_and_the_cases(tmp_path):
     (tmp_path / "a.nii").write_bytes(b"12345")
+    digest = hashlib.sha256(b"12345").hexdigest()[:12]
     settings = run(tmp_path, rate=0.2)
     assert not cases_are_given(settings)
     assert settings.pop("train#dataset#data").startswith("$")
     assert settings == {
         "rate": 0.2,
         "deep#_target_": "SimpleInferer",
-        "cases#labeled": ["a.nii (5 bytes) b.nii (missing)"],
+        "cases#labeled": [f"a.nii ({digest}) b.nii (missing)"],
     }
+
+
+def test_a_file_of_the_same_size_and_time_is_another_case(tmp_path):
+    """A corrected label in an uncompressed file: copied over, its time kept."""
+    label = tmp_path / "b.nii"
+    label.write_bytes(b"12345")
+    os.utime(label, (1e9, 1e9))
+    before = run(tmp_path)
+    label.write_bytes(b"12346")
+    os.utime(label, (1e9, 1e9))
+    changed = changes(before, run(tmp_path))
+    assert list(changed) == ["cases#labeled"] and "b.nii (" in changed["cases#labeled"]
+
+
+def test_a_changed_case_is_told_however_many_there_are():
+    before = [f"img{i}.nii.gz (0123456789ab) label{i}.nii.gz (0123456789ab)" for i in range(4)]
+    now = [*before[:3], before[3].replace("ab)", "cd)")]
+    assert changes({"c": before}, {"c": now})["c"] == f"4 -> 4 entries; gone: {before[3:]}; new: {now[3:]}"
+
+
+def test_a_series_is_known_by_its_files_and_what_is_no_file_by_that(tmp_path):
+    (tmp_path / "a.nii").mkdir()
+    (tmp_path / "a.nii" / "1.dcm").write_bytes(b"1")
+    os.mkfifo(tmp_path / "b.nii")
+    before = run(tmp_path)
+    assert before["cases#labeled"][0].endswith("b.nii (no file)")
+    (tmp_path / "a.nii" / "1.dcm").write_bytes(b"2")
+    assert list(changes(before, run(tmp_path))) == ["cases#labeled"]
 
 
 def test_cases_that_are_put_into_the_config_are_told(tmp_path):

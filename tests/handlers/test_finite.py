@@ -14,7 +14,7 @@ from scdl_components.handlers.finite import NonFiniteError
 
 def trainer(finite: list[bool], max_in_row: int) -> tuple[Engine, NonFiniteCheck]:
     scalars = {"loss": float("nan"), "learning_rate": 0.1, "weight/cps": 1.0}
-    engine = Engine(lambda engine, item: {"finite": item, "scalars": scalars})
+    engine = Engine(lambda engine, item: [{"finite": torch.tensor(item), "scalars": scalars}])
     check = NonFiniteCheck(max_in_row, lambda iteration: [f"img{iteration}"])
     check.attach(engine)
     return engine, check
@@ -46,7 +46,7 @@ def test_the_row_goes_on_after_a_resume():
 def test_looks_now_and_then_and_at_the_end(caplog):
     finite = [True, False, False, True, False]
     scalars = {"loss": float("nan"), "learning_rate": 0.1}
-    engine = Engine(lambda engine, item: {"finite": torch.tensor(item), "scalars": scalars})
+    engine = Engine(lambda engine, item: [{"finite": torch.tensor(item), "scalars": scalars}])
     check, seen = NonFiniteCheck(3, lambda iteration: [f"img{iteration}"], interval=4), []
     check.attach(engine)
     engine.add_event_handler(Events.ITERATION_COMPLETED, lambda: seen.append(len(caplog.records)))
@@ -58,7 +58,8 @@ def test_looks_now_and_then_and_at_the_end(caplog):
 
 
 def test_what_is_saved_counts_every_iteration_so_far():
-    engine = Engine(lambda engine, item: {"finite": torch.tensor(item), "scalars": {"loss": 0.0, "learning_rate": 0.1}})
+    scalars = {"loss": 0.0, "learning_rate": 0.1}
+    engine = Engine(lambda engine, item: [{"finite": torch.tensor(item), "scalars": scalars}])
     check, saved = NonFiniteCheck(9, lambda iteration: [], interval=100), []
     check.attach(engine)
     engine.add_event_handler(Events.ITERATION_COMPLETED, lambda: saved.append(check.state_dict()["skipped"]))

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from scdl_components.atomic import DamagedFileError, save_atomically
 from scdl_components.errors import MissingFileError
 from scdl_components.handlers import find_start
-from scdl_components.atomic import DamagedFileError, save_atomically
 from scdl_components.handlers.resume import ChangedConfigError, Start
 
 SETTINGS = {"rate": 0.1, "train#dataset#data": "$@load_cases()['labeled']"}

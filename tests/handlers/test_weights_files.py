@@ -8,8 +8,8 @@ import pytest
 import torch
 from monai.engines import SupervisedEvaluator
 
-from scdl_components.handlers import BestWeights
 from scdl_components.atomic import read_saved
+from scdl_components.handlers import BestWeights
 
 
 class Given:

@@ -18,8 +18,7 @@ from support.label_server import LabelServer, copy_app, install_bundle, label_py
 from support.runner import REAL_CT
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from scdl_components.data import write_phantoms
-from scdl_components.data.phantom import SYNAPSE_ORGANS
+from scdl_components.phantom import SYNAPSE_ORGANS, write_phantoms
 
 pytestmark = pytest.mark.slow
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from scdl_components.errors import InputError
-from scdl_components.report.compare import Run, compare, compare_runs, load_run, run_of_seeds
+from scdl_components.report.compare import Run, compare_runs, load_run, run_of_seeds
 from scdl_components.report.paired import bootstrap_interval, holm, signed_rank_p
 from scdl_components.report.table import ScoreTable
-
+from scdl_components.tools.compare import compare
 
 CASES = [f"case{number}" for number in range(4)]
 ORGANS = ["liver", "spleen", "gallbladder"]

@@ -7,6 +7,7 @@ import json
 import re
 from html.parser import HTMLParser
 
+import nibabel as nib
 import numpy as np
 import pytest
 from monai.data import PILReader
@@ -14,7 +15,8 @@ from monai.data import PILReader
 from scdl_components.errors import InputError, MissingFileError
 from scdl_components.metrics import ClinicalProtocol, make_protocol
 from scdl_components.report.cases import read_case_list
-from scdl_components.report.evaluate import Evaluation, evaluate
+from scdl_components.report.evaluate import Evaluation
+from scdl_components.tools.evaluate import evaluate
 
 FILES = {
     *("metrics.csv", "summary.json", "report.md", "report.html", "by_organ.png", "dice_box.png"),
@@ -52,6 +54,19 @@ def test_means_say_how_many_cases_they_are_of_and_what_is_missing(data, predict,
     assert summary["worst_cases"][0] == {"case": "case1", "mean_dice": pytest.approx(2 / 3)}
     text = (tmp_path / "out" / "report.md").read_text()
     assert "| 0.667 ± 0.577 (3) | 0.00 ± 0.00 (2) |" in text and "NSD at 2 mm" in text
+
+
+def test_a_fourth_axis_of_one_changes_nothing(data, predict, tmp_path):
+    """In image, label and segmentation, pictures included."""
+    predictions = predict("seg", shift=1)
+    expected = report(data, predictions, tmp_path / "three")
+    for path in (*data.rglob("case0.nii.gz"), *data.rglob("case1.nii.gz"), predictions / "case2_seg.nii.gz"):
+        volume = nib.load(path)
+        nib.save(nib.Nifti1Image(np.asarray(volume.dataobj)[..., None], volume.affine), path)
+    found = report(data, predictions, tmp_path / "four")
+    assert found["groups"] == expected["groups"] and found["organs"] == expected["organs"]
+    for name in ("worst_1.png", "worst_2.png", "worst_3.png"):
+        assert (tmp_path / "four" / name).read_bytes() == (tmp_path / "three" / name).read_bytes()
 
 
 def test_rows_hold_every_case_and_organ(data, predict, tmp_path):

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,19 @@ def decimals(values: np.ndarray) -> list[str]:
     return [f"{value:.8g}" for value in values]
 
 
-def write_series(folder: Path, voxels: np.ndarray, affine: np.ndarray, uid: str, prefix: str = "slice") -> None:
-    """Write HU voxels as a DICOM CT series; ``affine`` is RAS, its axes i, j, k are columns, rows, slices."""
+def write_series(
+    folder: Path,
+    voxels: np.ndarray,
+    affine: np.ndarray,
+    uid: str,
+    prefix: str = "slice",
+    number: Callable[[int], int] = lambda k: k + 1,
+    **tags: object,
+) -> None:
+    """Write HU voxels as a DICOM CT series; ``affine`` is RAS, its axes i, j, k are columns, rows, slices.
+
+    ``number`` gives a slice's InstanceNumber; ``tags`` are set last, by name.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
     spacing = np.linalg.norm(lps[:3, :3], axis=0)
@@ -27,7 +39,7 @@ def write_series(folder: Path, voxels: np.ndarray, affine: np.ndarray, uid: str,
         header.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
         header.file_meta.MediaStorageSOPClassUID = header.SOPClassUID = CTImageStorage
         header.file_meta.MediaStorageSOPInstanceUID = header.SOPInstanceUID = generate_uid()
-        header.SeriesInstanceUID, header.InstanceNumber, header.Modality = uid, k + 1, "CT"
+        header.SeriesInstanceUID, header.InstanceNumber, header.Modality = uid, number(k), "CT"
         header.ImagePositionPatient = decimals(lps[:3, :3] @ (0, 0, k) + lps[:3, 3])
         header.ImageOrientationPatient = decimals(lps[:3, 0] / spacing[0]) + decimals(lps[:3, 1] / spacing[1])
         header.PixelSpacing = decimals(spacing[1::-1])
@@ -36,5 +48,7 @@ def write_series(folder: Path, voxels: np.ndarray, affine: np.ndarray, uid: str,
         header.BitsAllocated, header.BitsStored, header.HighBit, header.PixelRepresentation = 16, 16, 15, 0
         header.RescaleSlope, header.RescaleIntercept = 1, -2000
         header.PixelData = (voxels[:, :, k].T.astype(np.int32) + 2000).astype("<u2").tobytes()
+        for tag, value in tags.items():
+            setattr(header, tag, value)
         # names sort against the slices' order, which must not matter
         header.save_as(folder / f"{prefix}{voxels.shape[2] - k:03d}.dcm", enforce_file_format=True)

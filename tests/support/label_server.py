@@ -19,7 +19,6 @@ import zipfile
 from pathlib import Path
 
 import yaml
-
 from support.runner import TINY
 
 ROOT = Path(__file__).parents[2]

@@ -129,13 +129,13 @@ def training() -> dict[str, object]:
         train_handlers=[IterationSeed(0)],
     )
     finite, losses = [], []
-    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: finite.append(trainer.state.output["finite"]))
-    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: losses.append(float(trainer.state.output["loss"])))
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: finite.append(bool(trainer.state.output[0]["finite"])))
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: losses.append(float(trainer.state.output[0]["loss"])))
     # what mixed precision on a GPU has, and what would differ where only one rank saw the NaN
     scaler = torch.amp.GradScaler("cpu", growth_interval=3)
     trainer.add_event_handler(Events.STARTED, lambda: setattr(trainer, "scaler", scaler))
     trainer.run()
-    skipped = dict(trainer.data_loader.fault_log.skipped)
+    skipped = dict(trainer.data_loader.skipped)
     found = {"network": network.state_dict(), "proxies": loss.state_dict(), "finite": finite, "losses": losses}
     return found | {"scale": trainer.scaler.get_scale(), "skipped": skipped}
 

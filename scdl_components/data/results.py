@@ -1,0 +1,76 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+"""Where an image's segmentation is: one rule for who writes it, compares it, or must not take it for an image."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..errors import InputError
+
+SUFFIX = "_seg.nii.gz"
+
+
+def result_names(images: Sequence[str]) -> dict[str, str]:
+    """Name the results of images: as the files, with as many folders in front as tell them apart.
+
+    ``s1/ct.nii.gz`` alone is called ``ct``, beside ``s2/ct.nii.gz`` it is called ``s1_ct``.
+
+    Args:
+        images: paths of files or of DICOM folders, each once.
+
+    Returns:
+        Name by image, in the same order.
+
+    Raises:
+        InputError: folders do not tell two images apart, as ``a.nii`` and ``a.nii.gz`` in one folder.
+    """
+    depths = dict.fromkeys(images, 0)
+    while True:
+        names = {image: _name(image, depth) for image, depth in depths.items()}
+        counts = Counter(names.values())
+        alike = [image for image, name in names.items() if counts[name] > 1]
+        if not alike:
+            return names
+        if all(depths[image] > len(Path(image).parts) for image in alike):
+            raise InputError(
+                f"{' and '.join(map(repr, alike))} have one name, so their results would overwrite each other; rename "
+                "them or run them one by one"
+            )
+        for image in alike:
+            depths[image] += 1
+
+
+def segmentation_of(folder: str | Path, name: str) -> Path:
+    """File of the segmentation called so."""
+    return Path(folder) / f"{name}{SUFFIX}"
+
+
+def sidecar_of(segmentation: Path) -> Path:
+    """JSON beside a segmentation, with its image, its organs' names and what it was made with."""
+    return segmentation.with_name(segmentation.name.removesuffix(".nii.gz") + ".json")
+
+
+def read_facts_of(segmentation: Path) -> dict:
+    """Content of a segmentation's JSON; empty where there is none that can be read."""
+    try:
+        content = json.loads(sidecar_of(segmentation).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def is_result(path: str) -> bool:
+    """Whether a file is a segmentation of ours, as the JSON beside it says."""
+    return path.endswith(SUFFIX) and read_facts_of(Path(path)).get("segmentation") == os.path.basename(path)
+
+
+def _name(image: str, depth: int) -> str:
+    path = Path(image)
+    stem, extension = os.path.splitext(path.name)  # as MONAI's SaveImage, which writes the segmentation
+    stem = os.path.splitext(stem)[0] if extension == ".gz" else stem
+    return "_".join([*path.relative_to(path.anchor).parts[-1 - depth : -1], stem])

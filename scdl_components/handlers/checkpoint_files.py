@@ -1,0 +1,70 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+"""The files of a training's checkpoint folder, and what an earlier training left there."""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+from pathlib import Path
+
+from ..atomic import PART
+from ..distributed import on_rank_zero
+
+logger = logging.getLogger(__name__)
+WEIGHTS = ("model.pt", "model_final.pt")
+
+
+def checkpoints_in(folder: str | Path) -> list[Path]:
+    """Lists the checkpoints of a folder, the one of the latest iteration first."""
+    found = [path for path in Path(folder).glob("checkpoint_*.pt") if re.fullmatch(r"checkpoint_\d+", path.stem)]
+    return sorted(found, key=iteration_of, reverse=True)
+
+
+def iteration_of(path: Path) -> int:
+    """Reads the iteration from a checkpoint's name."""
+    return int(path.stem.removeprefix("checkpoint_"))
+
+
+@on_rank_zero
+def make_room(folder: Path, done: int | None, keep: bool) -> None:
+    """Makes the folder, and puts aside what a training does not build on, for a later start not to take it for its own.
+
+    Args:
+        folder: of the training's checkpoints.
+        done: iteration of the checkpoint in this folder that it goes on from, if it does.
+        keep: whether what is put aside is kept in ``earlier_<n>``; else its checkpoints are removed.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for part in folder.glob(f"*.pt{PART}"):  # of a process that was killed
+        part.unlink(missing_ok=True)
+    files = [path for path in checkpoints_in(folder) if done is None or iteration_of(path) > done]
+    if not keep:
+        for path in files:
+            path.unlink(missing_ok=True)
+        return
+    weights = [] if done is not None else weights_of_another(folder)
+    if files or weights:
+        earlier = next(f for n in range(1, 10**6) if not (f := folder / f"earlier_{n}").exists())
+        earlier.mkdir()
+        for path in files:
+            path.rename(earlier / path.name)
+        for path in weights:
+            link_or_copy(path, earlier / path.name)
+        logger.warning("what an earlier training left in %s is in %s now", folder, earlier)
+
+
+def weights_of_another(folder: Path) -> list[Path]:
+    """Lists the weights of an earlier training that are not kept yet."""
+    kept = list(folder.glob("earlier_*/*.pt"))
+    found = [folder / name for name in WEIGHTS]
+    return [path for path in found if path.is_file() and not any(path.samefile(other) for other in kept)]
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Gives a file a second name, which keeps its content when the first one is given another; else copies it."""
+    try:
+        target.hardlink_to(source)
+    except OSError:  # a file system without hard links
+        shutil.copy2(source, target)

@@ -1,0 +1,202 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+"""One patient drawn around the mean anatomy of ``table.py``: organs, trunk, attenuations and a smooth deformation.
+
+The anatomy is in millimetres and knows no grid: the same patient can be scanned at any spacing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.interpolate import BSpline
+
+from scdl_components.phantom.shapes import Ellipsoid, Solid, tube
+from scdl_components.phantom.table import ABSENCE, HU, PHASES, Ball, Part, Pipe, table
+
+__all__ = ["Anatomy", "SmoothField", "Structure", "Torso", "draw_anatomy"]
+
+
+@dataclass(frozen=True)
+class Structure:
+    """A part of one patient; the attributes are those of ``table.Part``, drawn."""
+
+    name: str
+    solids: tuple[Solid, ...]
+    carved: tuple[Ellipsoid, ...]
+    blend: float
+    fat: float
+    below_diaphragm: bool
+    within: str
+    hu: float
+    wall: float
+    content_hu: float
+    gas_above: float  # y in mm, infinite where there is no gas
+
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """Lower and upper corner of the axis-aligned bounding box, mm."""
+        corners = [solid.bounds() for solid in self.solids]
+        return np.min([low for low, _ in corners], axis=0), np.max([high for _, high in corners], axis=0)
+
+
+@dataclass(frozen=True)
+class Torso:
+    """The trunk: a rounded box around the abdominal cavity, with muscle, fat and two diaphragm domes above (mm)."""
+
+    half_axes: tuple[float, float]
+    muscle: float
+    fat: float
+    dome: tuple[float, float]  # height on the right and on the left
+
+    def cavity(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Distance to the inner surface of the trunk's wall along the ray from the axis, negative inside."""
+        level = (np.abs(x / self.half_axes[0]) ** 2.4 + np.abs(y / self.half_axes[1]) ** 2.4) ** (1 / 2.4)
+        return np.sqrt(x**2 + y**2) * (1.0 - 1.0 / np.maximum(level, 1e-3))
+
+    def above_diaphragm(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+        """Approximate distance to the diaphragm, positive above it."""
+        right, left = self.dome
+        lateral = (np.abs(x) - 70.0) / 70.0
+        height = (right + left) / 2 + (right - left) / 2 * np.clip(x / 70.0, -1.0, 1.0)
+        height = height - np.where(lateral < 0, 25.0, 42.0) * lateral**2 - 45.0 * (y / self.half_axes[1]) ** 2
+        return 0.8 * (z - height)
+
+
+@dataclass(frozen=True)
+class SmoothField:
+    """A cubic B-spline on a coarse grid of control values ([..., I, J, K]) over the box from ``low`` to ``high`` (mm).
+
+    It never leaves the range of its control values, and is separable, so that a whole grid costs little.
+    """
+
+    values: np.ndarray
+    low: tuple[float, float, float] = (-280.0, -230.0, -350.0)
+    high: tuple[float, float, float] = (280.0, 230.0, 300.0)
+
+    def on_grid(self, axes: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
+        """The field at the grid points spanned by three coordinate vectors (mm): [..., len(x), len(y), len(z)]."""
+        field = self.values
+        for i in range(3):
+            count = self.values.shape[self.values.ndim - 3 + i]
+            knots = np.linspace(self.low[i], self.high[i], count - 2)
+            step = knots[1] - knots[0]
+            knots = np.concatenate([knots[0] + step * np.arange(-3, 0), knots, knots[-1] + step * np.arange(1, 4)])
+            basis = BSpline.design_matrix(np.clip(axes[i], self.low[i], self.high[i]), knots, 3).toarray()
+            # summed one control value after another: the order, and so the result, is the same on every machine
+            field = np.moveaxis(field, self.values.ndim - 3 + i, 0)
+            field = sum(field[k][..., None] * basis[:, k] for k in range(count))
+            field = np.moveaxis(field, -1, self.values.ndim - 3 + i)
+        return field
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """One patient. A point u (mm, body-sized by ``scale``) shows what the mean anatomy has at u + deformation(u)."""
+
+    structures: tuple[Structure, ...]
+    absent: frozenset[str]
+    torso: Torso
+    deformation: SmoothField
+    scale: tuple[float, float, float]
+    phase: str
+
+
+def draw_anatomy(rng: np.random.Generator) -> Anatomy:
+    """Draw one patient: sex, build, contrast phase, absent organs, and the place, size and shape of every part."""
+    absent = _draw_absent(rng)
+    phase = int(rng.choice(len(PHASES), p=[chance for _, chance in PHASES]))
+    tissues = {name: hu[phase] for name, hu in HU.items()}
+    for name in tissues:
+        # two patients in the same phase differ, and the more so the more contrast there is
+        tissues[name] += (4.0 + 0.05 * abs(tissues[name])) * _normal(rng) if tissues[name] > 0 else 3.0 * _normal(rng)
+    if rng.random() < 0.12:
+        tissues["liver"] -= 30.0  # steatosis
+    fat = rng.uniform(8.0, 32.0)
+    torso = Torso(
+        half_axes=(138.0 + 0.25 * fat, 94.0 + 0.35 * fat),
+        muscle=rng.uniform(9.0, 15.0),
+        fat=fat,
+        dome=(98.0 + 5.0 * _normal(rng), 88.0 + 5.0 * _normal(rng)),
+    )
+    deformation = SmoothField(np.clip(6.0 * rng.standard_normal((3, 8, 7, 9)), -11.0, 11.0))
+    scale = (1.0 + 0.04 * _normal(rng), 1.0 + 0.04 * _normal(rng), 1.0 + 0.04 * _normal(rng))
+    female = bool(rng.random() < 0.5)
+    oral_contrast = bool(rng.random() < 0.2)
+    # thin patients have little fat between their organs
+    bedding = fat / 20.0
+    structures = [_draw_structure(part, tissues, bedding, oral_contrast, rng) for part in table(female)]
+    present = tuple(structure for structure in structures if structure.name not in absent)
+    return Anatomy(present, absent, torso, deformation, scale, PHASES[phase][0])
+
+
+def _draw_absent(rng: np.random.Generator) -> frozenset[str]:
+    draws = {name: rng.random() < chance for name, chance in ABSENCE.items()}
+    side = "right kidney" if rng.random() < 0.5 else "left kidney"
+    return frozenset(side if name == "one kidney" else name for name, drawn in draws.items() if drawn)
+
+
+def _draw_structure(
+    part: Part, tissues: dict[str, float], bedding: float, oral_contrast: bool, rng: np.random.Generator
+) -> Structure:
+    middle = np.mean([_middle(solid) for solid in part.solids], axis=0)
+    turn = _rotation(part.turn * _normals(rng, 3))
+    shift = middle + part.shift * _normals(rng, 3)
+    size = np.exp(part.size * _normal(rng))
+    solids: list[Solid] = []
+    for solid in part.solids:
+        if isinstance(solid, Ball):
+            own = size * np.exp(0.5 * part.size * _normals(rng, 3))
+            solids.append(_place(solid, middle, turn, shift, own))
+        else:
+            through = np.asarray(solid.through, dtype=np.float64)
+            bend = 0.5 * part.shift * _normals(rng, through[:, :3].shape)
+            points = (turn * (through[:, None, :3] - middle)).sum(axis=-1) + shift + bend
+            solids.extend(tube(points, through[:, 3] * size))
+    carved = tuple(_place(ball, middle, turn, shift, np.ones(3)) for ball in part.carved)
+    content = tissues[part.content or part.tissue]
+    if part.content == "gut content":
+        # fluid, food or stool, or a contrast agent that was drunk; all drawn, so that the stream of draws is the same
+        fluid, food, agent = rng.uniform(0, 30), rng.uniform(35, 95), rng.uniform(140, 320)
+        chance = rng.random()
+        content = agent if oral_contrast and chance < 0.6 else fluid if rng.random() < 0.5 else food
+    gas_above = np.inf
+    has_gas, level = rng.random() < part.gas, rng.uniform(0.5, 0.85)
+    if has_gas:
+        low, high = np.min([s.bounds()[0] for s in solids], axis=0), np.max([s.bounds()[1] for s in solids], axis=0)
+        gas_above = float(low[1] + level * (high[1] - low[1]))
+    return Structure(
+        part.name, tuple(solids), carved, part.blend, part.fat * bedding, part.below_diaphragm, part.within,
+        tissues[part.tissue], part.wall, content, gas_above,
+    )  # fmt: skip
+
+
+def _normal(rng: np.random.Generator) -> float:
+    return float(_normals(rng, 1)[0])
+
+
+def _normals(rng: np.random.Generator, shape: int | tuple[int, ...]) -> np.ndarray:
+    """Normal draws cut at two standard deviations: an anatomy is never absurd."""
+    return np.clip(rng.standard_normal(shape), -2.0, 2.0)
+
+
+def _middle(solid: Ball | Pipe) -> np.ndarray:
+    return np.asarray(solid.center) if isinstance(solid, Ball) else np.mean(solid.through, axis=0)[:3]
+
+
+def _place(ball: Ball, middle: np.ndarray, turn: np.ndarray, shift: np.ndarray, size: np.ndarray) -> Ellipsoid:
+    center = (turn * (np.asarray(ball.center) - middle)).sum(axis=-1) + shift
+    axes = (turn[:, :, None] * _rotation(np.asarray(ball.tilt))[None]).sum(axis=1)
+    return Ellipsoid(center, np.asarray(ball.radii) * size, axes)
+
+
+def _rotation(degrees: np.ndarray) -> np.ndarray:
+    """Rotation about x, then y, then z ([3, 3])."""
+    (cx, cy, cz), (sx, sy, sz) = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+    return np.array(
+        [
+            [cy * cz, sx * sy * cz - cx * sz, cx * sy * cz + sx * sz],
+            [cy * sz, sx * sy * sz + cx * cz, cx * sy * sz - sx * cz],
+            [-sy, sx * cy, cx * cy],
+        ]
+    )

@@ -1,0 +1,51 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+"""Evaluation of segmentations that exist, as a command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..class_names import class_names, names_by_value
+from ..data.results import result_names, segmentation_of
+from ..errors import InputError
+from ..metrics import make_protocol
+from ..report import document
+from ..report.cases import read_case_list, read_sidecar
+from ..report.evaluate import Evaluation
+
+
+def evaluate(
+    predictions: str,
+    case_list: str,
+    output: str,
+    cases: str = "test",
+    protocol: str = "clinical",
+    nsd_tolerance: float = 2.0,
+    num_tail: int = 5,
+    metadata: str = "",
+) -> None:
+    """Evaluates a folder of segmentations and writes the report.
+
+    Args:
+        predictions: folder with ``<name>_seg.nii.gz`` for each image ``<name>.nii.gz``.
+        case_list: JSON with the cases' images and labels, paths relative to its folder.
+        output: folder of the report.
+        cases: list of the JSON.
+        protocol: clinical or paper.
+        nsd_tolerance: in mm (clinical) or voxels (paper).
+        num_tail: how many of the smallest organs are the tail.
+        metadata: a bundle's metadata.json for the organs' names; without it they are those of the segmentations' JSON.
+    """
+    data = read_case_list(case_list, cases)
+    first = segmentation_of(predictions, next(iter(result_names([item["image"] for item in data]).values())))
+    if metadata:
+        names = class_names(metadata)
+    else:
+        names = names_by_value(read_sidecar(first).get("labels", {}))
+    if not names:
+        raise InputError(f"'{first}' has no JSON beside it that names its organs; give --metadata of the bundle")
+    made = make_protocol(protocol, nsd_tolerance)
+    summary = Evaluation(data, predictions, names, output, made, num_tail).run()
+    print(document.markdown_table(*document.organ_table(summary, made.unit)))
+    print(f"\nreport: {Path(output, 'report.html')}")

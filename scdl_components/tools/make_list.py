@@ -1,0 +1,285 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+"""New case lists, drawn from a seed so that the labeled cases show every organ.
+
+    monai-scdl make-list --config_file bundles/scdl_amos/configs/train.yaml \\
+        --dataset_dir /data/amos22 --output my_list.json --labeled 0.05 --validation 24 --test 40 --seed 0
+
+The same cases and the same seed give the same list on every machine: what is drawn depends on ids and labels alone.
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import itertools
+import json
+import logging
+import os
+import re
+from collections.abc import Collection, Mapping, Sequence
+from multiprocessing.pool import ThreadPool
+from pathlib import Path
+
+from monai.utils import ensure_tuple
+from tqdm import tqdm
+
+from scdl_components import __version__
+from scdl_components.atomic import check_writable, whole_file
+from scdl_components.data.case_list import LISTS, check_layouts
+from scdl_components.data.check_rules import CaseFacts, Context, Limits, check_label_values, check_readable
+from scdl_components.data.facts import VolumeFacts, read_facts
+from scdl_components.data.modality import CT, MODALITIES, modality_of
+from scdl_components.data.paths import given_path
+from scdl_components.errors import InputError
+from scdl_components.tools.bundle_config import evaluate, read_bundle_config
+
+logger = logging.getLogger(__name__)
+WAY_OUT = "Make room or give another --output"
+
+
+def make_list(
+    config_file: str | Sequence[str],
+    output: str,
+    labeled: float,
+    validation: float = 0,
+    test: float = 0,
+    seed: int = 0,
+    modalities: Sequence[str] = (CT,),
+    num_workers: int | None = None,
+    progress: bool = True,
+    **overrides: object,
+) -> str:
+    """Draw a case list from the cases of a data set and write it as JSON.
+
+    Cases without a label can only be unlabeled; cases of other modalities are left out unless asked for.
+
+    Args:
+        config_file: the bundle's ``train.yaml``, or several configs as MONAI's runner takes them; they say where the
+            cases are (``dataset_dir``, ``layouts``), which organs there are and which files are no CT.
+        output: JSON file to write; it must not be there.
+        labeled: number of labeled cases, or their fraction of the training cases (those left by validation and test).
+        validation: number of validation cases, or their fraction of all cases.
+        test: number of test cases, or their fraction of all cases.
+        seed: of the draw.
+        modalities: what the list may hold.
+        num_workers: labels read at a time; default one for each CPU core, at most 8.
+        progress: whether to show a progress bar.
+        overrides: keys of the config, as on the command line of MONAI's runner, e.g. ``dataset_dir``.
+
+    Returns:
+        ``output``.
+
+    Raises:
+        InputError: there are no cases or too few, a label cannot be used, no ``labeled`` cases show all organs, or
+            ``output`` is there already.
+        StorageError: ``output`` cannot be written.
+    """
+    output = given_path(output, "output")
+    if os.path.exists(output):
+        raise InputError(f"'{output}' is there already and is left alone; choose another output, or delete it first.")
+    check_writable([Path(output).parent], WAY_OUT)
+    facts = read_dataset_facts(config_file, overrides)
+    modalities = list(ensure_tuple(modalities))
+    found = find_cases(facts["dataset_dir"], facts["layouts"])
+    modality = {case: modality_of(item["image"], facts["other_modalities"]) for case, item in found.items()}
+    cases = {case: item for case, item in found.items() if modality[case] in modalities}
+    if len(cases) < len(found):
+        logger.info("left out: %d of %d cases, which are not %s", len(found) - len(cases), len(found), modalities)
+    if not cases:
+        looked = "".join(f"\n- {os.path.join(facts['dataset_dir'], layout['image'])}" for layout in facts["layouts"])
+        raise InputError(
+            f"no cases of {' or '.join(modalities)}; set dataset_dir or layouts; looked for:{looked}"
+            f"\nWhere to get the data: {facts['where_to_get']}"
+        )
+
+    organs_of = read_organs(cases, facts["organs"], num_workers or min(os.cpu_count() or 1, 8), progress)
+    unshown = [organ for organ in facts["organs"] if not any(organ in shown for shown in organs_of.values())]
+    if unshown:
+        logger.warning("no label shows %s; no list of these cases can", ", ".join(unshown))
+    without_label = [case for case in cases if case not in organs_of]
+    lists = draw_lists(organs_of, without_label, labeled, validation, test, seed)
+
+    settings = {"seed": seed, "labeled": labeled, "validation": validation, "test": test}
+    content = {
+        "name": Path(output).stem,
+        "description": f"drawn from {len(cases)} cases, {len(organs_of)} of them with a label",
+        MODALITIES: modalities,
+        **lists,
+        "made_with": {"command": "monai-scdl make-list", "version": __version__, **settings},
+    }
+    write_list(output, content)
+    for name, ids in lists.items():
+        shown = frozenset().union(*(organs_of.get(case, ()) for case in ids))
+        missing = [organ for organ in facts["organs"] if organ not in shown]
+        is_scored = ids and name in ("validation", "test")
+        logger.info("%s: %d%s", name, len(ids), f", none shows {', '.join(missing)}" if missing and is_scored else "")
+    logger.info("wrote %s", output)
+    return output
+
+
+def read_dataset_facts(config_file: str | Sequence[str], overrides: Mapping[str, object]) -> dict:
+    """What a bundle's config says about its data set: ``dataset_dir``, ``layouts``, ``other_modalities``,
+    ``where_to_get`` and ``organs``.
+
+    Raises:
+        InputError: a file is missing, or an override is no key of the config.
+    """
+    parser = read_bundle_config(config_file, overrides)
+    keys = ("dataset_dir", "layouts", "other_modalities", "where_to_get")
+    facts = {key: evaluate(parser, key) for key in keys}
+    facts["dataset_dir"] = given_path(facts["dataset_dir"], "dataset_dir")
+    return {**facts, "organs": evaluate(parser, "class_names")[1:]}
+
+
+def find_cases(dataset_dir: str, layouts: Sequence[Mapping[str, str]]) -> dict[str, dict[str, str]]:
+    """Ids of all cases in the layouts, sorted, with their ``"image"`` and, where there is one, their ``"label"``.
+
+    Of a case in several layouts the first one with a label is taken, as :func:`load_cases` does.
+
+    Raises:
+        ValueError: a layout without ``{id}``.
+    """
+    check_layouts(layouts)
+    root = os.path.abspath(os.path.expanduser(dataset_dir))
+    cases: dict[str, dict[str, str]] = {}
+    for layout in layouts:
+        parts = os.path.normpath(layout["image"]).split("{id}")
+        files = glob.glob(os.path.join(glob.escape(root), "*".join(map(glob.escape, parts))))
+        # the id is what the pattern's first {id} stands for; any further one must stand for the same
+        pattern = re.compile(re.escape(parts[0]) + r"([^/\\]+)" + r"\1".join(map(re.escape, parts[1:])))
+        for file in files:
+            match = pattern.fullmatch(os.path.relpath(file, root))
+            if match is None:
+                continue
+            item = {"image": file}
+            label = os.path.join(root, layout["label"].replace("{id}", match[1]))
+            if os.path.exists(label):
+                item["label"] = label
+            if match[1] not in cases or ("label" in item and "label" not in cases[match[1]]):
+                cases[match[1]] = item
+    return dict(sorted(cases.items()))
+
+
+def read_organs(
+    cases: Mapping[str, Mapping[str, str]], organs: Sequence[str], num_workers: int, progress: bool
+) -> dict[str, frozenset[str]]:
+    """Organs in the label of each case that has one with organs in it.
+
+    Raises:
+        InputError: a label is damaged or has values outside the organ table; one message for all.
+    """
+    limits = Limits()
+    items = {case: item for case, item in cases.items() if "label" in item}
+
+    def read(item: Mapping[str, str]) -> CaseFacts:
+        # the image is not read: the check at the start of training does so
+        return CaseFacts("test", VolumeFacts(item["image"]), read_facts(item["label"], limits.max_voxels))
+
+    with ThreadPool(num_workers) as pool:
+        reading = pool.imap(read, items.values())
+        facts = list(tqdm(reading, "reading labels", len(items), unit="file", disable=not progress))
+    context = Context(tuple(organs), (), limits)
+    rules = (check_readable, check_label_values)
+    problems = [problem for case in facts for rule in rules for problem in rule(case, context)]
+    if any(problem.is_error for problem in problems):
+        raise InputError("labels that cannot be used:\n" + "\n".join(map(str, problems)))
+    for problem in problems:  # a label without any organ
+        logger.warning("%s; the case can only be unlabeled", problem)
+    voxels = {case: fact.organ_voxels(organs) for case, fact in zip(items, facts, strict=True)}
+    organs_of = {case: frozenset(organ for organ, count in found.items() if count) for case, found in voxels.items()}
+    return {case: shown for case, shown in organs_of.items() if shown}
+
+
+def draw_lists(
+    organs_of: Mapping[str, frozenset[str]],
+    without_label: Collection[str],
+    labeled: float,
+    validation: float,
+    test: float,
+    seed: int,
+) -> dict[str, list[str]]:
+    """Divide cases into the four lists.
+
+    Labeled cases come first: a smallest set of cases that shows every organ, filled up at random. Test and validation
+    cases are drawn in the same way from the others, as far as these show all organs and their number allows.
+
+    Args:
+        organs_of: organs that the label of each case shows, for the cases that have one.
+        without_label: the other cases.
+        labeled: as in :func:`make_list`, like the following.
+
+    Returns:
+        Sorted ids of each list.
+
+    Raises:
+        InputError: the numbers do not go together, or ``labeled`` cases cannot show all organs.
+    """
+    total = len(organs_of) + len(without_label)
+    counts = {name: _count(name, value, total) for name, value in (("test", test), ("validation", validation))}
+    num_train = max(0, total - sum(counts.values()))
+    counts = {"labeled": _count("labeled", labeled, num_train), **counts}
+    if counts["labeled"] < 1:
+        raise InputError(f"labeled {labeled} of {num_train} training cases is no case; training needs at least one")
+    if sum(counts.values()) > len(organs_of):
+        wanted = ", ".join(f"{name} {count}" for name, count in counts.items())
+        raise InputError(f"{wanted}: {sum(counts.values())} cases with a label are needed, there are {len(organs_of)}")
+    lists, left = {}, dict(organs_of)
+    for name, count in counts.items():
+        order = sorted(left, key=lambda case: hashlib.blake2b(f"{seed}/{name}/{case}".encode()).digest())
+        cover = smallest_cover({case: left[case] for case in order})
+        if name == "labeled" and len(cover) > count:
+            shown = frozenset().union(*(organs_of[case] for case in cover[:count]))
+            missing = sorted(frozenset().union(*organs_of.values()) - shown)
+            raise InputError(
+                f"{count} labeled case(s) cannot show every organ: {', '.join(missing)} would be missing, for example; "
+                f"it takes {len(cover)} labeled cases at least ({', '.join(cover)} would do)"
+            )
+        lists[name] = sorted(list(dict.fromkeys([*cover, *order]))[:count])
+        left = {case: organs for case, organs in left.items() if case not in lists[name]}
+    lists["unlabeled"] = sorted([*left, *without_label])
+    return {name: lists[name] for name in LISTS}
+
+
+def smallest_cover(organs_of: Mapping[str, frozenset[str]]) -> list[str]:
+    """As few cases as together show every organ that any case shows; among equals the first ones in order."""
+    wanted = frozenset().union(*organs_of.values())
+    return next(cover for size in itertools.count() if (cover := _cover(wanted, organs_of, size)) is not None)
+
+
+def _cover(missing: frozenset[str], organs_of: Mapping[str, frozenset[str]], size: int) -> list[str] | None:
+    """At most ``size`` cases that show all of ``missing``, or None where there are none."""
+    if not missing:
+        return []
+    gains = {case: missing & organs for case, organs in organs_of.items()}
+    if size * max(map(len, gains.values())) < len(missing):
+        return None
+    # every cover has a case that shows the rarest organ, and there are few of them to try
+    rarest = min(sorted(missing), key=lambda organ: sum(organ in gain for gain in gains.values()))
+    tried: list[frozenset[str]] = []
+    for case in sorted((case for case in gains if rarest in gains[case]), key=lambda case: -len(gains[case])):
+        if any(gains[case] <= gain for gain in tried):
+            continue
+        tried.append(gains[case])
+        rest = _cover(missing - gains[case], organs_of, size - 1)
+        if rest is not None:
+            return [case, *rest]
+    return None
+
+
+def write_list(path: str, content: Mapping[str, object]) -> None:
+    """Write a case list, one key a line, complete or not at all."""
+    lines = ",\n".join(f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in content.items())
+    with whole_file(path, WAY_OUT) as file:
+        file.write(f"{{\n{lines}\n}}\n".encode())
+
+
+def _count(name: str, value: float, total: int) -> int:
+    """Number of cases that a number or a fraction of ``total`` means."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+        raise InputError(f"{name} is {value!r}; expected a number of cases, or a fraction from 0.0 to 1.0")
+    if isinstance(value, int):
+        return value
+    if value > 1:
+        raise InputError(f"{name} is {value!r}; a number of cases is a whole number, a fraction at most 1.0")
+    return round(value * total)

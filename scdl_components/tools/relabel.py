@@ -1,0 +1,95 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+"""Segmentations of other programs, in a bundle's organ table.
+
+    monai-scdl relabel --segmentation total.nii.gz --output label0001.nii.gz \\
+        --metadata bundles/scdl_synapse/configs/metadata.json
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from ..atomic import check_writable, whole_file
+from ..class_names import class_names
+from ..data.inputs import SUFFIXES
+from ..data.nifti import load_nifti
+from ..errors import InputError
+
+# TotalSegmentator v2, task "total": its number -> organ; what is not here becomes background
+TOTALSEGMENTATOR = {
+    1: "spleen",
+    2: "right kidney",
+    3: "left kidney",
+    4: "gallbladder",
+    5: "liver",
+    6: "stomach",
+    7: "pancreas",
+    8: "right adrenal gland",
+    9: "left adrenal gland",
+    15: "esophagus",
+    19: "duodenum",
+    21: "bladder",
+    22: "prostate/uterus",
+    52: "aorta",
+    63: "inferior vena cava",
+    64: "portal and splenic veins",
+}
+WAY_OUT = "Make room or give another --output"
+TABLES = {"totalsegmentator": TOTALSEGMENTATOR}
+
+
+def map_labels(segmentation: np.ndarray, table: Mapping[int, str], organs: Sequence[str]) -> np.ndarray:
+    """Values of one organ table -> those of another: organs[i] gets i + 1, organs not named there become 0.
+
+    Args:
+        segmentation: integer values, any shape.
+        table: value -> organ of the segmentation.
+        organs: organ names of the result.
+
+    Returns:
+        uint8, same shape.
+    """
+    values = {name: value for value, name in enumerate(organs, start=1)}
+    lookup = np.zeros(int(segmentation.max(initial=0)) + 1, np.uint8)
+    for number, name in table.items():
+        if number < len(lookup):
+            lookup[number] = values.get(name, 0)
+    return lookup[segmentation]
+
+
+def relabel(segmentation: str, output: str, metadata: str, table: str = "totalsegmentator") -> str:
+    """Writes a segmentation with a bundle's label values; grid and affine stay.
+
+    Args:
+        segmentation: NIfTI file with the other program's values.
+        output: NIfTI file to write, uint8; complete or not at all.
+        metadata: the bundle's metadata.json, whose channel_def is the organ table.
+        table: name of the other program's organ table.
+
+    Raises:
+        MissingFileError: when there is no such metadata.
+        InputError: when the table is unknown, the output's name is no NIfTI file's, or the segmentation cannot be read
+            or holds values that are not counts.
+        StorageError: when the output cannot be written.
+    """
+    if table not in TABLES:
+        raise InputError(f"table {table!r} is unknown; there are {sorted(TABLES)}")
+    if not str(output).endswith(SUFFIXES):
+        raise InputError(f"output is {output!r}; its name must end in {' or '.join(SUFFIXES)}")
+    organs = class_names(metadata)[1:]
+    check_writable([Path(output).parent], WAY_OUT)
+    image = load_nifti(segmentation)
+    values = np.asanyarray(image.dataobj)
+    if not (values == values.astype(np.int64)).all() or values.min() < 0:
+        raise InputError(f"{segmentation} is no segmentation: its values are not whole numbers from 0")
+    mapped = map_labels(values.astype(np.int64), TABLES[table], organs)
+    content = nib.Nifti1Image(mapped, image.affine).to_bytes()
+    with whole_file(output, WAY_OUT) as file:
+        file.write(gzip.compress(content, mtime=0) if str(output).endswith(".gz") else content)
+    return output

@@ -1,0 +1,90 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+"""DICOM series through the runner, with a network that shows where each voxel went."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from monai.bundle import ConfigParser
+from support.dicom import write_series
+from support.runner import BUNDLES, run_monai
+from support.threshold import AORTA_HU, LIVER_HU, RUN, TESTS
+
+from scdl_components.data import load_cases
+from scdl_components.data.case_list import CaseListError
+
+SPACING = np.diag([-3.0, -3.0, 3.0, 1.0])
+TILTED = nib.affines.from_matvec([[-3, 0, 0], [0, -2.95, 0], [0, 0.521, 3]])  # 10°, slices along the table
+
+
+def body() -> tuple[np.ndarray, np.ndarray]:
+    """HU of a body with liver and aorta, and their labels."""
+    hu = np.full((60, 50, 44), -1000, np.int16)
+    hu[10:50, 10:40, 4:40] = 40
+    hu[35:48, 20:35, 20:35] = LIVER_HU
+    hu[20:24, 12:16, 4:40] = AORTA_HU
+    return hu, np.select([hu == LIVER_HU, hu == AORTA_HU], [6, 8]).astype(np.uint8)
+
+
+def segment(folder: Path, output: Path, *args: str, check: bool = True) -> str:
+    config = BUNDLES / "scdl_synapse" / "configs" / "inference.yaml"
+    words = ("--dataset_dir", folder, "--output_dir", output, "--pixdim", "[3,3,3]", *RUN, *args)
+    return run_monai("run", "--config_file", config, *words, cwd=TESTS, check=check)
+
+
+def agreement(path: Path, label: np.ndarray, affine: np.ndarray) -> float:
+    """Share of the organs' voxels that the segmentation has, at their places in the patient."""
+    found, true = (nib.as_closest_canonical(image) for image in (nib.load(path), nib.Nifti1Image(label, affine)))
+    np.testing.assert_allclose(found.affine, true.affine, atol=1e-4)
+    found, true = np.asanyarray(found.dataobj), np.asanyarray(true.dataobj)
+    assert found.shape == true.shape and set(np.unique(found)) == {0, 6, 8}
+    return (found == true)[(found > 0) | (true > 0)].mean()
+
+
+def test_a_folder_of_series_good_and_bad(tmp_path):
+    """Positions decide, not numbers; what they do not decide, and what is no CT, is told while the others are done."""
+    (hu, label), series, out = body(), tmp_path / "series", tmp_path / "out"
+    order = np.random.default_rng(0).permutation(hu.shape[2])
+    write_series(series / "one number", hu, SPACING, "1.2.1", number=lambda k: 1)
+    write_series(series / "shuffled", hu, SPACING, "1.2.2", number=lambda k: int(order[k]))
+    write_series(series / "tilted", hu, TILTED, "1.2.3")
+    write_series(series / "a gap", hu, SPACING, "1.2.4")
+    (series / "a gap" / "slice033.dcm").unlink()
+    write_series(series / "mr", hu, SPACING, "1.2.5", Modality="MR")
+    told = segment(series, out, check=False)
+    message = told[told.rindex("FailedCasesError") :]
+    assert "2 of 5 cases failed" in message
+    assert "after 'slice034.dcm' the next one, 'slice032.dcm', lies 6 mm away, not 3 mm" in message
+    assert f"InputError: '{series}/mr' is a DICOM series of modality MR, and CT is expected" in message
+    assert "--modalities \"['CT', 'MR']\"" in message
+    assert agreement(out / "one number_seg.nii.gz", label, SPACING) == 1
+    assert agreement(out / "shuffled_seg.nii.gz", label, SPACING) == 1
+    assert agreement(out / "tilted_seg.nii.gz", label, TILTED) > 0.9  # resampled into the upright grid and back
+    assert len(list(out.iterdir())) == 6
+    # the key of the message
+    segment(series / "mr", out, "--modalities", "['CT', 'MR']")
+    assert agreement(out / "mr_seg.nii.gz", label, SPACING) == 1
+
+
+def test_training_loads_a_series_as_the_nifti_and_refuses_another_modality(tmp_path):
+    hu, label = body()
+    config = ConfigParser()
+    config.read_config(BUNDLES / "scdl_synapse" / "configs" / "train.yaml")
+    load = config.get_parsed_content("train#deterministic_transforms#0")
+    write_series(tmp_path / "scan1", hu, SPACING, "1.2.1", number=lambda k: 1)
+    write_series(tmp_path / "scan2", hu, SPACING, "1.2.2", Modality="MR")
+    for name in ("scan1", "scan2"):
+        nib.save(nib.Nifti1Image(label, SPACING), tmp_path / f"{name}.nii.gz")
+    (tmp_path / "list.json").write_text('{"labeled": ["1", "2"]}')
+    layouts = [{"image": "scan{id}", "label": "scan{id}.nii.gz"}]
+    with pytest.raises(CaseListError, match=r"1 case\(s\) are MR in a list of CT: '2' \(labeled\).*\"CT\", \"MR\"\]"):
+        load_cases(str(tmp_path), "list.json", layouts)
+    (tmp_path / "list.json").write_text('{"labeled": ["1", "2"], "modalities": ["CT", "MR"]}')
+    for case in load_cases(str(tmp_path), "list.json", layouts)["labeled"]:
+        loaded = load(case)
+        np.testing.assert_array_equal(loaded["image"][0].numpy(), hu)
+        np.testing.assert_allclose(loaded["image"].affine.numpy(), loaded["label"].affine.numpy(), atol=1e-4)

@@ -1,0 +1,359 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+"""The input checks as a command: 200 cases of every sound kind, 30 faults of as many kinds, all found and no more."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import fire
+import nibabel as nib
+import numpy as np
+import pytest
+from support.runner import BUNDLES
+
+from scdl_components.errors import UserError
+from scdl_components.tools import check
+
+CONFIG = str(BUNDLES / "scdl_synapse" / "configs" / "train.yaml")
+NUM = {"labeled": 50, "unlabeled": 100, "validation": 25, "test": 25}
+NUM_ORGANS = 13
+SHAPE = (28, 24, 16)
+WEB_PAGE = gzip.compress(b"<html>Please log in</html>" * 50)
+FAULTY_AFFINE = np.diag([3.0, 3.0, 3.0, 1.0])  # of the images that faults are planted in
+SHIFTED = FAULTY_AFFINE + np.array([[0, 0, 0, 7]] * 3 + [[0] * 4])
+
+
+def run_check(dataset_dir: Path, *args: object) -> subprocess.CompletedProcess:
+    """The command as a user runs it."""
+    return subprocess.run(
+        [
+            *(sys.executable, "-m", "scdl_components", "check", "--config_file", CONFIG),
+            *("--dataset_dir", str(dataset_dir), "--case_list", "list.json", *map(str, args)),
+        ],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def voxels(number: int) -> tuple[np.ndarray, np.ndarray]:
+    """HU and label of a body in air with 13 organs, of which some cases lack a few; each case differs."""
+    rng = np.random.default_rng(number)
+    x, y, z = np.meshgrid(*(np.linspace(-1, 1, length) for length in SHAPE), indexing="ij")
+    image, label = np.full(SHAPE, -1000.0), np.zeros(SHAPE, np.uint8)
+    body = x**2 + y**2 < 0.8
+    image[body], image[body & (x**2 + y**2 > 0.6)] = 40, -100  # soft tissue in fat
+    image[body & (y < -0.2) & (z < 0)] = -100  # and some fat inside
+    image[(x**2 + (y - 0.5) ** 2) < 0.02] = 600  # spine
+    for value in range(1, NUM_ORGANS + 1):
+        if number % 11 == 5 and value in (4, 12, 13):
+            continue
+        corner = [rng.integers(length // 4, length * 3 // 4 - 2) for length in SHAPE]
+        box = tuple(slice(start, start + rng.integers(2, 4)) for start in corner)
+        label[box], image[box] = value, 50 + 8 * value
+    return np.round(image + rng.normal(0, 12, SHAPE)).clip(-1024), label
+
+
+def affine_of(number: int) -> np.ndarray:
+    """Isotropic, anisotropic, in other orders and directions, oblique."""
+    spacing = [(3, 3, 3), (0.7, 0.7, 5), (0.3, 0.3, 10), (2, 1.5, 0.6)][number % 4]
+    axes = [np.eye(3), np.diag([-1, -1, 1]), np.eye(3)[[2, 0, 1]], -np.eye(3)[[1, 0, 2]]][number // 4 % 4]
+    angle = 0.4 * (number % 3)
+    tilt = np.array([[1, 0, 0], [0, np.cos(angle), -np.sin(angle)], [0, np.sin(angle), np.cos(angle)]])
+    affine = np.eye(4)
+    affine[:3, :3] = tilt @ axes @ np.diag(spacing)
+    affine[:3, 3] = -150, 80.5, number
+    return affine
+
+
+def padded(image: np.ndarray, value: int) -> np.ndarray:
+    image[:2] = value
+    return image
+
+
+def with_metal(image: np.ndarray, value: int) -> np.ndarray:
+    image[14, 12, 5:9] = value
+    return image
+
+
+# what sound CTs are like, besides plain int16
+SOUND_VALUES: list[Callable[[np.ndarray], np.ndarray]] = [
+    lambda image: image,
+    lambda image: padded(image, -2048),
+    lambda image: padded(image, -3024),
+    lambda image: with_metal(image, 3071),
+    lambda image: with_metal(image, 30000),
+    lambda image: image[8:20, 8:16],  # a field of view within the body
+    lambda image: image.clip(-125, 275),
+]
+
+
+def write_sound(item: Mapping[str, str], number: int) -> None:
+    """A case as scanners and programs write them."""
+    image, label = voxels(number)
+    change = SOUND_VALUES[number % len(SOUND_VALUES)]
+    if number % len(SOUND_VALUES) == 5:
+        label = label[8:20, 8:16]
+    image, affine = change(image), affine_of(number)
+    form = number % 5
+    header_class = nib.Nifti2Image if form == 3 else nib.Nifti1Image
+    if form == 1:  # stored without a sign, with the rescaling in the header
+        volume = header_class(image, affine)
+        volume.header.set_data_dtype(np.uint16)
+        nib.save(volume, item["image"])
+        assert nib.load(item["image"]).dataobj.inter != 0
+    else:
+        dtype = [np.int16, None, np.float32, np.int16, np.float64][form]
+        image = (image + 0.25 if form == 2 else image).astype(dtype)
+        volume = header_class(image[..., None] if form == 4 else image, affine)
+        if form == 0:  # both affines, as scanners' converters write them
+            volume.set_sform(affine, 1)
+            volume.set_qform(affine, 1)
+        nib.save(volume, item["image"])
+    if "label" in item:
+        nib.save(nib.Nifti1Image(label.astype([np.uint8, np.int16, np.float32][number % 3]), affine), item["label"])
+
+
+def rewrite(path: str, change: Callable[[np.ndarray], np.ndarray], affine: np.ndarray | None = None) -> None:
+    volume = nib.load(path)
+    data = change(np.asanyarray(volume.dataobj))
+    nib.save(nib.Nifti1Image(data, volume.affine if affine is None else affine), path)
+
+
+def rewrite_bytes(path: str, change: Callable[[bytes], bytes]) -> None:
+    Path(path).write_bytes(change(Path(path).read_bytes()))
+
+
+def announcing(*lengths: int) -> Callable:
+    """A tiny volume whose header tells of another shape."""
+
+    def plant(item: Mapping[str, str]) -> None:
+        nib.save(nib.Nifti1Image(np.zeros((4, 4, 4), np.int16), np.eye(4)), item["image"])
+        content = gzip.decompress(Path(item["image"]).read_bytes())
+        content = content[:40] + np.array([3, *lengths], "<i2").tobytes() + content[48:]
+        Path(item["image"]).write_bytes(gzip.compress(content))
+
+    return plant
+
+
+def flipped(content: bytes) -> bytes:
+    return content[:-5] + bytes([content[-5] ^ 1]) + content[-4:]
+
+
+def windowed(image: np.ndarray, highest: int, dtype: type) -> np.ndarray:
+    return ((image.clip(-160, 240) + 160) * (highest / 400)).astype(dtype)
+
+
+def two_affines(path: str) -> None:
+    volume = nib.load(path)
+    volume = nib.Nifti1Image(np.asanyarray(volume.dataobj), volume.affine)
+    volume.set_sform(volume.affine, 1)
+    volume.set_qform(volume.affine @ np.diag([-1, 1, 1, 1]), 1)
+    nib.save(volume, path)
+
+
+def rgb(image: np.ndarray) -> np.ndarray:
+    gray = image.clip(0, 255).astype(np.uint8)
+    return np.ascontiguousarray(np.stack([gray] * 3, -1)).view([(c, "u1") for c in "RGB"])[..., 0]
+
+
+def swap(item: Mapping[str, str]) -> None:
+    image, label = (Path(item[key]).read_bytes() for key in ("image", "label"))
+    Path(item["image"]).write_bytes(label)
+    Path(item["label"]).write_bytes(image)
+
+
+def to_folder(path: str) -> None:
+    Path(path).unlink()
+    Path(path).mkdir()
+
+
+def with_nan(image: np.ndarray) -> np.ndarray:
+    image = image.astype(np.float32)
+    image[2, 2, 2:4] = np.nan, np.inf
+    return image
+
+
+def with_half(label: np.ndarray) -> np.ndarray:
+    label = label.astype(np.float32)
+    label[3, 3, 3] = 1.5
+    return label
+
+
+def outside(label: np.ndarray) -> np.ndarray:
+    label = label.astype(np.int16)
+    label[3, 3, 3] = NUM_ORGANS + 1
+    return label
+
+
+def voxels_to(key: str, change: Callable[[np.ndarray], np.ndarray], affine: np.ndarray | None = None) -> Callable:
+    return lambda item: rewrite(item[key], change, affine)
+
+
+def bytes_to(key: str, change: Callable[[bytes], bytes]) -> Callable:
+    return lambda item: rewrite_bytes(item[key], change)
+
+
+def without_sform(content: bytes) -> bytes:
+    content = gzip.decompress(content)
+    return gzip.compress(content[:280] + bytes(48) + content[328:])
+
+
+def same(image: np.ndarray) -> np.ndarray:
+    return image
+
+
+# name of the fault, its list, the file that the report must name, what it must say, how it is planted
+FAULTS: list[tuple[str, str, str, str, Callable]] = [
+    ("missing file", "unlabeled", "image", "has no file", lambda item: os.remove(item["image"])),
+    ("missing label", "labeled", "label", "has no label", lambda item: os.remove(item["label"])),
+    ("empty file", "unlabeled", "image", "is empty", bytes_to("image", lambda _: b"")),
+    ("cut off", "labeled", "image", "truncated or damaged", bytes_to("image", lambda content: content[:900])),
+    ("flipped bit", "test", "image", "truncated or damaged", bytes_to("image", flipped)),
+    ("web page", "unlabeled", "image", "not a single-file NIfTI", bytes_to("image", lambda _: WEB_PAGE)),
+    ("not compressed", "unlabeled", "image", "against its name", bytes_to("image", gzip.decompress)),
+    ("folder", "unlabeled", "image", "holds 0 DICOM slice(s)", lambda item: to_folder(item["image"])),
+    ("terabytes", "unlabeled", "image", "announces 32000x32000x32000", announcing(32000, 32000, 32000)),
+    ("zero length", "unlabeled", "image", "has shape (28, 0, 16)", announcing(28, 0, 16)),
+    ("2-D", "unlabeled", "image", "expected a volume of three axes", voxels_to("image", lambda v: v[:, :, 4])),
+    ("4-D", "unlabeled", "image", "is 4-D", voxels_to("image", lambda v: np.stack([v, v], -1))),
+    ("complex", "unlabeled", "image", "complex64 voxels", voxels_to("image", lambda v: v.astype(np.complex64))),
+    ("RGB", "unlabeled", "image", "has RGB voxels", voxels_to("image", rgb)),
+    ("NaN", "validation", "image", "has 2 NaN or infinite voxels", voxels_to("image", with_nan)),
+    ("constant", "unlabeled", "image", "is constant", voxels_to("image", np.zeros_like)),
+    ("scaled to 1", "labeled", "image", "are not HU", voxels_to("image", lambda v: windowed(v, 1, np.float32))),
+    ("grey values", "unlabeled", "image", "grey values", voxels_to("image", lambda v: windowed(v, 255, np.uint8))),
+    ("offset", "unlabeled", "image", "offset of 1000 or 1024", voxels_to("image", lambda v: v.clip(-1024) + 1024)),
+    ("unsigned", "test", "image", "are not HU", voxels_to("image", lambda v: v.astype(np.int16).view(np.uint16))),
+    ("zero affine", "unlabeled", "image", "degenerate affine", bytes_to("image", without_sform)),
+    ("metres", "unlabeled", "image", "voxels of 0.003", voxels_to("image", same, np.diag([0.003, 0.003, 0.003, 1]))),
+    ("micrometres", "unlabeled", "image", "voxels of 3000", voxels_to("image", same, np.diag([3e3, 3e3, 3e3, 1]))),
+    ("two affines", "unlabeled", "image", "its sform", lambda item: two_affines(item["image"])),
+    ("label shape", "labeled", "label", "its image", voxels_to("label", lambda v: v[:, :-1])),
+    ("label affine", "labeled", "label", "voxels off its image", voxels_to("label", same, SHIFTED)),
+    ("label value", "validation", "label", "has values 14 outside the organ table", voxels_to("label", outside)),
+    ("fractional label", "test", "label", "no integers", voxels_to("label", with_half)),
+    ("empty label", "labeled", "label", "is empty, all voxels are background", voxels_to("label", np.zeros_like)),
+    ("swapped", "labeled", "image", "are not HU", swap),
+]
+
+
+def sound_set(folder: Path) -> dict[str, list[dict[str, str]]]:
+    """200 sound cases and their list; three of four files are compressed."""
+    lists, number = {}, 0
+    for name in ("img", "label"):
+        (folder / name).mkdir(parents=True)
+    for list_name, count in NUM.items():
+        lists[list_name] = []
+        for _ in range(count):
+            suffix = ".nii" if number % 10 == 7 else ".nii.gz"
+            item = {key: str(folder / d / f"{number:03d}{suffix}") for key, d in (("image", "img"), ("label", "label"))}
+            if list_name == "unlabeled" or (list_name == "test" and number % 4 == 0):
+                del item["label"]
+            write_sound(item, number)
+            lists[list_name].append(item)
+            number += 1
+    (folder / "list.json").write_text(json.dumps(lists))
+    return lists
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("sound") / "200 cases"
+    sound_set(folder)
+    return folder
+
+
+def test_sound_cases_raise_no_alarm_and_are_told_of(sound, tmp_path, capsys):
+    table = tmp_path / "new folder" / "cases.csv"
+    with pytest.raises(SystemExit) as status:
+        check.check(CONFIG, str(table), dataset_dir=str(sound), case_list="list.json")
+    lines = capsys.readouterr().out.splitlines()
+    assert status.value.code == 0 and lines[-1] == "0 error(s), 0 warning(s)", lines
+    rows = list(csv.DictReader(table.open(encoding="utf-8")))
+    assert len(rows) == 200 and all(row["problems"] == "0" and row["spacing_mm"] for row in rows)
+    lists = json.loads((sound / "list.json").read_text())
+    assert [row["image"] for row in rows] == [item["image"] for items in lists.values() for item in items]
+    # the frequencies of the report, counted again from the files
+    for name in ("labeled", "validation", "test"):
+        labels = [np.asanyarray(nib.load(item["label"]).dataobj) for item in lists[name] if "label" in item]
+        column = [title.split(" (")[0] for title in ("labeled", "validation", "test")].index(name) + 1
+        for organ, value in (("spleen", 1), ("gallbladder", 4), ("left adrenal gland", 13)):
+            cells = next(line for line in lines if line.startswith(organ)).split("  ")
+            cells = [cell.strip() for cell in cells if cell.strip()]
+            share = sum(np.count_nonzero(label == value) for label in labels) / sum(label.size for label in labels)
+            assert cells[column] == f"{sum((label == value).any() for label in labels)}, {share:.4%}"
+        of_list = [row for row in rows if row["list"] == name and row["label"]]
+        assert [int(row["spleen"]) for row in of_list] == [np.count_nonzero(label == 1) for label in labels]
+    assert [row["spleen"] for row in rows if row["list"] == "unlabeled"] == [""] * NUM["unlabeled"]
+
+
+def test_every_planted_fault_is_found_and_nothing_else(sound, tmp_path, record_property):
+    folder = tmp_path / "data"
+    shutil.copytree(sound, folder)
+    text = (folder / "list.json").read_text().replace(json.dumps(str(sound))[1:-1], json.dumps(str(folder))[1:-1])
+    lists = json.loads(text)
+    # .nii.gz of plain int16, so that each fault is all that is unusual about its case
+    free = {
+        name: [item for item in items if item["image"].endswith(".gz") and (name != "test" or "label" in item)]
+        for name, items in lists.items()
+    }
+    planted: list[tuple[str, dict[str, str], str, str]] = []
+    for number, (fault, name, key, expected, plant) in enumerate(FAULTS):
+        item = free[name].pop(3)
+        image, label = voxels(1000 + number)
+        nib.save(nib.Nifti1Image(image.astype(np.int16), FAULTY_AFFINE), item["image"])
+        if "label" in item:
+            nib.save(nib.Nifti1Image(label, FAULTY_AFFINE), item["label"])
+        plant(item)
+        planted.append((fault, item, key, expected))
+    # and faults of the list: a CT in two lists under two names, a case in two lists, an id without a file
+    copy, original = free["unlabeled"].pop(3), free["validation"].pop(3)
+    shutil.copyfile(original["image"], copy["image"])
+    planted.append(("copy", copy, "image", "has the voxels of"))
+    shared = free["labeled"].pop(3)
+    lists["unlabeled"].append({"image": shared["image"]})
+    planted.append(("two lists", shared, "image", "is in labeled and in unlabeled"))
+    lists["unlabeled"].append("0999")
+    planted.append(("id", {"image": str(folder / "img" / "img0999.nii.gz")}, "image", "case '0999' has no file"))
+    (folder / "list.json").write_text(json.dumps(lists))
+
+    result = run_check(folder, "--num_workers", 2)
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert "Traceback" not in result.stderr
+    report = [line for line in result.stdout.splitlines() if line.startswith(("ERROR", "warning"))]
+    unseen = [
+        fault for fault, item, key, text in planted if not any(item[key] in line and text in line for line in report)
+    ]
+    assert not unseen, result.stdout
+    files = [path for _, item, _, _ in planted for path in item.values()]
+    assert not [line for line in report if not any(f"{path}: " in line or f"'{path}'" in line for path in files)]
+    assert len(planted) == len(FAULTS) + 3 == 33
+    record_property("sound cases", sum(NUM.values()) - len(planted))
+    record_property("faults planted and found", len(planted))
+
+
+@pytest.mark.parametrize(
+    "args, expected",
+    [
+        (("--no_such_key", "1"), "no_such_key: no argument of this command and no key of"),
+        (("--case_list", "absent"), "no case list 'absent'"),
+        (("--dataset_dir", "/no/where", "--case_list", "published"), "no data: none of the 30 cases"),
+        (("--dataset_dir", "$HOME"), "./ in front keeps it a path"),
+        (("--dataset_dir", "1e3"), "dataset_dir is 1000.0 (float); expected a path"),
+    ],
+)
+def test_what_cannot_be_checked_is_told(tmp_path, args, expected):
+    with pytest.raises(UserError) as error:
+        fire.Fire(check.check, ["--config_file", CONFIG, "--dataset_dir", str(tmp_path), *args])
+    assert expected in str(error.value)

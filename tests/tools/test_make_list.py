@@ -1,0 +1,225 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+"""New case lists: from the seed alone, every organ among the labeled cases, refused where that cannot be."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from monai.bundle import ConfigWorkflow
+from support.runner import BUNDLES, copy_bundle
+
+from scdl_components.atomic import StorageError
+from scdl_components.data import load_cases
+from scdl_components.data.case_list import LISTS
+from scdl_components.errors import InputError
+from scdl_components.phantom import AMOS_ORGANS, write_phantoms
+from scdl_components.tools.make_list import draw_lists, find_cases, make_list, smallest_cover
+
+CONFIG = str(BUNDLES / "scdl_amos" / "configs" / "train.yaml")
+GALLBLADDER, BLADDER = AMOS_ORGANS.index("gallbladder") + 1, AMOS_ORGANS.index("bladder") + 1
+LAYOUTS = [
+    {"image": "imagesTr/amos_{id}.nii.gz", "label": "labelsTr/amos_{id}.nii.gz"},
+    {"image": "imagesVa/amos_{id}.nii.gz", "label": "labelsVa/amos_{id}.nii.gz"},
+]
+
+
+@pytest.fixture(scope="module")
+def amos(tmp_path_factory) -> Path:
+    """Ten phantoms in AMOS's layout, two of them without a label, and one that counts as MR.
+
+    Only case 0005 shows a gallbladder, only case 0007 a bladder.
+    """
+    folder = tmp_path_factory.mktemp("amos") / "data"
+    names = {"image_name": LAYOUTS[0]["image"], "label_name": LAYOUTS[0]["label"]}
+    write_phantoms(folder, 11, 0, 0, 0, seed=1, organs=AMOS_ORGANS, spacing=(12.0, 12.0, 12.0), **names)
+    for key in ("images", "labels"):
+        (folder / f"{key}Tr" / "amos_0011.nii.gz").rename(folder / f"{key}Tr" / "amos_0507.nii.gz")
+    for case in ("0003", "0008"):
+        (folder / "labelsTr" / f"amos_{case}.nii.gz").unlink()
+    for path in (folder / "labelsTr").iterdir():
+        label = nib.load(path)
+        voxels = np.array(label.dataobj)
+        for case, value in (("0005", GALLBLADDER), ("0007", BLADDER)):
+            voxels[(voxels == value) & (case not in path.name)] = 0
+        nib.save(nib.Nifti1Image(voxels, label.affine), path)
+    return folder
+
+
+def draw(dataset_dir: Path, output: Path, **kwargs: object) -> dict:
+    arguments = {"labeled": 3, "validation": 1, "test": 1, "progress": False} | kwargs
+    make_list(CONFIG, str(output), dataset_dir=str(dataset_dir), **arguments)
+    return json.loads(output.read_text(encoding="utf-8"))
+
+
+def test_every_case_once_and_every_organ_labeled(amos, tmp_path):
+    drawn = [draw(amos, tmp_path / f"{seed}.json", seed=seed) for seed in range(4)]
+    for content in drawn:
+        assert [len(content[name]) for name in LISTS] == [3, 5, 1, 1]
+        assert sorted(itertools.chain(*(content[name] for name in LISTS))) == [f"{i:04d}" for i in range(1, 11)]
+        assert {"0005", "0007"} <= set(content["labeled"])
+        assert {"0003", "0008"} <= set(content["unlabeled"])
+        assert all(content[name] == sorted(content[name]) for name in LISTS)
+    assert len({json.dumps(content["labeled"]) for content in drawn}) > 1
+    assert drawn[3]["made_with"]["seed"] == 3 and drawn[3]["made_with"]["labeled"] == 3
+
+
+def test_same_seed_same_list_on_every_machine(amos, tmp_path):
+    """Another folder, files written in another order, another number of workers, another process and hash seed."""
+    other = tmp_path / "another machine"
+    for file in sorted(amos.rglob("amos_*.nii.gz"), reverse=True):
+        (other / file.parent.name).mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, other / file.parent.name / file.name)
+    draw(amos, tmp_path / "a" / "drawn.json", seed=5, labeled=0.4, num_workers=1)
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "scdl_components", "make-list", "--config_file", CONFIG, "--seed", "5"),
+            *("--dataset_dir", other, "--output", tmp_path / "b" / "drawn.json", "--num_workers", "3"),
+            *("--labeled", "0.4", "--validation", "1", "--test", "1"),
+        ],
+        check=True,
+        env={**os.environ, "PYTHONHASHSEED": "77"},
+    )
+    assert (tmp_path / "a" / "drawn.json").read_bytes() == (tmp_path / "b" / "drawn.json").read_bytes()
+
+
+def test_drawing_is_pinned():
+    """What a seed drew once it draws in every version."""
+    organs_of = {f"{i:04d}": frozenset({"liver"} | ({"spleen"} if i % 5 == 0 else set())) for i in range(20)}
+    assert draw_lists(organs_of, ["0020"], 0.2, 3, 0.1, seed=0) == {
+        "labeled": ["0000", "0009", "0013"],
+        "unlabeled": [f"{i:04d}" for i in (2, 3, 4, 6, 7, 11, 12, 14, 15, 17, 18, 19, 20)],
+        "validation": ["0008", "0010", "0016"],
+        "test": ["0001", "0005"],
+    }
+
+
+def test_training_starts_from_a_drawn_list(amos, tmp_path):
+    """The list goes through load_cases and the input check into an iteration of the bundle's training."""
+    path = tmp_path / "drawn.json"
+    content = draw(amos, path)
+    cases = load_cases(str(amos), str(path), LAYOUTS, other_modalities={"MR": r"amos_0[5-9]\d\d"})
+    assert [len(cases[name]) for name in LISTS] == [len(content[name]) for name in LISTS]
+    workflow = ConfigWorkflow(
+        str(copy_bundle(tmp_path, "scdl_amos") / "configs" / "train.yaml"),
+        logging_file=False,
+        dataset_dir=str(amos),
+        case_list=str(path),
+        pixdim=[12, 12, 12],
+        roi_size=[16, 16, 16],
+        num_filters=2,
+        max_iterations=1,
+        num_workers=0,
+    )
+    workflow.initialize()
+    workflow.run()
+    assert workflow.trainer.state.iteration >= 1
+
+
+def test_other_modalities_are_left_out_unless_asked_for(amos, tmp_path):
+    assert "0507" not in json.dumps(draw(amos, tmp_path / "ct.json"))
+    mixed = draw(amos, tmp_path / "mixed.json", modalities=["CT", "MR"])
+    assert "0507" in json.dumps(mixed) and mixed["modalities"] == ["CT", "MR"]
+    cases = load_cases(str(amos), str(tmp_path / "mixed.json"), LAYOUTS, other_modalities={"MR": "amos_05"})
+    assert sum(map(len, cases.values())) == 11
+
+
+def test_refusals_name_the_way_out(amos, tmp_path):
+    output = tmp_path / "drawn.json"
+    for arguments, message in (
+        ({"labeled": 9}, "labeled 9, test 1, validation 1: 11 cases with a label are needed, there are 8"),
+        ({"labeled": 1}, "1 labeled .* cannot show every organ: .*bladder would be missing.* it takes 2 labeled cases"),
+        ({"labeled": 0}, "labeled 0 of 8 training cases is no case"),
+        ({"labeled": 2.5}, "labeled is 2.5; a number of cases is a whole number"),
+        ({"test": -1}, "test is -1; expected a number of cases"),
+        ({"label": 2}, "label: no argument of this command and no key of"),
+        ({"layouts": [{"image": "img/{id}.nii.gz", "label": "label/{id}.nii.gz"}]}, "(?s)no cases of CT.*zenodo"),
+    ):
+        with pytest.raises(InputError, match=message):
+            draw(amos, output, **arguments)
+    with pytest.raises(InputError, match="'nowhere.yaml' does not exist"):
+        make_list("nowhere.yaml", str(output), labeled=1)
+    assert not list(tmp_path.iterdir())
+    output.write_text("mine")
+    with pytest.raises(StorageError, match="cannot write to .*give another --output"):
+        make_list("nowhere.yaml", str(output / "below a file.json"), labeled=1)
+    with pytest.raises(InputError, match="is there already and is left alone"):
+        draw(amos, output)
+    assert output.read_text() == "mine"
+
+
+def test_bad_labels_are_told_all_at_once(amos, tmp_path):
+    data = shutil.copytree(amos, tmp_path / "data")
+    truncated, foreign = (data / "labelsTr" / f"amos_{case}.nii.gz" for case in ("0002", "0004"))
+    truncated.write_bytes(truncated.read_bytes()[:100])
+    image = nib.load(foreign)
+    nib.save(nib.Nifti1Image(np.full(image.shape, 16, np.uint8), image.affine), foreign)
+    with pytest.raises(InputError) as error:
+        draw(data, tmp_path / "drawn.json")
+    for text in (f"ERROR: {truncated}", f"ERROR: {foreign}: has values 16 outside the organ table"):
+        assert text in str(error.value)
+
+
+def test_a_label_without_any_organ_can_only_be_unlabeled(amos, tmp_path, caplog):
+    data = shutil.copytree(amos, tmp_path / "data")
+    empty = data / "labelsTr" / "amos_0001.nii.gz"
+    image = nib.load(empty)
+    nib.save(nib.Nifti1Image(np.zeros(image.shape, np.uint8), image.affine), empty)
+    content = draw(data, tmp_path / "drawn.json", labeled=5)
+    assert content["unlabeled"] == ["0001", "0003", "0008"]
+    assert f"{empty}: is empty" in caplog.text and "the case can only be unlabeled" in caplog.text
+
+
+def test_too_few_labeled_cases_say_how_many_it_takes():
+    organs_of = {
+        "0001": frozenset({"liver", "spleen", "aorta"}),
+        "0002": frozenset({"liver", "gallbladder"}),
+        "0003": frozenset({"spleen", "pancreas"}),
+        "0004": frozenset({"liver"}),
+    }
+    with pytest.raises(InputError, match="2 labeled .* would be missing, for example; it takes 3 labeled cases at least"):
+        draw_lists(organs_of, [], labeled=2, validation=0, test=0, seed=0)
+    drawn = draw_lists(organs_of, ["0005"], labeled=3, validation=1, test=0, seed=0)
+    assert drawn == {"labeled": ["0001", "0002", "0003"], "unlabeled": ["0005"], "validation": ["0004"], "test": []}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_cover_is_a_smallest_one(seed):
+    """Against trying all; in one of these a greedy choice takes more cases than needed."""
+    rng = random.Random(seed)
+    organs_of = {str(case): frozenset(o for o in "abcdefg" if rng.random() < 0.35) for case in range(9)}
+    wanted = frozenset().union(*organs_of.values())
+    smallest = next(
+        size
+        for size in itertools.count()
+        if any(frozenset().union(*map(organs_of.get, some)) == wanted for some in itertools.combinations(organs_of, size))
+    )
+    cover = smallest_cover(organs_of)
+    assert len(cover) == smallest and frozenset().union(*(organs_of[case] for case in cover)) == wanted
+
+
+def test_finds_cases_in_nested_and_mixed_layouts(tmp_path):
+    """An id that stands twice in the path must be the same; of two layouts the one with the label is taken."""
+    layouts = [
+        {"image": "{id}/ct_{id}.nii.gz", "label": "{id}/seg.nii.gz"},
+        {"image": "./i[1]/{id}.nii", "label": "l/{id}.nii"},
+    ]
+    for name in ("a b/ct_a b.nii.gz", "c/ct_d.nii.gz", "i[1]/a b.nii", "l/a b.nii", "i[1]/é.nii", "i1/x.nii"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert find_cases(str(tmp_path), layouts) == {
+        "a b": {"image": str(tmp_path / "i[1]/a b.nii"), "label": str(tmp_path / "l/a b.nii")},
+        "é": {"image": str(tmp_path / "i[1]/é.nii")},
+    }
+    with pytest.raises(ValueError, match="containing '{id}'"):
+        find_cases(str(tmp_path), [{"image": "img.nii", "label": "{id}.nii"}])
