@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 import torch
 
-from .distributed import by_first_rank
+from .distributed import on_rank_zero
 from .errors import MissingFileError, UserError
 
 # of files in the making: one that a killed process left behind is overwritten by the next of its name
@@ -77,10 +77,10 @@ def save_atomically(content: object, path: str | Path, way_out: str = GO_ON) -> 
 
 
 # of several ranks: all call it, the first one writes, and they go on when it has
-save_by_first_rank = by_first_rank(save_atomically)
+save_on_rank_zero = on_rank_zero(save_atomically)
 
 
-@by_first_rank
+@on_rank_zero
 def check_writable(
     folders: Iterable[str | Path],
     way_out: str = "Make room or give another folder: --ckpt_dir for checkpoints, --output_dir for the logs",

@@ -4,7 +4,7 @@
 
 The loss of the whole batch is the mean of the ranks' losses, for that is what DistributedDataParallel makes of their
 gradients. A sum over tokens or voxels is therefore divided by a count *averaged* over ranks (:func:`count_per_rank`),
-and what enters a loss by more than its mean is summed over ranks with a gradient (:func:`rank_sum`).
+and what enters a loss by more than its mean is summed over ranks with a gradient (:func:`all_reduce_sum`).
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def share(batch_size: int, name: str) -> range:
     return range(rank() * size, (rank() + 1) * size)
 
 
-class _RankSum(torch.autograd.Function):
+class _AllReduceSum(torch.autograd.Function):
     """Sum over ranks; the gradient is that of the sum of all ranks' losses (torch.distributed.nn's is deprecated)."""
 
     @staticmethod
@@ -89,22 +89,22 @@ def _reduced(values: Tensor, operation: dist.ReduceOp.RedOpType) -> Tensor:
     return result
 
 
-def rank_sum(values: Tensor) -> Tensor:
+def all_reduce_sum(values: Tensor) -> Tensor:
     """Sum of a tensor over ranks, differentiable; all ranks give the same shape and get the same result."""
-    return values if world_size() == 1 else _RankSum.apply(values)
+    return values if world_size() == 1 else _AllReduceSum.apply(values)
 
 
-def rank_max(values: Tensor) -> Tensor:
+def all_reduce_max(values: Tensor) -> Tensor:
     """Largest of a tensor over ranks, element by element, without gradient."""
     return values.detach() if world_size() == 1 else _reduced(values, dist.ReduceOp.MAX)
 
 
-def rank_logsumexp(values: Tensor) -> Tensor:
+def all_reduce_logsumexp(values: Tensor) -> Tensor:
     """log Σ exp of a tensor over ranks, element by element, differentiable."""
     if world_size() == 1:
         return values
-    peak = rank_max(values)
-    return rank_sum((values - peak).exp()).log() + peak
+    peak = all_reduce_max(values)
+    return all_reduce_sum((values - peak).exp()).log() + peak
 
 
 def count_per_rank(count: Tensor) -> Tensor:
@@ -112,11 +112,11 @@ def count_per_rank(count: Tensor) -> Tensor:
 
     A total of 0 counts as 1.
     """
-    total = rank_sum(count).clamp_min(1)
+    total = all_reduce_sum(count).clamp_min(1)
     return total if world_size() == 1 else total / world_size()
 
 
-def rank_means(values: Sequence[Tensor]) -> list[Tensor]:
+def all_reduce_means(values: Sequence[Tensor]) -> list[Tensor]:
     """Means of scalars over ranks, without gradient, in one exchange."""
     if world_size() == 1:
         return [value.detach() for value in values]
@@ -133,7 +133,7 @@ def largest_of_all(values: Tensor, percent: float) -> Tensor:
     """
     if world_size() == 1:
         return torch.topk(values, int(values.numel() * percent / 100), sorted=False).indices
-    number = int(int(rank_sum(values.new_full((), values.numel(), dtype=torch.int64))) * percent / 100)
+    number = int(int(all_reduce_sum(values.new_full((), values.numel(), dtype=torch.int64))) * percent / 100)
     candidates, places = torch.topk(values.detach(), min(number, values.numel()))
     # as many from every rank, for they may all be here
     padded = candidates.new_full((number,), -torch.inf)
@@ -148,10 +148,10 @@ def highest(number: int) -> int:
     """The highest of the ranks' numbers."""
     if world_size() == 1:
         return number
-    return int(rank_max(torch.tensor(number, device="cuda" if dist.get_backend() == "nccl" else "cpu")))
+    return int(all_reduce_max(torch.tensor(number, device="cuda" if dist.get_backend() == "nccl" else "cpu")))
 
 
-def by_first_rank(function: Function) -> Function:
+def on_rank_zero(function: Function) -> Function:
     """Lets rank 0 alone call a function: the others wait for its result, or raise the error that it shows."""
 
     @wraps(function)

@@ -23,7 +23,7 @@ METHODS: dict[str, dict[str, object]] = {
     "scdl_no_unlabeled_tokens": {"scdl_unlabeled_weight": 0.0},
     "scdl_one_student": {
         "loss_terms": [SUPERVISED, SCDL],
-        "network_def#initializers": [{"_target_": "scdl_components.networks.small_uniform_", "_mode_": "callable"}],
+        "network_def#initializers": [{"_target_": "scdl_components.networks.pytorch_init_", "_mode_": "callable"}],
     },
 }
 MAIN = ("supervised", "cps", "cps_ga", "scdl_published", "scdl")

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from scdl_components.data.modality import CT, MODALITIES, modality_problems
 from scdl_components.data.paths import given_path
-from scdl_components.distributed import by_first_rank
+from scdl_components.distributed import on_rank_zero
 from scdl_components.errors import InputError, MissingFileError
 
 LISTS = ("labeled", "unlabeled", "validation", "test")
@@ -67,7 +67,7 @@ class Entry:
         return self.id or self.image
 
 
-@by_first_rank
+@on_rank_zero
 def load_cases(
     dataset_dir: str,
     case_list: str,

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from scdl_components.data.case_list import LISTS, check_allow_overlap
 from scdl_components.data.check_rules import CaseFacts, Context, Limits, Problem, find_problems
 from scdl_components.data.facts_cache import facts_reader
-from scdl_components.distributed import by_first_rank
+from scdl_components.distributed import on_rank_zero
 from scdl_components.errors import InputError
 
 
@@ -63,7 +63,7 @@ class InputCheck:
         self.progress = progress
         self.cache_dir = cache_dir
 
-    @by_first_rank
+    @on_rank_zero
     def run(self) -> list[CaseFacts]:
         """Check the lists.
 

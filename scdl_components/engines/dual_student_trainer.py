@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""The trainer of dual students: MONAI's SupervisedTrainer with a two-stream batch and an objective of several terms."""
+"""The trainer of dual students: MONAI's SupervisedTrainer with a two-stream batch and a loss of several terms."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from torch import nn
 
 from ..atomic import storage_errors
 from ..data.two_stream import prepare_two_stream_batch
-from ..distributed import lost_process_errors, rank_means
+from ..distributed import all_reduce_means, lost_process_errors
 from ..handlers.events import RunEvents
-from ..losses.dual_student import DualStudentLoss, LossTerm, StudentOutputs
+from ..losses import DualStudentLoss, NetworkWithLoss
 from ..memory import memory_shortages
 from .finite import Backup, all_finite, step_where
 
@@ -33,87 +33,6 @@ LESS_MEMORY = (
 
 def _identity(value: Any) -> Any:
     return value
-
-
-class WithFeatures(nn.Module):
-    """A network whose forward gives its output [B, C, *spatial] and, in a list, that of one of its modules.
-
-    Args:
-        network: any.
-        name: of the module, as in ``named_modules()``; None for none: the list is then empty.
-
-    Raises:
-        ValueError: when the network has no such module.
-    """
-
-    def __init__(self, network: nn.Module, name: str | None) -> None:
-        super().__init__()
-        self.network = network
-        self.last: list[torch.Tensor] = []
-        if name is None:
-            return
-        modules = dict(network.named_modules())
-        if name not in modules:
-            raise ValueError(
-                f"feature_module {name!r} is not a module of {type(network).__name__}; it has {sorted(modules)[1:]}"
-            )
-        last = self.last
-
-        # stays, for torch.compile looks at hooks once; a function, for copies of the network share it
-        def keep(module: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
-            if module.training:
-                last.append(output)
-
-        modules[name].register_forward_hook(keep)
-
-    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        self.last.clear()
-        output = self.network(images)
-        features = self.last[-1:]
-        self.last.clear()
-        return output, features
-
-
-class Objective(nn.Module):
-    """Students and objective as one module, from images to the loss: what torch's data parallelism can be put around.
-
-    Args:
-        network: the students.
-        loss_function: the objective.
-        feature_module: name of the module of a student whose output is its features; None for none.
-        after_students: called between students and objective.
-        compiled: what is made of each student, e.g. ``torch.compile``.
-    """
-
-    def __init__(
-        self,
-        network: nn.Module,
-        loss_function: nn.Module,
-        feature_module: str | None,
-        after_students: Callable[[], None],
-        compiled: Callable[[nn.Module], nn.Module] = _identity,
-    ) -> None:
-        super().__init__()
-        self.network = network
-        self.loss_function = loss_function
-        self.after_students = after_students
-        # no submodules: they are the network's
-        self.students = tuple(compiled(WithFeatures(student, feature_module)) for student in network.students)
-
-    def forward(
-        self, images: torch.Tensor, label: torch.Tensor, progress: float
-    ) -> tuple[torch.Tensor, dict[str, LossTerm]]:
-        """The scalar to minimise, and the terms by name.
-
-        Args:
-            images: labeled ones first, [B, channels, *spatial].
-            label: class indices of the labeled ones, [B_labeled, 1, *spatial].
-            progress: fraction of training done.
-        """
-        outputs = [student(images) for student in self.students]
-        self.after_students()
-        logits, features = zip(*outputs)
-        return self.loss_function(StudentOutputs(logits, sum(features, []), label, progress))
 
 
 class DualStudentTrainer(SupervisedTrainer):
@@ -136,13 +55,14 @@ class DualStudentTrainer(SupervisedTrainer):
         train_data_loader: :py:class:`~scdl_components.data.TwoStreamLoader`.
         network: the students.
         optimizer: over the parameters of the network and of the loss.
-        loss_function: the objective; moved to the device.
+        loss_function: the sum of terms; moved to the device.
         feature_module: name of the module of a student whose output is its last decoder features, e.g. "block_nine"
             of the V-Net; None when no term needs features.
         prepare_batch: batch -> (images, labels of the first images).
         compile: run the students through ``torch.compile``; validation runs them as they are.
         compile_kwargs: of ``torch.compile``.
-        parallel: put around :class:`Objective`, e.g. ``partial(torch.nn.parallel.DistributedDataParallel, ...)``.
+        parallel: put around :class:`~scdl_components.losses.NetworkWithLoss`, e.g.
+            ``partial(torch.nn.parallel.DistributedDataParallel, ...)``.
         kwargs: further arguments of MONAI's SupervisedTrainer: train_handlers, amp, amp_kwargs, ...
     """
 
@@ -173,14 +93,14 @@ class DualStudentTrainer(SupervisedTrainer):
             event_names=[RunEvents, *kwargs.pop("event_names", [])],
             **kwargs,
         )
-        objective = Objective(
+        network_with_loss = NetworkWithLoss(
             network,
             self.loss_function,
             feature_module,
             partial(self.fire_event, IterationEvents.FORWARD_COMPLETED),
-            partial(torch.compile, **(compile_kwargs or {})) if compile else _identity,
+            partial(torch.compile, **(compile_kwargs or {})) if compile else None,
         )
-        self.objective = objective if parallel is None else parallel(objective)
+        self.network_with_loss = network_with_loss if parallel is None else parallel(network_with_loss)
         # an epoch may be one iteration, and ignite reports each; progress is the handlers' to show
         self.logger.setLevel(logging.WARNING)
         self.add_event_handler(Events.EPOCH_STARTED, self._start_loader_here)
@@ -222,9 +142,9 @@ class DualStudentTrainer(SupervisedTrainer):
         engine.optimizer.zero_grad(set_to_none=True)
         statistics = Backup(b for m in (engine.network, engine.loss_function) for b in m.buffers())
         with torch.autocast(engine.state.device.type, enabled=engine.amp, **engine.amp_kwargs):
-            loss, terms = engine.objective(images, label, engine.progress)
+            loss, terms = engine.network_with_loss(images, label, engine.progress)
         # of all ranks, so that all find the same of it finite
-        total, *values = rank_means([loss, *(term.value for term in terms.values())])
+        total, *values = all_reduce_means([loss, *(term.value for term in terms.values())])
         engine.state.output = {Keys.IMAGE: images, Keys.LABEL: label, Keys.LOSS: total}
         engine.fire_event(IterationEvents.LOSS_COMPLETED)
         scaler = engine.scaler_in_use

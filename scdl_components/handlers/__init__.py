@@ -10,12 +10,12 @@ from .finite import NonFiniteCheck
 from .fold import FoldedBatchNorm
 from .overlay_board import OverlayBoard
 from .progress import TrainingProgressBar
-from .proxy_board import ProxyBoard
 from .resume import find_start
 from .reused_memory import ReusedMemory
 from .seed import IterationSeed
 from .shared import shared_handler
 from .signals import StopOnSignal
+from .tensorboard_proxies import TensorBoardProxyHandler
 from .weights import WeightsLoader
 from .weights_files import BestWeights, FinalWeights
 
@@ -26,10 +26,10 @@ __all__ = [
     "IterationSeed",
     "NonFiniteCheck",
     "OverlayBoard",
-    "ProxyBoard",
     "ReusedMemory",
     "RunEvents",
     "StopOnSignal",
+    "TensorBoardProxyHandler",
     "TrainingCheckpoint",
     "TrainingProgressBar",
     "WeightsLoader",

@@ -12,7 +12,7 @@ from ignite.engine import Engine, Events
 from ignite.handlers import Checkpoint
 from torch.utils.tensorboard import SummaryWriter
 
-from ..atomic import check_writable, read_saved, save_by_first_rank
+from ..atomic import check_writable, read_saved, save_on_rank_zero
 from ..errors import InputError
 from ..networks.weights import differences, shapes
 from .checkpoint_files import checkpoints_in, make_room
@@ -83,7 +83,7 @@ class TrainingCheckpoint:
         content = {name: item.state_dict() for name, item in self._objects().items()}
         content |= {"settings": self.settings, "validate_first": validate_first}
         path = self.save_dir / f"checkpoint_{engine.state.iteration}.pt"
-        save_by_first_rank(content, path)
+        save_on_rank_zero(content, path)
         self._saved_iteration = engine.state.iteration
         # only now: with one kept, removing it first would leave none while this is written
         for old in checkpoints_in(self.save_dir)[self.n_saved :]:

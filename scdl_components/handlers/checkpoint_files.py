@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 
 from ..atomic import PART
-from ..distributed import by_first_rank
+from ..distributed import on_rank_zero
 
 logger = logging.getLogger(__name__)
 WEIGHTS = ("model.pt", "model_final.pt")
@@ -27,7 +27,7 @@ def iteration_of(path: Path) -> int:
     return int(path.stem.removeprefix("checkpoint_"))
 
 
-@by_first_rank
+@on_rank_zero
 def make_room(folder: Path, done: int | None, keep: bool) -> None:
     """Makes the folder, and puts aside what a training does not build on, for a later start not to take it for its own.
 

@@ -12,13 +12,13 @@ from typing import Any
 
 from ..atomic import file_hash, folder_hash
 from ..bundle import running_workflow
-from ..distributed import by_first_rank
+from ..distributed import on_rank_zero
 
 Settings = dict[str, Any]
 SHOWN = 120  # characters of a value in a message
 
 
-@by_first_rank
+@on_rank_zero
 def training_settings(cases: Mapping[str, Sequence[Mapping[str, str]]], free: Iterable[str] = ()) -> Settings | None:
     """The running config as it was given, overrides included, and its cases; None outside of MONAI's runner.
 

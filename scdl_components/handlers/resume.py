@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..atomic import DamagedFileError, read_saved
-from ..distributed import by_first_rank
+from ..distributed import on_rank_zero
 from ..errors import InputError, MissingFileError
 from .checkpoint import checkpoints_in
 from .config_check import Settings, cases_are_given, changes
@@ -38,7 +38,7 @@ class Start(NamedTuple):
     keep_earlier: bool = True
 
 
-@by_first_rank
+@on_rank_zero
 def find_start(
     ckpt_dir: str, resume: str = "auto", settings: Settings | None = None, allow_changed: Iterable[str] = ()
 ) -> Start:

@@ -13,7 +13,7 @@ from ignite.engine import Engine, Events
 from monai.engines import Evaluator
 from torch import nn
 
-from ..atomic import save_by_first_rank
+from ..atomic import save_on_rank_zero
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class FinalWeights:
         engine.add_event_handler(Events.COMPLETED, self)
 
     def __call__(self) -> None:
-        save_by_first_rank(self.network.state_dict(), self.path)
+        save_on_rank_zero(self.network.state_dict(), self.path)
 
 
 class BestWeights:
@@ -64,7 +64,7 @@ class BestWeights:
         if metric > self.best["best_metric"] or self.best["best_metric_epoch"] == -1:
             best = metric if math.isfinite(metric) else -math.inf
             self.best = {"best_metric": best, "best_metric_epoch": engine.state.epoch}
-            save_by_first_rank(self.network.state_dict(), self.path)
+            save_on_rank_zero(self.network.state_dict(), self.path)
             logger.info("best %s so far, %.4f: %s", engine.state.key_metric_name, metric, self.path)
 
     def state_dict(self) -> dict[str, Any]:

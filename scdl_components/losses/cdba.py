@@ -4,180 +4,112 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
 
-import torch
 from torch import Tensor, nn
 
-from ..distributed import count_per_rank, rank_sum, world_size
-from ..proxies.assignments import Assigned, full_precision
-from ..proxies.bank import ProxyBank, ProxyOutput
-from ..proxies.tokens import token_mask, tokenize
+from ..proxies import ProxyBank, ProxyOutput
+from ..tokens import Tokens, token_mask, tokenize
+from .functional import class_means, distance, present_mean, proxy_to_embedding, separation, symmetric_kl, token_mean
+from .terms import LossTerm
+
+# what the bank made of the tokens, and their labels w [B, L, C] or None -> unweighted terms by name
+Reduction = Callable[[ProxyOutput, Tensor | None], dict[str, Tensor]]
 
 
-class CDBATerms(NamedTuple):
-    """The unweighted parts of CDBA, scalars.
+def by_token(output: ProxyOutput, weights: Tensor | None) -> dict[str, Tensor]:
+    """Averages over tokens, as the published code does; background has most of them.
 
-    The agreement is L_kl over the number of a volume's tokens: one weight then suits every grid.
+    Unlabeled tokens take stop-gradient of q ∘ r̄, normalised over classes.
     """
+    mask = None if weights is None else token_mask(weights)
+    similarity, assigned = output.similarity, output.assigned
+    weights = assigned.consensus() if weights is None else weights.to(similarity.dtype)
+    return {
+        "separation": token_mean(separation(similarity, weights).mean(-1), mask),
+        "distance": token_mean((weights * distance(similarity)).sum(-1), mask),
+        "symmetric_kl": token_mean(symmetric_kl(*assigned), mask),
+    }
 
-    separation: Tensor
-    distance: Tensor
-    agreement: Tensor
 
+def by_class_mean(output: ProxyOutput, weights: Tensor | None) -> dict[str, Tensor]:
+    """Averages over present classes, for each its own tokens as much as all others.
 
-class TokenMean:
-    """Every token counts alike, as published: a class counts by the tokens it has, and background has most.
-
-    An averaging turns values [B, L, C] of tokens and classes, with token labels w [B, L, C], into a scalar; tokens
-    whose row of w is zero are left out.
+    Small organs are lost otherwise (docs/results.md). Unlabeled tokens, whose classes are a guess, are
+    averaged by token.
     """
+    if weights is None:
+        return by_token(output, weights)
+    mask = token_mask(weights)
+    similarity = output.similarity
+    weights = weights.to(similarity.dtype)
+    pairs = separation(similarity, weights)
+    own, others = class_means(pairs, weights), class_means(pairs, (1 - weights) * mask[..., None])
+    return {
+        "separation": present_mean((own + others) / 2, weights),
+        "distance": present_mean(class_means(distance(similarity), weights), weights),
+        "symmetric_kl": token_mean(symmetric_kl(*output.assigned), mask),
+    }
 
-    def of_all(self, values: Tensor, weights: Tensor) -> Tensor:
-        """Of each token against each class."""
-        return token_mean(values.mean(-1), token_mask(weights))
 
-    def of_own(self, values: Tensor, weights: Tensor) -> Tensor:
-        """Of each token against its classes."""
-        return token_mean((weights * values).sum(-1), token_mask(weights))
+def by_class(output: ProxyOutput, weights: Tensor | None) -> dict[str, Tensor]:
+    """The paper's two directions: E2P averaged over tokens, P2E with one term a class.
 
-
-class ClassMean:
-    """Every class that is present counts alike, and for each the tokens with it as much as those without it.
-
-    With the mean over tokens small organs are lost: background's tokens outnumber an adrenal gland's by thousands
-    (docs/results.md). A change to the paper's equations.
+    Unlabeled tokens take stop-gradient of P(c|z) as their shares of the classes.
     """
-
-    def of_all(self, values: Tensor, weights: Tensor) -> Tensor:
-        """Of each token against each class."""
-        outside = (1 - weights) * token_mask(weights)[..., None]
-        within, without = class_means(values, weights), class_means(values, outside)
-        return present_mean((within + without) / 2, weights)
-
-    def of_own(self, values: Tensor, weights: Tensor) -> Tensor:
-        """Of each token against its classes."""
-        return present_mean(class_means(values, weights), weights)
+    probabilities = output.assigned.q
+    mask = None if weights is None else token_mask(weights)
+    weights = probabilities.detach() if weights is None else weights.to(output.similarity.dtype)
+    return {
+        "e2p": token_mean((probabilities * distance(output.cosines)).sum(-1), mask),
+        "p2e": proxy_to_embedding(output.similarity, weights, mask),
+    }
 
 
-Averaging = TokenMean | ClassMean
-
-
-def token_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean of ``values`` [B, L] over the tokens of ``mask`` [B, L]; 0, with a graph, where there are none."""
-    return values.masked_fill(~mask, 0).sum() / count_per_rank(mask.sum())
-
-
-def class_means(values: Tensor, weights: Tensor) -> Tensor:
-    """Σ w v / Σ w of each class [C] over tokens, of ``values`` and ``weights`` [B, L, C]; 0 where Σ w is 0."""
-    total = rank_sum(weights.sum((0, 1))) / world_size()
-    return (weights * values).sum((0, 1)) / total.clamp_min(torch.finfo(total.dtype).tiny)
-
-
-def present_mean(values: Tensor, weights: Tensor) -> Tensor:
-    """Mean of ``values`` [C] over the classes with any of the weights [B, L, C]; 0, with a graph, where none is."""
-    present = rank_sum(weights.sum((0, 1))) > 0
-    return (values * present).sum() / present.sum().clamp_min(1)
-
-
-def separation(similarity: Tensor, weights: Tensor, averaging: Averaging = TokenMean()) -> Tensor:
-    """L_sep = mean over classes and tokens of exp(−(2 w_lc − 1) a_lc).
-
-    Args:
-        similarity: a, [B, L, C].
-        weights: w, [B, L, C]; tokens whose row is zero are left out.
-        averaging: which mean.
-    """
-    similarity = full_precision(similarity)
-    return averaging.of_all(torch.exp((1 - 2 * weights) * similarity), weights)
-
-
-def distance(similarity: Tensor, weights: Tensor, averaging: Averaging = TokenMean()) -> Tensor:
-    """L_dist = mean over tokens of Σ_c w_lc (1 − a_lc).
-
-    Args:
-        similarity: a, [B, L, C].
-        weights: w, [B, L, C]; tokens whose row is zero are left out.
-        averaging: which mean.
-    """
-    return averaging.of_own(1 - full_precision(similarity), weights)
-
-
-def agreement(assigned: Assigned, mask: Tensor | None = None) -> Tensor:
-    """L_kl = KL(q‖r̄) + KL(r̄‖q), summed over tokens and classes and divided by B.
-
-    Written as Σ (q − r̄)(log q − log r̄), whose every summand is non-negative.
-
-    Args:
-        assigned: both assignments, [B, L, C].
-        mask: [B, L] bool, tokens that count; all if None.
-    """
-    divergence = ((assigned.q - assigned.r) * (assigned.log_q - assigned.log_r)).sum(-1)
-    if mask is not None:
-        divergence = divergence.masked_fill(~mask, 0)
-    return divergence.sum() / volumes_per_rank(divergence)
-
-
-def volumes_per_rank(values: Tensor) -> Tensor:
-    """B of values [B, ...], over ranks its mean."""
-    return count_per_rank(values.new_full((), values.shape[0]))
-
-
-def cdba_terms(
-    output: ProxyOutput, weights: Tensor | None = None, averaging: Averaging = TokenMean()
-) -> CDBATerms:
-    """Separation, distance and agreement of one set of tokens.
-
-    Args:
-        output: what the proxy bank made of the tokens; with ``weights``, it should have been given their
-            ``token_mask``, so that ignored tokens receive no mass.
-        weights: token labels w [B, L, C]; None for unlabelled tokens, which take stop-gradient of q ∘ r̄ renormalised
-            over the classes.
-        averaging: of separation and distance.
-    """
-    all_tokens = torch.ones_like(output.similarity[..., 0], dtype=torch.bool)
-    mask = all_tokens if weights is None else token_mask(weights)
-    tokens_per_volume = count_per_rank(mask.sum()) / volumes_per_rank(output.similarity)
-    weights = output.assigned.consensus() if weights is None else weights.to(output.similarity.dtype)
-    return CDBATerms(
-        separation(output.similarity, weights, averaging),
-        distance(output.similarity, weights, averaging),
-        agreement(output.assigned, mask) / tokens_per_volume,
-    )
+REDUCTIONS: Mapping[str, Reduction] = {"class": by_class, "token": by_token, "class_mean": by_class_mean}
+WEIGHTS = {"separation": 1.0, "distance": 0.1, "symmetric_kl": 0.1, "e2p": 1.0, "p2e": 1.0}
 
 
 class CDBALoss(nn.Module):
-    """L_sep + ``distance_weight`` L_dist + ``agreement_weight`` L_kl / L of a feature map.
+    """Class distribution bidirectional alignment: the weighted sum of a reduction's terms.
 
-    Usable alone in any PyTorch code; ``bank`` is a submodule, so ``loss.parameters()`` belong in the optimizer:
+    The bundles train with it. It works in any PyTorch code; ``bank`` is a submodule, so ``loss.parameters()`` belong
+    in the optimizer.
 
-        bank = ProxyBank(in_channels=16, num_classes=14)
-        loss = CDBALoss(bank)(features, label)
+    >>> loss = CDBALoss(ProxyBank(in_channels=16, num_classes=14))
+    >>> features, label = torch.randn(2, 16, 24, 24, 24), torch.randint(14, (2, 1, 24, 24, 24))
+    >>> (loss(features, label) + 0.1 * loss(features)).backward()
 
     Args:
-        bank: the class distributions, shared with :class:`~scdl_components.losses.sac.SACLoss` where both are used.
+        bank: the class distributions, shared with :class:`~scdl_components.SACLoss` where both are used.
         voxels_per_token: edge of a token in voxels of the image, one number or one per axis.
-        distance_weight: 0.1 in the paper's L_proxy.
-        agreement_weight: of L_kl over L. In the public script it is 0.02 L for 0.3 L_proxy, 35 : 0.3 for 12³ tokens,
-            for a term that was 0; :class:`~scdl_components.proxies.BidirectionalAssignment` then makes all embeddings
-            alike.
+        reduction: "class", the paper's terms e2p and p2e; "token", those of the published code (separation, distance,
+            symmetric_kl), which has ``PublishedAssignment`` in the bank; "class_mean", the same averaged by class; or a
+            function like :func:`by_class`.
+        weights: of terms by name; by default 1, of distance and symmetric_kl 0.1.
         ignore_index: label value of voxels to leave out.
+
+    Raises:
+        ValueError: when there is no such reduction or term.
     """
 
     def __init__(
         self,
         bank: ProxyBank,
         voxels_per_token: int | Sequence[int] = 4,
-        distance_weight: float = 0.1,
-        agreement_weight: float = 0.1,
+        reduction: str | Reduction = "class_mean",
+        weights: Mapping[str, float] | None = None,
         ignore_index: int | None = None,
     ) -> None:
         super().__init__()
+        if isinstance(reduction, str) and reduction not in REDUCTIONS:
+            raise ValueError(f"reduction={reduction!r}: expected one of {list(REDUCTIONS)}, or a function")
+        if isinstance(reduction, str) and not set(weights or {}) <= set(WEIGHTS):
+            raise ValueError(f"weights={dict(weights)}: expected weights of {list(WEIGHTS)}")
         self.bank = bank
         self.voxels_per_token = voxels_per_token
-        self.distance_weight = distance_weight
-        self.agreement_weight = agreement_weight
+        self.reduction = REDUCTIONS[reduction] if isinstance(reduction, str) else reduction
+        self.weights = {**WEIGHTS, **(weights or {})}
         self.ignore_index = ignore_index
 
     def forward(
@@ -187,11 +119,15 @@ class CDBALoss(nn.Module):
 
         Args:
             features: [B, D, *S], one to three spatial axes, at the image's resolution or a lower one.
-            label: [B, 1, *image] or [B, *image] class indices; None for unlabelled images.
+            label: [B, 1, *image] or [B, *image] class indices; None for unlabeled images.
             spatial_size: size of the image in voxels, where there is no label and the features are coarser.
         """
         tokens = tokenize(
             features, label, self.bank.num_classes, self.voxels_per_token, self.ignore_index, spatial_size
         )
-        terms = cdba_terms(self.bank(tokens.features, tokens.mask), tokens.weights)
-        return terms.separation + self.distance_weight * terms.distance + self.agreement_weight * terms.agreement
+        return sum(weight * value for value, weight in self.terms(tokens).values())
+
+    def terms(self, tokens: Tokens) -> dict[str, LossTerm]:
+        """Terms by name, scalars, with their weights."""
+        values = self.reduction(self.bank(tokens.features, tokens.mask), tokens.weights)
+        return {name: LossTerm(value, self.weights.get(name, 1.0)) for name, value in values.items()}

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Networks."""
 
-from .dual_student import DualStudent, small_uniform_
+from .dual_student import DualStudent, pytorch_init_
+from .features import WithFeatures
 from .fold import fold_batch_norm
 from .vnet import VNet
 
-__all__ = ["DualStudent", "VNet", "fold_batch_norm", "small_uniform_"]
+__all__ = ["DualStudent", "VNet", "WithFeatures", "fold_batch_norm", "pytorch_init_"]

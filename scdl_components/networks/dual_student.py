@@ -18,7 +18,7 @@ from .weights import check_fits
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
-def small_uniform_(weight: torch.Tensor) -> torch.Tensor:
+def pytorch_init_(weight: torch.Tensor) -> torch.Tensor:
     """Fills a convolution's weight, in place, as PyTorch itself does: uniform, of variance 1 / (3 fan-in)."""
     return nn.init.kaiming_uniform_(weight, a=math.sqrt(5))
 
@@ -29,6 +29,10 @@ class DualStudent(nn.Module):
     Training reaches the students through ``students``; inference, TorchScript export and MONAI's evaluators see one
     plain network (docs/method.md). The state dict holds every
     student, whichever of them are active, so that one file of weights fits each choice.
+
+    >>> network = DualStudent(VNet(in_channels=1, out_channels=14, num_filters=2))
+    >>> network(torch.rand(2, 1, 32, 32, 32)).shape
+    torch.Size([2, 14, 32, 32, 32])
 
     Args:
         student: any segmentation network [B, in, *spatial] -> [B, num_classes, *spatial]; it becomes the first student,
@@ -46,7 +50,7 @@ class DualStudent(nn.Module):
     def __init__(
         self,
         student: nn.Module,
-        initializers: Sequence[Callable[[torch.Tensor], object]] = (small_uniform_, small_uniform_),
+        initializers: Sequence[Callable[[torch.Tensor], object]] = (pytorch_init_, pytorch_init_),
         active: Sequence[int] | None = None,
     ) -> None:
         super().__init__()

@@ -18,6 +18,9 @@ class VNet(nn.Module):
     Module names and the state dict are those of ``reference/vnet.npz`` (docs/method.md), so that published
     weights load without translation. The last decoder features are the output of the module ``block_nine``.
 
+    >>> VNet(in_channels=1, out_channels=14, num_filters=2)(torch.rand(2, 1, 32, 32, 32)).shape
+    torch.Size([2, 14, 32, 32, 32])
+
     Args:
         in_channels: channels of the image.
         out_channels: number of classes, background included.

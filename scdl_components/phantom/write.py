@@ -17,7 +17,7 @@ from pathlib import Path
 import nibabel as nib
 from monai.utils import ensure_tuple
 
-from scdl_components.distributed import by_first_rank
+from scdl_components.distributed import on_rank_zero
 from scdl_components.phantom.render import phantom_case
 from scdl_components.phantom.table import KNOWN_ORGANS, SYNAPSE_ORGANS
 
@@ -30,7 +30,7 @@ _VERSION = 1
 _CASE_LIST = "case_list.json"
 
 
-@by_first_rank
+@on_rank_zero
 def write_phantoms(
     output_dir: str | os.PathLike,
     num_labeled: int,

@@ -35,7 +35,7 @@ def test_tensorboard_shows_losses_ramp_learning_rate_and_dice_by_organ(trained):
     scalars = set(events.Tags()["scalars"])
     assert {"loss", "supervised/ga_ce", "supervised/ga_dice", "cps", "weight/cps", "learning_rate"} <= scalars
     assert {"val_mean_dice", "val_dice/liver", "val_dice/left adrenal gland"} <= scalars
-    for name in ("separation", "distance", "agreement", "sac", "unlabeled_agreement"):
+    for name in ("separation", "distance", "symmetric_kl", "sac", "unlabeled_symmetric_kl"):
         assert {f"scdl/{name}", f"weight/scdl/{name}"} <= scalars
     for curve in ("spread", "tokens_by_label", "tokens_by_embedding", "tokens_by_proxy"):
         assert {f"proxies_{curve}/background", f"proxies_{curve}/left adrenal gland"} <= scalars

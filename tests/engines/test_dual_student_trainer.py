@@ -18,22 +18,23 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from scdl_components.data.two_stream import TwoStreamLoader
 from scdl_components.engines import DualStudentTrainer
-from scdl_components.engines.dual_student_trainer import WithFeatures
 from scdl_components.handlers import IterationSeed, RunEvents, TrainingCheckpoint
 from scdl_components.losses import (
-    ClassMean,
+    CDBALoss,
     CrossPseudoSupervisionTerm,
     DualStudentLoss,
     GACELoss,
     GADiceLoss,
     LossTerm,
+    SACLoss,
     SCDLTerm,
     SupervisedTerm,
     gaussian_ramp,
 )
-from scdl_components.losses.dual_student import hard_labels
+from scdl_components.losses.cdba import REDUCTIONS
+from scdl_components.losses.cps import hard_labels
 from scdl_components.memory import MemoryShortageError
-from scdl_components.networks import DualStudent, VNet
+from scdl_components.networks import DualStudent, VNet, WithFeatures
 from scdl_components.proxies import ProxyBank, PublishedAssignment
 
 pytestmark = pytest.mark.trains
@@ -153,7 +154,7 @@ def test_features_of_a_named_module_reach_the_terms():
     engine.run()
     assert term.seen == [(2, 2, 16, 16, 16)] * 2
     assert term.scale.item() != 1
-    assert engine.objective.students[0].last == []
+    assert engine.network_with_loss.students[0].last == []
 
 
 def test_features_are_those_of_training_alone_and_copies_have_their_own():
@@ -161,7 +162,7 @@ def test_features_are_those_of_training_alone_and_copies_have_their_own():
     image = torch.rand(1, 1, 16, 16, 16)
     engine.network.eval()(image)
     deepcopy(engine.network).eval()(image)
-    assert [s.last for s in engine.objective.students] == [[], []]
+    assert [s.last for s in engine.network_with_loss.students] == [[], []]
 
 
 def test_unknown_feature_module_is_named_with_those_there_are():
@@ -305,9 +306,10 @@ def test_an_iteration_never_asks_the_device_for_a_value(optimizer, monkeypatch):
     terms = [
         SupervisedTerm({"ga_ce": GACELoss(), "ga_dice": GADiceLoss()}),
         CrossPseudoSupervisionTerm(GACELoss(top_k=100)),
-        SCDLTerm(ProxyBank(2, 2, embed_dim=8), voxels_per_token=4, averaging=ClassMean()),
-        SCDLTerm(ProxyBank(2, 2, embed_dim=8, assignment=PublishedAssignment()), voxels_per_token=4),
     ]
+    for reduction, assignment in zip(REDUCTIONS, (None, PublishedAssignment(), None), strict=True):
+        bank = ProxyBank(2, 2, embed_dim=8, assignment=assignment)
+        terms.append(SCDLTerm(CDBALoss(bank, reduction=reduction), SACLoss(bank)))
     engine = trainer(max_epochs=1, terms=terms, feature_module="block_nine", device="meta")
     engine.optimizer = optimizer([*engine.network.parameters(), *engine.loss_function.parameters()], lr=0.01)
     engine.run()
@@ -332,7 +334,7 @@ def test_a_compiled_network_gives_the_same_output_and_features():
 
 def test_compile_is_asked_for_each_student_and_leaves_the_network_as_it_is():
     engine = trainer(compile=True, compile_kwargs={"dynamic": False})
-    assert [type(student).__name__ for student in engine.objective.students] == ["OptimizedModule"] * 2
+    assert [type(student).__name__ for student in engine.network_with_loss.students] == ["OptimizedModule"] * 2
     assert list(engine.network.state_dict()) == list(trainer().network.state_dict())
 
 

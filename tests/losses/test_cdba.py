@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from scdl_components.losses.cdba import CDBALoss, ClassMean, agreement, cdba_terms, distance, separation
-from scdl_components.proxies import BidirectionalAssignment, ProxyBank, PublishedAssignment
+from scdl_components.losses import CDBALoss
+from scdl_components.losses.cdba import REDUCTIONS, by_class, by_class_mean, by_token
+from scdl_components.losses.functional import symmetric_kl
+from scdl_components.proxies import BidirectionalAssignment, ProxyBank, ProxyOutput, PublishedAssignment
 
 IGNORE = 255
 
@@ -23,57 +25,98 @@ def tokens_and_weights(num_classes: int = 3) -> tuple[torch.Tensor, torch.Tensor
     return tokens, weights / weights.sum(-1, keepdim=True)
 
 
+def output(similarity: torch.Tensor, tau: float = 0.2) -> ProxyOutput:
+    """Of embeddings whose cosines with means and samples are the same."""
+    return ProxyOutput(similarity, similarity, similarity, BidirectionalAssignment(tau)(similarity))
+
+
 def test_values_of_a_case_done_by_hand():
     similarity = torch.tensor([[[0.5, -0.5], [0.0, 1.0]]])
     weights = torch.tensor([[[1.0, 0.0], [0.5, 0.5]]])
-    expected = torch.tensor([-0.5, -0.5, 0.0, 0.0]).exp().mean()
-    torch.testing.assert_close(separation(similarity, weights), expected)
-    torch.testing.assert_close(distance(similarity, weights), torch.tensor((0.5 + 0.5) / 2))
+    terms = by_token(output(similarity), weights)
+    torch.testing.assert_close(terms["separation"], torch.tensor([-0.5, -0.5, 0.0, 0.0]).exp().mean())
+    torch.testing.assert_close(terms["distance"], torch.tensor((0.5 + 0.5) / 2))
 
 
-def test_agreement_is_the_symmetric_divergence_per_volume():
+@pytest.mark.parametrize("labeled", [True, False])
+def test_the_paper_s_terms_are_the_written_definitions(labeled):
+    cosines = torch.rand(2, 6, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 2 - 1
+    weights = tokens_and_weights()[1] if labeled else None
+    terms = by_class(output(cosines, tau=0.3), weights)
+    p = (cosines / 0.3).softmax(-1)
+    torch.testing.assert_close(terms["e2p"], (p * (1 - cosines)).sum(-1).mean())
+    w = p if weights is None else weights
+    gaps = []
+    for c in range(3):
+        own = (w[..., c] * cosines[..., c]).sum() / w[..., c].sum()
+        others = ((1 - w[..., c]) * cosines[..., c]).sum() / (1 - w[..., c]).sum()
+        gaps.append(torch.exp(-(own - others)))
+    torch.testing.assert_close(terms["p2e"], torch.stack(gaps).mean())
+
+
+def test_p2e_counts_classes_alike_and_pushes_an_absent_one_away():
+    # class 0 has three tokens, class 1 one, class 2 none
+    similarity = torch.zeros(1, 4, 3, dtype=torch.float64, requires_grad=True)
+    weights = torch.eye(3, dtype=torch.float64)[[0, 0, 0, 1]][None]
+    by_class(output(similarity), weights)["p2e"].backward()
+    expected = torch.tensor([[-1, 1 / 3, 1 / 4], [-1, 1 / 3, 1 / 4], [-1, 1 / 3, 1 / 4], [3, -1, 1 / 4]]) / 3
+    expected[:, 0] /= 3
+    expected[3, 0] = 1 / 3
+    torch.testing.assert_close(similarity.grad[0], expected.double())
+
+
+def test_symmetric_kl_is_the_sum_of_both_divergences():
     assigned = BidirectionalAssignment()(torch.rand(2, 6, 3, dtype=torch.float64))
     q, r = assigned.q, assigned.r
-    expected = ((q * (q / r).log()).sum() + (r * (r / q).log()).sum()) / 2
-    torch.testing.assert_close(agreement(assigned), expected)
+    expected = (q * (q / r).log()).sum(-1) + (r * (r / q).log()).sum(-1)
+    torch.testing.assert_close(symmetric_kl(*assigned), expected)
 
 
-def test_tokens_without_label_are_left_out():
-    bank = build_bank().double()
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_tokens_without_label_are_left_out(reduction):
+    bank, reduction = build_bank().double(), REDUCTIONS[reduction]
     tokens, weights = tokens_and_weights()
     noise = torch.randn(3, 5, 8, dtype=torch.float64)
-    all_terms = cdba_terms(bank(tokens[:, :4], noise=noise), weights[:, :4])
+    all_terms = reduction(bank(tokens[:, :4], noise=noise), weights[:, :4])
     weights[:, 4:] = 0
-    part = cdba_terms(bank(tokens, mask=weights.sum(-1) > 0, noise=noise), weights)
+    part = reduction(bank(tokens, mask=weights.sum(-1) > 0, noise=noise), weights)
     torch.testing.assert_close(part, all_terms)
 
 
-def test_unlabeled_tokens_take_the_consensus_as_fixed_weights():
+@pytest.mark.parametrize("reduction", ["token", "class_mean"])
+def test_unlabeled_tokens_take_the_consensus_as_fixed_weights(reduction):
     bank = build_bank().double()
     tokens, _ = tokens_and_weights()
     output = bank(tokens)
     product = (output.assigned.q * output.assigned.r).detach()
-    weights = product / product.sum(-1, keepdim=True)
-    for ours, expected in zip(cdba_terms(output), cdba_terms(output, weights)):
-        torch.testing.assert_close(ours, expected)
-        ours_grad, grad = (torch.autograd.grad(x, bank.proxies, retain_graph=True)[0] for x in (ours, expected))
+    expected_terms = by_token(output, product / product.sum(-1, keepdim=True))
+    for name, ours in REDUCTIONS[reduction](output, None).items():
+        torch.testing.assert_close(ours, expected_terms[name])
+        ours_grad, grad = (
+            torch.autograd.grad(x, bank.proxies, retain_graph=True)[0] for x in (ours, expected_terms[name])
+        )
         torch.testing.assert_close(ours_grad, grad)
 
 
-@pytest.mark.parametrize("term", ["separation", "distance", "agreement"])
+TERMS = [("class", "e2p"), ("class", "p2e")]
+TERMS += [(name, term) for name in ("token", "class_mean") for term in ("separation", "distance", "symmetric_kl")]
+
+
+@pytest.mark.parametrize("reduction, term", TERMS)
 @pytest.mark.parametrize("labeled", [True, False])
 @pytest.mark.parametrize("assignment", [BidirectionalAssignment(), PublishedAssignment(tau_p2e=0.5)])
-def test_gradients_agree_with_finite_differences(term, labeled, assignment):
+def test_gradients_agree_with_finite_differences(reduction, term, labeled, assignment):
     bank = build_bank(assignment=assignment).double()
     tokens, weights = tokens_and_weights()
     if not labeled:  # finite differences would see through the stop-gradient of the weights
-        weights = bank(tokens).assigned.consensus()
+        assigned = bank(tokens).assigned
+        weights = assigned.q.detach() if reduction == "class" else assigned.consensus()
     noise = torch.randn(3, 5, 8, dtype=torch.float64)
 
     def loss(embeddings: torch.Tensor, proxies: torch.Tensor) -> torch.Tensor:
         swapped = {"proxies": proxies}
         output = torch.func.functional_call(bank, swapped, (embeddings,), {"noise": noise})
-        return getattr(cdba_terms(output, weights), term)
+        return REDUCTIONS[reduction](output, weights)[term]
 
     assert torch.autograd.gradcheck(loss, (tokens.requires_grad_(), bank.proxies.detach().clone().requires_grad_()))
 
@@ -81,8 +124,9 @@ def test_gradients_agree_with_finite_differences(term, labeled, assignment):
 @pytest.mark.parametrize("size", [(24,), (24, 16), (16, 24, 8)])
 @pytest.mark.parametrize("num_classes", [1, 2, 5])
 @pytest.mark.parametrize("labeled", [True, False])
-def test_any_rank_and_number_of_classes(size, num_classes, labeled):
-    loss = CDBALoss(build_bank(num_classes), voxels_per_token=8)
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_any_rank_and_number_of_classes(size, num_classes, labeled, reduction):
+    loss = CDBALoss(build_bank(num_classes), voxels_per_token=8, reduction=reduction)
     features = torch.randn(2, 4, *size, requires_grad=True)
     label = torch.randint(0, num_classes, (2, 1, *size)) if labeled else None
     value = loss(features, label)
@@ -115,8 +159,9 @@ def test_ignored_voxels_have_no_influence():
     assert gradients[0][:, :, :6].eq(0).all() and gradients[0][:, :, 6:].ne(0).any()
 
 
-def test_a_batch_that_is_ignored_altogether_is_a_zero_with_a_graph():
-    loss = CDBALoss(build_bank(), voxels_per_token=4, ignore_index=IGNORE)
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_a_batch_that_is_ignored_altogether_is_a_zero_with_a_graph(reduction):
+    loss = CDBALoss(build_bank(), reduction=reduction, ignore_index=IGNORE)
     features = torch.randn(1, 4, 8, 8, requires_grad=True)
     value = loss(features, torch.full((1, 1, 8, 8), IGNORE))
     value.backward()
@@ -125,8 +170,9 @@ def test_a_batch_that_is_ignored_altogether_is_a_zero_with_a_graph():
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("labeled", [True, False])
-def test_autocast_is_finite_and_close_to_float32(dtype, labeled):
-    loss = CDBALoss(build_bank(assignment=BidirectionalAssignment(tau=0.05)), voxels_per_token=4)
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_autocast_is_finite_and_close_to_float32(dtype, labeled, reduction):
+    loss = CDBALoss(build_bank(assignment=BidirectionalAssignment(tau=0.05)), reduction=reduction)
     features = torch.randn(2, 4, 16, 16)
     label = torch.randint(0, 3, (2, 1, 16, 16)) if labeled else None
     torch.manual_seed(1)
@@ -144,41 +190,43 @@ def test_weights_of_the_terms():
     bank = build_bank()
     features = torch.randn(1, 4, 8, 8)
 
-    def value(**kwargs) -> torch.Tensor:
+    def value(**weights: float) -> torch.Tensor:
         torch.manual_seed(1)
-        return CDBALoss(bank, voxels_per_token=4, **kwargs)(features)
+        return CDBALoss(bank, voxels_per_token=4, weights=weights)(features)
 
     torch.manual_seed(1)
-    terms = cdba_terms(bank(torch.nn.functional.avg_pool2d(features, 4).flatten(2).transpose(1, 2)))
-    only = value(distance_weight=0, agreement_weight=0)
-    torch.testing.assert_close(only, terms.separation)
-    torch.testing.assert_close(value(distance_weight=2, agreement_weight=0) - only, 2 * terms.distance)
-    torch.testing.assert_close(value(distance_weight=0, agreement_weight=3) - only, 3 * terms.agreement)
+    terms = by_token(bank(torch.nn.functional.avg_pool2d(features, 4).flatten(2).transpose(1, 2)), None)
+    only = value(distance=0, symmetric_kl=0)
+    torch.testing.assert_close(only, terms["separation"])
+    torch.testing.assert_close(value(distance=2, symmetric_kl=0) - only, 2 * terms["distance"])
+    torch.testing.assert_close(value(distance=0, symmetric_kl=3) - only, 3 * terms["symmetric_kl"])
+    torch.testing.assert_close(value(), only + 0.1 * terms["distance"] + 0.1 * terms["symmetric_kl"])
+
+
+def test_a_reduction_is_a_part_to_swap():
+    loss = CDBALoss(build_bank(), reduction=lambda output, weights: {"mine": output.similarity.square().mean()})
+    assert loss(torch.randn(1, 4, 8, 8)) > 0
+
+
+@pytest.mark.parametrize("wrong", [{"reduction": "classes"}, {"weights": {"seperation": 1.0}}])
+def test_unknown_names_are_refused_with_those_there_are(wrong):
+    with pytest.raises(ValueError, match="expected"):
+        CDBALoss(build_bank(), **wrong)
 
 
 def test_classes_count_alike_however_few_tokens_they_have():
     # class 0 has three tokens, class 1 one, class 2 none
-    similarity = torch.tensor([[[0.9, -0.1, 0.0], [0.5, 0.2, 0.1], [0.1, 0.3, 0.2], [-0.2, 0.8, 0.3]]], dtype=torch.float64)
+    similarity = torch.tensor([[[0.9, -0.1, 0.0], [0.5, 0.2, 0.1], [0.1, 0.3, 0.2], [-0.2, 0.8, 0.3]]]).double()
     weights = torch.eye(3, dtype=torch.float64)[[0, 0, 0, 1]][None]
+    terms = by_class_mean(output(similarity), weights)
     own = [(0.1 + 0.5 + 0.9) / 3, 0.2]
-    torch.testing.assert_close(distance(similarity, weights, ClassMean()).item(), sum(own) / 2)
+    torch.testing.assert_close(terms["distance"].item(), sum(own) / 2, rtol=1e-6, atol=0)
     e = torch.exp((1 - 2 * weights) * similarity)[0]
     within, without = [e[:3, 0].mean(), e[3, 1]], [e[3, 0], e[:3, 1].mean()]
-    torch.testing.assert_close(separation(similarity, weights, ClassMean()), (sum(within) + sum(without)) / 4)
+    torch.testing.assert_close(terms["separation"], (sum(within) + sum(without)) / 4)
     # a hundred more tokens of class 0 change nothing where they are like those that it has
-    more = torch.cat([similarity[:, :3].repeat(1, 33, 1), similarity], 1)
-    more_weights = torch.cat([weights[:, :3].repeat(1, 33, 1), weights], 1)
-    for term in (separation, distance):
-        torch.testing.assert_close(term(more, more_weights, ClassMean()), term(similarity, weights, ClassMean()))
-        assert (term(more, more_weights) - term(similarity, weights)).abs() > 0.01
-
-
-def test_tokens_without_label_are_left_out_of_the_class_means():
-    tokens, weights = tokens_and_weights()
-    similarity = tokens[..., :3].tanh()
-    part = weights.clone()
-    part[:, 4:] = 0
-    for term in (separation, distance):
-        expected = term(similarity[:, :4], weights[:, :4], ClassMean())
-        torch.testing.assert_close(term(similarity, part, ClassMean()), expected)
-        assert term(similarity, torch.zeros_like(weights), ClassMean()) == 0
+    more, more_weights = (torch.cat([x[:, :3].repeat(1, 33, 1), x], 1) for x in (similarity, weights))
+    for name in ("separation", "distance"):
+        torch.testing.assert_close(by_class_mean(output(more), more_weights)[name], terms[name])
+        by_tokens = [by_token(output(x), w)[name] for x, w in ((more, more_weights), (similarity, weights))]
+        assert (by_tokens[0] - by_tokens[1]).abs() > 0.01

@@ -6,8 +6,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from scdl_components.losses.sac import SACLoss, anchor_loss, class_anchors, class_tokens, sac_loss
+from scdl_components.losses import SACLoss
+from scdl_components.losses.functional import anchor_loss, class_anchors, class_tokens
 from scdl_components.proxies import ProxyBank
+from scdl_components.tokens import Tokens
 
 IGNORE = 255
 
@@ -53,8 +55,8 @@ def test_only_the_means_move():
 
 def test_dropout_does_not_move_the_anchors():
     bank = build_bank(dropout=0.5).train()
-    tokens, weights = torch.randn(2, 6, 4), torch.rand(2, 6, 3).softmax(-1)
-    assert torch.equal(sac_loss(bank, tokens, weights), sac_loss(bank, tokens, weights))
+    features, label = torch.randn(2, 4, 16, 16), torch.randint(0, 3, (2, 1, 16, 16))
+    assert torch.equal(SACLoss(bank)(features, label), SACLoss(bank)(features, label))
 
 
 def test_gradient_agrees_with_finite_differences():
@@ -73,7 +75,7 @@ def test_steps_turn_the_means_to_their_classes():
     optimizer = torch.optim.SGD([bank.proxies], lr=0.5)
     for _ in range(200):
         optimizer.zero_grad()
-        sac_loss(bank, tokens, weights).backward()
+        SACLoss(bank).value(Tokens(tokens, weights, (60,))).backward()
         optimizer.step()
     for c in range(3):
         anchors = [bank.encode_target(tokens[b][weights[b, :, c] > 0].mean(0)) for b in range(2)]

@@ -13,8 +13,10 @@ from scdl_components.data.two_stream import TwoStreamLoader
 from scdl_components.engines import DualStudentTrainer
 from scdl_components.handlers import TrainingCheckpoint
 from scdl_components.losses import (
+    CDBALoss,
     DualStudentLoss,
     GADiceLoss,
+    SACLoss,
     SCDLTerm,
     StudentOutputs,
     SupervisedTerm,
@@ -34,9 +36,34 @@ def outputs(progress=0.5, features=8, num_labeled=1, num_unlabeled=1) -> Student
     return StudentOutputs([], maps, label, progress)
 
 
-def term(**kwargs) -> SCDLTerm:
+def term(assignment=None, **kwargs) -> SCDLTerm:
     torch.manual_seed(0)
-    return SCDLTerm(ProxyBank(8, NUM_CLASSES, embed_dim=16, num_samples=4), voxels_per_token=4, **kwargs)
+    bank = ProxyBank(8, NUM_CLASSES, embed_dim=16, num_samples=4, assignment=assignment)
+    return SCDLTerm(CDBALoss(bank), SACLoss(bank), **kwargs)
+
+
+@pytest.mark.parametrize("reduction", ["class", "token", "class_mean"])
+def test_it_is_cdba_and_sac_in_value_and_gradient(reduction):
+    torch.manual_seed(0)
+    bank = ProxyBank(8, NUM_CLASSES, dropout=0.0).double()
+    cdba, sac = CDBALoss(bank, reduction=reduction), SACLoss(bank)
+    label = torch.randint(0, NUM_CLASSES, (2, 1, 16, 16, 16))
+    features = torch.randn(3, 8, 16, 16, 16, dtype=torch.float64, requires_grad=True)
+    inputs = [features, bank.proxies, *bank.encoder.parameters()]
+    torch.manual_seed(1)
+    expected = 10 * (cdba(features[:2], label) + sac(features[:2], label))
+    expected = expected + 10 * 0.1 * gaussian_ramp(0.4) * cdba(features[2:])
+    torch.manual_seed(1)
+    total, _ = DualStudentLoss([SCDLTerm(cdba, sac, num_students=1)])(StudentOutputs([], [features], label, 0.4))
+    torch.testing.assert_close(total, expected)
+    torch.testing.assert_close(torch.autograd.grad(total, inputs), torch.autograd.grad(expected, inputs))
+
+
+def test_losses_of_two_banks_or_with_voxels_left_out_are_refused():
+    banks = [ProxyBank(8, NUM_CLASSES) for _ in range(2)]
+    for cdba, sac in ((banks[0], banks[1]), (banks[0], banks[0])):
+        with pytest.raises(ValueError, match="one bank"):
+            SCDLTerm(CDBALoss(cdba), SACLoss(sac, ignore_index=255))
 
 
 def test_every_part_of_both_students_is_trained():
@@ -68,11 +95,9 @@ def test_supervised_batches_have_no_unlabeled_terms():
 
 
 def test_published_assignment_by_name():
-    torch.manual_seed(0)
-    bank = ProxyBank(8, NUM_CLASSES, embed_dim=16, assignment=PublishedAssignment())
-    published = SCDLTerm(bank, voxels_per_token=4)(outputs())["scdl/agreement"].value
+    published = term(PublishedAssignment())(outputs())["scdl/symmetric_kl"].value
     assert published.item() == pytest.approx(0, abs=1e-6)
-    assert term()(outputs())["scdl/agreement"].value.item() > 1e-2
+    assert term()(outputs())["scdl/symmetric_kl"].value.item() > 1e-2
 
 
 def test_missing_features_say_which_key_to_set():
@@ -86,7 +111,8 @@ def two_iterations() -> DualStudentTrainer:
     labeled = Dataset([volume], Compose([crop]))
     unlabeled = Dataset([{"image": volume["image"]}] * 2, Compose([crop]))
     students = DualStudent(VNet(1, NUM_CLASSES, num_filters=2))
-    scdl = SCDLTerm(ProxyBank(2, NUM_CLASSES, embed_dim=16, num_samples=4), weight=1.0)
+    bank = ProxyBank(2, NUM_CLASSES, embed_dim=16, num_samples=4)
+    scdl = SCDLTerm(CDBALoss(bank), SACLoss(bank), weight=1.0)
     loss = DualStudentLoss([SupervisedTerm({"ga_dice": GADiceLoss()}), scdl])
     return DualStudentTrainer(
         device="cpu",

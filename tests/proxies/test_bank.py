@@ -37,11 +37,11 @@ def test_proxy_samples_follow_mu_and_sigma():
     assert bank.sample_proxies().shape == (3, 5, 8)
 
 
-def test_the_spread_at_the_start_is_chosen_and_as_published_by_default():
-    for sigma, largest_cosine in ({}, (0.1, 0.25)), ({"initial_sigma": 0.05}, (0.85, 0.95)):
+def test_the_spread_at_the_start_is_chosen():
+    for sigma, largest_cosine in ({}, (0.85, 0.95)), ({"initial_sigma": 0.69}, (0.1, 0.25)):  # the latter as published
         torch.manual_seed(0)
-        bank = ProxyBank(in_channels=4, num_classes=14, embed_dim=64, num_samples=50, **sigma)
-        torch.testing.assert_close(bank.sigma.mean().item(), sigma.get("initial_sigma", 0.69), rtol=0.05, atol=0)
+        bank = ProxyBank(in_channels=4, num_classes=14, **sigma)
+        torch.testing.assert_close(bank.sigma.mean().item(), sigma.get("initial_sigma", 0.05), rtol=0.05, atol=0)
         nearest = F.normalize(bank.sample_proxies(), dim=-1).mean(1).norm(dim=-1)  # of an embedding that lies there
         assert largest_cosine[0] < nearest.mean() < largest_cosine[1]
 
@@ -63,8 +63,7 @@ def test_a_seed_fixes_everything():
         bank = build_bank()  # seeds
         outputs.append(bank(torch.ones(2, 6, 4)).similarity)
     assert torch.equal(*outputs)
-    samples = [bank.sample_proxies(generator=torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)]
-    assert torch.equal(samples[0], samples[1]) and not torch.equal(samples[0], samples[2])
+    assert not torch.equal(bank.sample_proxies(), bank.sample_proxies())
 
 
 def test_targets_have_no_dropout_and_no_gradient():

@@ -7,9 +7,8 @@ from __future__ import annotations
 import torch
 
 from scdl_components.distributed import rank, world_size
-from scdl_components.losses import ClassMean, GACELoss, GADiceLoss, SCDLTerm, TokenMean
-from scdl_components.losses.dual_student import StudentOutputs
-from scdl_components.proxies import BidirectionalAssignment, ProxyBank
+from scdl_components.losses import CDBALoss, GACELoss, GADiceLoss, SACLoss, SCDLTerm, StudentOutputs
+from scdl_components.proxies import ProxyBank
 
 NUM_CLASSES = 5
 
@@ -37,21 +36,18 @@ def objective(name: str, label, logits, features, bank: ProxyBank) -> torch.Tens
     """Sum of a loss over the students."""
     if name.startswith("scdl"):
         torch.manual_seed(7)  # the same proxy samples on every rank
-        averaging = ClassMean() if name.endswith(BY_CLASS) else TokenMean()
-        name = name.removesuffix(BY_CLASS).removesuffix(ROOT_MASS)
-        term = SCDLTerm(bank, 1, voxels_per_token=4, averaging=averaging)
+        name, _, reduction = name.partition(" ")
+        term = SCDLTerm(CDBALoss(bank, reduction=reduction or "token"), SACLoss(bank), num_students=1)
         terms = term(StudentOutputs(logits[:1], features[:1], label, 0.5))
         return sum(value for term, (value, _) in terms.items() if name in (term, "scdl_in_all"))
     loss = {"ga_dice": GADiceLoss(), "ga_ce": GACELoss(top_k=100), "ga_ce_hardest": GACELoss(top_k=10)}[name]
     return sum(loss(student[: len(label)], label) for student in logits)
 
 
-BY_CLASS = " by class"
-ROOT_MASS = " with root masses"
-NAMES = ["ga_dice", "ga_ce", "ga_ce_hardest", "scdl/separation", "scdl/distance", "scdl/agreement", "scdl/sac"]
-NAMES += ["scdl/unlabeled_separation", "scdl/unlabeled_distance", "scdl/unlabeled_agreement", "scdl_in_all"]
-NAMES += [f"scdl/{term}{BY_CLASS}" for term in ("separation", "distance")]
-NAMES += [f"scdl/{term}{ROOT_MASS}" for term in ("agreement", "unlabeled_separation", "unlabeled_agreement")]
+NAMES = ["ga_dice", "ga_ce", "ga_ce_hardest", "scdl/separation", "scdl/distance", "scdl/symmetric_kl", "scdl/sac"]
+NAMES += ["scdl/unlabeled_separation", "scdl/unlabeled_distance", "scdl/unlabeled_symmetric_kl", "scdl_in_all"]
+NAMES += [f"scdl/{term} class_mean" for term in ("separation", "distance")]
+NAMES += [f"scdl/{term} class" for term in ("e2p", "p2e", "unlabeled_e2p", "unlabeled_p2e")]
 
 
 def values_and_gradients() -> dict[str, torch.Tensor]:
@@ -61,8 +57,7 @@ def values_and_gradients() -> dict[str, torch.Tensor]:
         labeled, mine = samples(unlabeled)
         for name in NAMES:
             torch.manual_seed(0)
-            assignment = BidirectionalAssignment(mass_exponent=0.5 if name.endswith(ROOT_MASS) else 0.0)
-            bank = ProxyBank(4, NUM_CLASSES, embed_dim=8, num_samples=5, dropout=0.0, assignment=assignment).double()
+            bank = ProxyBank(4, NUM_CLASSES, embed_dim=8, num_samples=5, dropout=0.0).double()
             data = batch()
             logits, features = (data[key][:, mine].requires_grad_() for key in ("logits", "features"))
             value = objective(name, data["label"][labeled], logits, features, bank)

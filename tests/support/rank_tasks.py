@@ -17,9 +17,9 @@ from torch.nn.parallel import DistributedDataParallel
 from scdl_components.data.two_stream import TwoStreamLoader, TwoStreamSampler
 from scdl_components.distributed import (
     LostProcessError,
-    by_first_rank,
     largest_of_all,
     lost_process_errors,
+    on_rank_zero,
     rank,
     share,
     world_size,
@@ -28,10 +28,12 @@ from scdl_components.engines import DualStudentTrainer
 from scdl_components.errors import InputError, UserError
 from scdl_components.handlers import IterationSeed
 from scdl_components.losses import (
+    CDBALoss,
     CrossPseudoSupervisionTerm,
     DualStudentLoss,
     GACELoss,
     GADiceLoss,
+    SACLoss,
     SCDLTerm,
     SupervisedTerm,
 )
@@ -52,17 +54,17 @@ def draws() -> dict[str, list]:
     return {"batches": batches, "all": [list(map(str, item)) for item in sampler.batch(3)]}
 
 
-@by_first_rank
+@on_rank_zero
 def _result() -> list:
     return [rank(), "done"]
 
 
-@by_first_rank
+@on_rank_zero
 def _fails() -> None:
     raise InputError("no such file")
 
 
-@by_first_rank
+@on_rank_zero
 def _nested() -> int:
     return _result() and 5
 
@@ -110,7 +112,8 @@ def training() -> dict[str, object]:
     unlabeled = Dataset(images, Compose([Lambdad("case", _loadable)]))
     norm = ("group", {"num_groups": 1})
     network = DualStudent(VNet(1, 2, num_filters=2, norm=norm)).double()
-    scdl = SCDLTerm(ProxyBank(2, 2, embed_dim=8, num_samples=5, dropout=0.0), voxels_per_token=4).double()
+    bank = ProxyBank(2, 2, embed_dim=8, num_samples=5, dropout=0.0)
+    scdl = SCDLTerm(CDBALoss(bank, reduction="token"), SACLoss(bank)).double()
     supervised = SupervisedTerm({"ga_ce": GACELoss(), "ga_dice": GADiceLoss()})
     loss = DualStudentLoss([supervised, CrossPseudoSupervisionTerm(GACELoss(top_k=100)), scdl])
     trainer = DualStudentTrainer(

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from scdl_components.proxies import pool_labels, pool_tokens, token_grid, token_mask, tokenize
+from scdl_components.tokens import pool_labels, pool_tokens, token_grid, token_mask, tokenize
 
 IGNORE = 255
 

@@ -9,14 +9,15 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from ignite.engine import Engine, Events
+from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch.utils.tensorboard import SummaryWriter
 
 from ..distributed import alone
-from ..losses.scdl import SCDLTerm
-from ..proxies.bank import ProxyBank
-from ..report.pictures import class_colors
+from ..losses import SCDLTerm, StudentOutputs
+from ..proxies import ProxyBank
+from ..tokens import Tokens
 
 
 def principal_plane(embeddings: torch.Tensor, means: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -27,13 +28,13 @@ def principal_plane(embeddings: torch.Tensor, means: torch.Tensor) -> tuple[torc
     return (embeddings - center) @ axes.T, (means - center) @ axes.T
 
 
-class ProxyBoard:
+class TensorBoardProxyHandler:
     """Writes, for the first student: the spread σ of each class, the cosines between class means, how many of the
     labeled tokens each class gets from either assignment, and a map of token embeddings and class means.
 
     Args:
         summary_writer: where to.
-        term: the SCDL term of the objective.
+        term: the SCDL term; where the training loss goes without it, nothing is written.
         class_names: names by class index, background first.
         interval: iterations between two looks.
     """
@@ -45,24 +46,33 @@ class ProxyBoard:
         self.term = term
         self.class_names = list(class_names)
         self.interval = interval
+        self.seen: list[Tokens] = []  # labeled tokens of the iteration that is shown
 
     def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.ITERATION_STARTED(every=self.interval), self._watch)
         engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.interval), self)
+
+    def _watch(self) -> None:
+        @torch.no_grad()
+        def keep(term: SCDLTerm, inputs: tuple[StudentOutputs], terms: dict) -> None:
+            hook.remove()
+            self.seen = [term.tokens(inputs[0])[0][0]]
+
+        hook = self.term.register_forward_hook(keep)
 
     @torch.no_grad()
     def __call__(self, engine: Engine) -> None:
-        if self.term.last_tokens is None:  # the objective goes without SCDL
+        if not self.seen:
             return
-        step, bank = engine.state.iteration, self.term.banks[0]
-        tokens, weights = self.term.last_tokens
-        embeddings = bank.encode_target(tokens)
+        step, bank, tokens = engine.state.iteration, self.term.banks[0], self.seen.pop()
+        embeddings = bank.encode_target(tokens.features)
         if not embeddings.isfinite().all():  # of a batch whose step is skipped: nothing to be shown
             return
         with alone():  # of several ranks, only one draws
             assigned = bank.assignment(bank.similarity(embeddings)[1], None)
         curves = {
             "spread": bank.sigma.mean(1),
-            "tokens_by_label": weights.sum((0, 1)),
+            "tokens_by_label": tokens.weights.sum((0, 1)),
             "tokens_by_embedding": assigned.q.sum((0, 1)),
             "tokens_by_proxy": assigned.r.sum((0, 1)),
         }
@@ -70,7 +80,7 @@ class ProxyBoard:
             for class_name, value in zip(self.class_names, values.tolist()):
                 self.writer.add_scalar(f"proxies_{name}/{class_name}", value, step)
         self.writer.add_figure("proxies/cosines", self._cosines(bank), step)
-        self.writer.add_figure("proxies/embeddings", self._map(bank, embeddings.flatten(0, 1), weights), step)
+        self.writer.add_figure("proxies/embeddings", self._map(bank, embeddings.flatten(0, 1), tokens.weights), step)
         self.writer.flush()
 
     def _cosines(self, bank: ProxyBank) -> Figure:
@@ -85,7 +95,7 @@ class ProxyBoard:
     def _map(self, bank: ProxyBank, embeddings: torch.Tensor, weights: torch.Tensor) -> Figure:
         points, means = (p.cpu() for p in principal_plane(embeddings, bank.mu))
         classes = shown_class(weights.flatten(0, 1)).cpu()
-        colors = class_colors(len(means))
+        colors = colormaps["tab20"](torch.arange(len(means)) % 20)
         colors[0] = (0.8, 0.8, 0.8, 1)
         figure, axes = _figure(9)
         axes.scatter(*points.T, c=colors[classes], s=6, linewidths=0)

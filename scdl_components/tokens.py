@@ -21,14 +21,17 @@ class Tokens(NamedTuple):
         features: [B, L, D].
         weights: [B, L, C], each row the share of every class among the token's voxels; rows sum to 1, or to 0 where
             all voxels are ignored. None without labels.
-        mask: [B, L] bool, False where all voxels are ignored. None without labels.
         grid: tokens along every spatial axis.
     """
 
     features: Tensor
     weights: Tensor | None
-    mask: Tensor | None
     grid: tuple[int, ...]
+
+    @property
+    def mask(self) -> Tensor | None:
+        """[B, L] bool, False where all voxels are ignored; None without labels."""
+        return None if self.weights is None else token_mask(self.weights)
 
 
 def token_grid(spatial_size: Sequence[int], voxels_per_token: int | Sequence[int]) -> tuple[int, ...]:
@@ -74,11 +77,11 @@ def tokenize(
         spatial_size = features.shape[2:] if label is None else label.shape[-rank:]
     grid = token_grid(spatial_size, voxels_per_token)
     if label is None:
-        return Tokens(pool_tokens(features, grid), None, None, grid)
+        return Tokens(pool_tokens(features, grid), None, grid)
     label = _index_map(label, rank)
     weights = pool_labels(label, num_classes, grid, ignore_index)
     valid = None if ignore_index is None else label != ignore_index
-    return Tokens(pool_tokens(features, grid, valid), weights, token_mask(weights), grid)
+    return Tokens(pool_tokens(features, grid, valid), weights, grid)
 
 
 def pool_tokens(features: Tensor, grid: Sequence[int], valid: Tensor | None = None) -> Tensor:
@@ -103,7 +106,7 @@ def pool_tokens(features: Tensor, grid: Sequence[int], valid: Tensor | None = No
 
 
 def pool_labels(label: Tensor, num_classes: int, grid: Sequence[int], ignore_index: int | None = None) -> Tensor:
-    """Share of every class among the labelled voxels of every token.
+    """Share of every class among the labeled voxels of every token.
 
     Args:
         label: [B, 1, *S] or [B, *S] class indices, of an integer type or floats that hold integers.
@@ -131,8 +134,13 @@ def pool_labels(label: Tensor, num_classes: int, grid: Sequence[int], ignore_ind
 
 
 def token_mask(weights: Tensor) -> Tensor:
-    """[B, L] bool from token labels [B, L, C]: True where at least one voxel of the token is labelled."""
+    """[B, L] bool from token labels [B, L, C]: True where at least one voxel of the token is labeled."""
     return weights.sum(-1) > 0
+
+
+def full_precision(values: Tensor) -> Tensor:
+    """float16 and bfloat16 to float32; float32 and float64 as they are."""
+    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
 
 
 def _pool(values: Tensor, grid: Sequence[int]) -> Tensor:
@@ -143,7 +151,7 @@ def _pool(values: Tensor, grid: Sequence[int]) -> Tensor:
     dtype = torch.promote_types(values.dtype, torch.float32)
     if any(size % cells for size, cells in zip(values.shape[2:], grid)):
         return ADAPTIVE_POOLS[rank](values.to(dtype), tuple(grid))
-    # cells of one size: a mean along one axis after the other takes a CPU half the time
+    # cells of one size, axis by axis: faster on a CPU, and deterministic on a GPU
     for axis, cells in enumerate(grid, start=2):
         values = values.unflatten(axis, (cells, -1)).mean(axis + 1, dtype=dtype)
     return values

@@ -1,0 +1,228 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+"""The equations of the losses (docs/method.md), each once; of several ranks, their mean is that of the whole batch.
+
+Batch B, tokens L, classes C, embedding Z; a similarity [B, L, C], token labels w [B, L, C].
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..distributed import all_reduce_sum, count_per_rank, largest_of_all, world_size
+from ..tokens import full_precision
+
+# --- CDBA: values by token and class
+
+
+def separation(similarity: Tensor, weights: Tensor) -> Tensor:
+    """exp(−(2 w − 1) a) of each token and class, [B, L, C]."""
+    return torch.exp((1 - 2 * weights) * similarity)
+
+
+def distance(similarity: Tensor) -> Tensor:
+    """1 − a of each token and class, [B, L, C]."""
+    return 1 - similarity
+
+
+def symmetric_kl(log_q: Tensor, log_r: Tensor) -> Tensor:
+    """KL(q‖r) + KL(r‖q) of each token [B, L], as Σ_c (q − r)(log q − log r), whose summands are not negative."""
+    return ((log_q.exp() - log_r.exp()) * (log_q - log_r)).sum(-1)
+
+
+def proxy_to_embedding(similarity: Tensor, weights: Tensor, mask: Tensor | None = None) -> Tensor:
+    """L_P2E = mean over all C of exp(−(E_c⁺ − E_c⁻)), E_c⁺ = Σ w a / Σ w, E_c⁻ = Σ (1 − w) a / Σ (1 − w), over tokens.
+
+    The mean over no token is 0: a class that is absent is only pushed away. Without any token the loss is 0.
+    """
+    if mask is None:
+        mask = torch.ones_like(weights[..., 0], dtype=torch.bool)
+    own, others = class_means(similarity, weights), class_means(similarity, (1 - weights) * mask[..., None])
+    return torch.exp(others - own).mean() * (all_reduce_sum(mask.sum()) > 0)
+
+
+# --- means over tokens and classes
+
+
+def token_mean(values: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Mean of ``values`` [B, L] over the tokens of ``mask`` [B, L]; 0, with a graph, where there are none."""
+    if mask is None:
+        return values.sum() / count_per_rank(values.new_full((), values.numel()))
+    return values.masked_fill(~mask, 0).sum() / count_per_rank(mask.sum())
+
+
+def class_means(values: Tensor, weights: Tensor) -> Tensor:
+    """Σ w v / Σ w of each class [C] over tokens, of ``values`` and ``weights`` [B, L, C]; 0 where Σ w is 0."""
+    total, mass = all_reduce_sum(torch.stack([(weights * values).sum((0, 1)), weights.sum((0, 1))]))
+    return total / mass.clamp_min(torch.finfo(mass.dtype).tiny)
+
+
+def present_mean(values: Tensor, weights: Tensor) -> Tensor:
+    """Mean of ``values`` [C] over the classes with any of the weights [B, L, C]; 0, with a graph, where none is."""
+    present = all_reduce_sum(weights.sum((0, 1))) > 0
+    return (values * present).sum() / present.sum().clamp_min(1)
+
+
+# --- SAC
+
+
+def class_tokens(tokens: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean of each volume's tokens [B, L, D] by class, weighted by their shares of it.
+
+    Returns:
+        [B, C, D], zeros for absent classes, and [B, C] bool, True where the volume holds the class.
+    """
+    tokens = full_precision(tokens)
+    weights = weights.to(tokens.dtype)
+    mass = weights.sum(1)
+    total = weights.transpose(1, 2) @ tokens
+    return total / mass[..., None].clamp_min(torch.finfo(mass.dtype).tiny), mass > 0
+
+
+def class_anchors(embeddings: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean direction of every class over the volumes that hold it, those of all ranks.
+
+    Args:
+        embeddings: of the class tokens, [B, C, Z].
+        present: [B, C] bool.
+
+    Returns:
+        anchors [C, Z], zeros for classes in no volume, and [C] bool, True for classes in any.
+    """
+    directions = F.normalize(embeddings, dim=-1) * present[..., None]
+    count = all_reduce_sum(present.sum(0))
+    return all_reduce_sum(directions.sum(0)) / count[:, None].clamp_min(1), count > 0
+
+
+def anchor_loss(anchors: Tensor, present: Tensor, means: Tensor) -> Tensor:
+    """L_SAC = mean over present classes of 1 − cos(anchor_c, μ_c); 0, with a graph, where none is present.
+
+    Args:
+        anchors: [C, Z]; no gradient flows into them.
+        present: [C] bool.
+        means: μ, [C, Z].
+    """
+    distances = 1 - F.cosine_similarity(anchors.detach(), means, dim=-1)
+    return (distances * present).sum() / present.sum().clamp_min(1)
+
+
+# --- cross pseudo supervision
+
+
+def gaussian_ramp(progress: float) -> float:
+    """exp(-5 (1 - t)²) of the fraction of training done, from 0.0067 at t=0 to 1 at t=1."""
+    return math.exp(-5 * (1 - min(max(progress, 0.0), 1.0)) ** 2)
+
+
+# --- gradient-aware losses: logits [B, C, *spatial], class indices target [B, 1, *spatial]
+
+
+def ga_cross_entropy(logits: Tensor, target: Tensor, top_k: float, gamma: float) -> Tensor:
+    """Σ_c Σ CE / (n_c^(1 − γ) K^γ) over the K voxels, ``top_k`` % of all, of largest CE; n_c of them are of class c."""
+
+    def voxel_weights(entropy: Tensor, target: Tensor) -> Tensor:
+        if top_k == 100:
+            return ga_class_weights(target, logits.shape[1], gamma).to(entropy.dtype)[target]
+        kept = largest_of_all(entropy, top_k)
+        target = target[kept]
+        weights = ga_class_weights(target, logits.shape[1], gamma).to(entropy.dtype)[target]
+        return torch.zeros_like(entropy).index_copy_(0, kept, weights)
+
+    return _WeightedCrossEntropy.apply(_float32_or_64(logits), target.long(), voxel_weights)
+
+
+def ga_class_weights(target: Tensor, num_classes: int, gamma: float) -> Tensor:
+    """1 / (n_c^(1 − γ) K^γ) of each class, n_c of the K given voxels; 0 where a class has none.
+
+    Of several ranks, n_c and K are means over them: the mean of the ranks' weighted sums is then that of all voxels.
+
+    Args:
+        target: class indices, [K].
+
+    Returns:
+        [num_classes], float64 for exactness: the counts reach millions.
+    """
+    counts = all_reduce_sum(class_counts(target, num_classes)) / world_size()
+    weights = 1 / (counts ** (1 - gamma) * counts.sum() ** gamma)
+    return torch.where(counts > 0, weights, torch.zeros_like(weights))
+
+
+def ga_dice(logits: Tensor, target: Tensor, smooth: float) -> Tensor:
+    """Mean over classes of 1 − (2Σpt + s) / (Σp² + Σt² + s), or Σ stopgrad(p / Σ(1−t)) p where a class is absent."""
+    prob = torch.softmax(_float32_or_64(logits), dim=1)
+    target = target.long()
+    overlap, squares = _ClassSums.apply(prob, target)
+    overlap, squares, size = all_reduce_sum(torch.stack([overlap, squares, class_counts(target, logits.shape[1])]))
+    dice = 1 - (2 * overlap + smooth) / (squares + size + smooth)
+    outside = (size.sum() - size).clamp(min=1)
+    # stopgrad(p) p has half of p²'s gradient and all of its value
+    half = 0.5 * squares
+    absent = (half + half.detach()) / outside
+    return torch.where(size > 0, dice, absent).mean().to(prob.dtype)
+
+
+def class_counts(target: Tensor, num_classes: int) -> Tensor:
+    """Voxels of each class [num_classes], float64, of class indices of any shape."""
+    if target.device.type == "cpu":
+        return torch.bincount(target.flatten(), minlength=num_classes).double()
+    # torch.bincount would make the host wait to learn how many bins there are
+    return torch.histc(target.double(), num_classes, -0.5, num_classes - 0.5)
+
+
+def _float32_or_64(logits: Tensor) -> Tensor:
+    return logits.float() if logits.dtype != torch.float64 else logits
+
+
+class _WeightedCrossEntropy(torch.autograd.Function):
+    """Σ w CE of logits [B, C, *spatial] against t [B, 1, *spatial], with weights w(CE [N], t [N]) [N] as constants.
+
+    One pass over C channels on the way back, where autograd makes one for each step: 2 % of an iteration on a CPU.
+    """
+
+    @staticmethod
+    def forward(ctx, logits: Tensor, target: Tensor, weights_of: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        log_prob = torch.log_softmax(logits, dim=1)
+        entropy = -log_prob.gather(1, target)
+        weights = weights_of(entropy.flatten(), target.flatten()).reshape(entropy.shape)
+        ctx.save_for_backward(log_prob, target, weights)
+        return (entropy * weights).sum()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
+        log_prob, target, weights = ctx.saved_tensors
+        weights = weights * grad
+        return log_prob.exp().mul_(weights).scatter_add_(1, target, -weights), None, None
+
+
+class _ClassSums(torch.autograd.Function):
+    """Σ pt and Σ p² of each class [C], float64, from p [B, C, *spatial] and class indices t [B, 1, *spatial].
+
+    By index, 4 % of an iteration faster on a CPU than autograd's. float64: a sum of a million voxels one after the
+    other has steps of 1/16 in float32, and 1 − their ratio is no Dice any more.
+    """
+
+    @staticmethod
+    def forward(ctx, prob: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(prob, target)
+        hit = prob.gather(1, target).double()
+        # row by row, so that a GPU's threads do not all add to the one sum of background
+        width = hit.shape[-1]
+        sums = hit.new_zeros(hit.numel() // width, prob.shape[1])
+        overlap = sums.scatter_add_(1, target.reshape(-1, width), hit.reshape(-1, width)).sum(0)
+        # rows: exact enough in prob's own precision, and fast
+        rows = torch.linalg.vector_norm(prob, dim=-1).double().square()
+        return overlap, rows.transpose(0, 1).flatten(1).sum(1)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad_overlap: Tensor, grad_squares: Tensor) -> tuple[Tensor, None]:
+        prob, target = ctx.saved_tensors
+        grad_overlap, grad_squares = grad_overlap.to(prob.dtype), grad_squares.to(prob.dtype)
+        grad = prob * (2 * grad_squares).reshape(1, -1, *[1] * (prob.ndim - 2))
+        return grad.scatter_add_(1, target, grad_overlap[target]), None
