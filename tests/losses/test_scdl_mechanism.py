@@ -20,6 +20,7 @@ from scdl_components.losses.cdba import cdba_terms
 from scdl_components.losses.sac import sac_loss
 from scdl_components.proxies import BidirectionalAssignment, ProxyBank, PublishedAssignment
 
+pytestmark = pytest.mark.trains
 NUM_HEAD, NUM_TAIL, DISTANCE = 3000, 10, 3.0
 STEPS, LEARNING_RATE, EMBED_DIM = 250, 5e-3, 32
 SEEDS = range(3)
