@@ -60,8 +60,8 @@ PROMISES: Mapping[str, Sequence[str]] = {
         "tests/handlers/test_finite.py",
         "tests/bundles/test_survival.py::test_a_training_that_blows_up_is_ended_with_a_report",
     ],
-    "Files that vanish and loader workers that die while training: named, counted, left out where unlabelled, an error "
-    "where labelled, never a hang": [
+    "A file that vanishes while training is named, counted and left out where unlabelled, an error where labelled; a "
+    "loader worker that dies ends training with a message, never a hang, and the same command goes on": [
         "tests/data/test_faults.py",
         "tests/bundles/test_survival.py::test_a_file_that_vanishes_while_training",
         "tests/bundles/test_survival.py::test_a_worker_that_is_killed",
