@@ -11,7 +11,7 @@ STAMP := $(VENV)/.installed
 export THP_MEM_ALLOC_ENABLE ?= 1
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: install demo test test-all real-ct package label-env clean
+.PHONY: install demo test test-all test-portable real-ct package label-env clean
 
 install: $(STAMP)
 
@@ -42,13 +42,19 @@ package: install
 	python scripts/package.py build
 
 # one thread a worker: two workers on two cores
-test test-all: export OMP_NUM_THREADS = 1
+test test-all test-portable: export OMP_NUM_THREADS = 1
 
 test: install
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not slow'
 
 test-all: install
 	$(BIN)/python -m pytest
+
+# the tests that judge a training, with the arithmetic of a plain processor: what they ask must hold on any
+test-portable: export ATEN_CPU_CAPABILITY = default
+test-portable: export ONEDNN_MAX_CPU_ISA = SSE41
+test-portable: install
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'trains and not slow'
 
 # MONAI Label and what it needs, in an environment of its own (docs/monai_label.md)
 label-env:

@@ -40,7 +40,8 @@ class FinalWeights:
 class BestWeights:
     """Saves the network's weights whenever a validation's key metric is better than all before; whole, or not at all.
 
-    Its state belongs into the training's checkpoint: a resumed training then overwrites the best weights by better ones
+    Attached to the trainer as well: the last weights where no validation could choose, for there is none or its metric
+    was never a number (no label has an organ). Its state belongs into the training's checkpoint: a resumed training then overwrites the best weights by better ones
     alone.
 
     Args:
@@ -54,18 +55,26 @@ class BestWeights:
         self.best: dict[str, Any] = {"best_metric": -math.inf, "best_metric_epoch": -1}
         self.evaluator: Evaluator | None = None
 
-    def attach(self, engine: Evaluator) -> None:
-        self.evaluator = engine
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+    def attach(self, engine: Engine) -> None:
+        if isinstance(engine, Evaluator):
+            self.evaluator = engine
+            engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+        else:
+            engine.add_event_handler(Events.COMPLETED, self._save_last)
 
     def __call__(self, engine: Evaluator) -> None:
-        metric = float(engine.state.metrics[engine.state.key_metric_name])
-        # without any reference voxel the mean is NaN, which must not stand as the best for good
-        if metric > self.best["best_metric"] or self.best["best_metric_epoch"] == -1:
-            best = metric if math.isfinite(metric) else -math.inf
-            self.best = {"best_metric": best, "best_metric_epoch": engine.state.epoch}
+        name, metric = engine.state.key_metric_name, float(engine.state.metrics[engine.state.key_metric_name])
+        if metric > self.best["best_metric"]:
+            self.best = {"best_metric": metric, "best_metric_epoch": engine.state.epoch}
+            logger.info("best %s so far, %.4f: %s", name, metric, self.path)
             save_on_rank_zero(self.network.state_dict(), self.path)
-            logger.info("best %s so far, %.4f: %s", engine.state.key_metric_name, metric, self.path)
+        elif not math.isfinite(metric) and self.best["best_metric"] == -math.inf:
+            logger.warning("%s is %s, is there no organ in the labels? %s holds the last weights", name, metric, self.path)
+            save_on_rank_zero(self.network.state_dict(), self.path)
+
+    def _save_last(self) -> None:
+        if self.best["best_metric"] == -math.inf:
+            save_on_rank_zero(self.network.state_dict(), self.path)
 
     def state_dict(self) -> dict[str, Any]:
         return dict(self.best)

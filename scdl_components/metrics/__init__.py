@@ -5,6 +5,7 @@
 from .files import read_labels, score_files
 from .protocols import PROTOCOLS, ClinicalProtocol, PaperProtocol, make_protocol
 from .scores import METRICS, OrganScore, organ_scores
+from .validation import ValidationDice
 
 __all__ = [
     "METRICS",
@@ -12,6 +13,7 @@ __all__ = [
     "ClinicalProtocol",
     "OrganScore",
     "PaperProtocol",
+    "ValidationDice",
     "make_protocol",
     "organ_scores",
     "read_labels",

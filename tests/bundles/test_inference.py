@@ -15,6 +15,7 @@ from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 from support.dicom import write_series
 from support.runner import REAL_CT, copy_bundle, options, run_monai
 
+pytestmark = pytest.mark.trains
 CT = REAL_CT / "ct.nii.gz"
 
 
@@ -71,17 +72,16 @@ def in_ras(path):
     return np.asarray(nib.as_closest_canonical(nib.load(path)).dataobj)
 
 
-def test_segments_in_the_patients_grid_whatever_the_storage_order(trained, tmp_path):
+def test_segments_in_the_patients_grid_whatever_the_storage_order(segmenting, tmp_path):
     source = nib.load(CT)
     images = tmp_path / "images with a $ space"
     images.mkdir()
     codes = ["RAS", "LPS", "PIR", "SAL"]
     for code in codes:
         reorient(images / f"ct {code}.nii.gz", source, code)
-    infer(trained, images, tmp_path / "out")
+    infer(segmenting, images, tmp_path / "out")
     reference = in_ras(tmp_path / "out" / "ct RAS_seg.nii.gz")
-    # six iterations teach little, but the segmentation must have something to compare
-    assert len(np.unique(reference)) > 1
+    assert np.sort(np.bincount(reference.ravel()))[-2] > 0.05 * reference.size  # something to compare
     for code in codes:
         image, seg = nib.load(images / f"ct {code}.nii.gz"), nib.load(tmp_path / "out" / f"ct {code}_seg.nii.gz")
         assert seg.shape == image.shape and seg.get_data_dtype() == np.uint8
@@ -132,13 +132,14 @@ def test_scores_are_averaged_as_the_keys_say(trained, tmp_path):
     assert (tmp_path / "out" / "ct_seg.nii.gz").is_file(), output
 
 
-def test_dicom_series_gives_the_segmentation_of_the_same_nifti(trained, tmp_path):
+def test_dicom_series_gives_the_segmentation_of_the_same_nifti(segmenting, tmp_path):
     series, image = tmp_path / "series", nib.load(CT)
     write_series(series, np.asanyarray(image.dataobj), image.affine, "1.2.3")
-    infer(trained, series, tmp_path / "out")
-    infer(trained, CT, tmp_path / "out")
+    infer(segmenting, series, tmp_path / "out")
+    infer(segmenting, CT, tmp_path / "out")
     dicom, nifti = (in_ras(tmp_path / "out" / f"{name}_seg.nii.gz") for name in ("series", "ct"))
-    assert (dicom == nifti).mean() >= 0.9999
+    # DICOM rounds places and spacing; this network sees each voxel, and one of shift
+    assert (dicom == nifti).mean() > 0.99 > 0.9 > (dicom == np.roll(nifti, 1, axis=0)).mean()
 
 
 def test_without_weights_it_says_how_to_get_them(tmp_path):

@@ -14,6 +14,7 @@ from support.runner import REAL_CT, TINY, options, run_monai
 from scdl_components.networks import DualStudent, VNet
 from scdl_components.networks.dual_student import CONVOLUTIONS
 
+pytestmark = pytest.mark.trains
 CT = REAL_CT / "ct.nii.gz"
 SCALE = [word for key in ("--pixdim", "--roi_size", "--num_filters", "--num_workers") for word in (key, TINY[key])]
 ONE_INITIALIZER = ["--network_def#initializers", "['$torch.nn.init.kaiming_normal_']"]
@@ -37,11 +38,11 @@ def weights(bundle) -> dict[str, torch.Tensor]:
     return state.get("model", state)
 
 
-def test_one_student_segments_and_done_cases_are_made_anew(trained, tmp_path):
-    segment(trained, tmp_path / "out")
+def test_one_student_segments_and_done_cases_are_made_anew(segmenting, tmp_path):
+    segment(segmenting, tmp_path / "out")
     both = voxels(tmp_path / "out")
-    assert "1 segmented, 0 done before" in segment(trained, tmp_path / "out", "--students", "[1]")
-    assert (voxels(tmp_path / "out") != both).any()
+    assert "1 segmented, 0 done before" in segment(segmenting, tmp_path / "out", "--students", "[1]")
+    assert (voxels(tmp_path / "out") != both).mean() > 0.05
     assert json.loads((tmp_path / "out" / "ct_seg.json").read_text())["made_with"]["settings"]["students"] == [1]
 
 

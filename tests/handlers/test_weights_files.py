@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from ignite.engine import Engine
 from monai.engines import SupervisedEvaluator
 
 from scdl_components.atomic import read_saved
@@ -33,9 +34,9 @@ def validation(tmp_path):
         evaluator = SupervisedEvaluator("cpu", batch, network, key_val_metric={"dice": metric}, val_handlers=[best])
         epochs = iter(range(1, 100))
 
-        def validate(value: float) -> float:
+        def validate(value: float, weight: float | None = None) -> float:
             metric.value = value
-            torch.nn.init.constant_(network.bias, value)
+            torch.nn.init.constant_(network.bias, value if weight is None else weight)
             evaluator.run(next(epochs))
             return float(read_saved(tmp_path / "model.pt")["bias"])
 
@@ -59,8 +60,19 @@ def test_a_resumed_training_does_not_overwrite_better_weights(validation):
     assert [validate(0.25), validate(0.75)] == [0.5, 0.75]
 
 
-def test_a_metric_that_is_no_number_is_worse_than_any(validation):
-    best, _, validate = validation()
-    assert math.isnan(validate(math.nan))
+def test_the_last_weights_count_until_a_metric_is_a_number(validation, tmp_path):
+    best, evaluator, validate = validation()
+    trainer = Engine(lambda engine, batch: None)
+    best.attach(trainer)
+
+    def at_the_end() -> float:
+        torch.nn.init.constant_(best.network.bias, 9.0)
+        trainer.run([0])
+        return float(read_saved(tmp_path / "model.pt")["bias"])
+
+    assert at_the_end() == 9.0  # no validation yet
+    for last in (1.0, 2.0):
+        assert validate(math.nan, last) == last
+    assert at_the_end() == 9.0
     assert validate(0.0) == 0.0
-    assert validate(math.nan) == 0.0
+    assert validate(math.nan, 3.0) == at_the_end() == 0.0

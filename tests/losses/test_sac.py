@@ -68,6 +68,7 @@ def test_gradient_agrees_with_finite_differences():
     assert torch.autograd.gradcheck(lambda mu: anchor_loss(anchors, anywhere, mu), bank.mu.detach().requires_grad_())
 
 
+@pytest.mark.trains
 def test_steps_turn_the_means_to_their_classes():
     bank = build_bank()
     tokens = torch.randn(2, 60, 4)

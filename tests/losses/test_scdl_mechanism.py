@@ -21,6 +21,7 @@ from scdl_components.losses import CDBALoss, SACLoss
 from scdl_components.proxies import BidirectionalAssignment, ProxyBank, PublishedAssignment
 from scdl_components.tokens import Tokens
 
+pytestmark = pytest.mark.trains
 NUM_HEAD, NUM_TAIL, DISTANCE = 3000, 10, 3.0
 STEPS, LEARNING_RATE, EMBED_DIM = 250, 5e-3, 32
 SEEDS = range(3)
