@@ -11,7 +11,7 @@ STAMP := $(VENV)/.installed
 export THP_MEM_ALLOC_ENABLE ?= 1
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: install demo test test-all test-portable real-ct package label-env clean
+.PHONY: install check demo test test-all test-portable real-ct package sync label-env clean
 
 install: $(STAMP)
 
@@ -33,6 +33,18 @@ demo: install
 	    --dataset_dir "['$(PHANTOMS)/img/img0019.nii.gz','$(PHANTOMS)/img/img0020.nii.gz']"
 	monai-scdl preview --case_list $(PHANTOMS)/case_list.json \
 	    --predictions $(BUNDLE)/eval --output demo_output
+
+# lint, format and types, first of all in CI
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# the configs that both bundles share, from the one to the other
+SHARED := $(filter-out metadata.json case_lists,$(notdir $(wildcard bundles/scdl_synapse/configs/*)))
+sync:
+	for name in $(SHARED); do cp bundles/scdl_synapse/configs/$$name bundles/scdl_amos/configs/; done
+	cp bundles/scdl_synapse/LICENSE bundles/scdl_amos/
 
 real-ct: install
 	python -m benchmarks.real_ct

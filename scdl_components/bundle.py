@@ -4,15 +4,57 @@
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from types import FrameType
 
-from monai.bundle import ConfigWorkflow
+from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.utils import ensure_tuple
 
+from .class_names import class_names
 from .errors import InputError, exit_in_monais_command
+
+# what MONAI, its tracking and MONAI Label read or add themselves
+MONAIS_KEYS = {
+    *("imports", "initialize", "run", "training", "steps", "finalize", "_meta_", "displayable_configs"),
+    *("run_name", "tracking_uri", "experiment_name", "save_execute_config", "is_not_rank0"),
+}
+# keys of version 0.1 -> what to write now
+RENAMED = {
+    "loss_terms": "--scdl False without SCDL, supervised.yaml behind train.yaml without unlabeled cases",
+    "dice_ce_losses": "dice_ce.yaml behind train.yaml",
+    "assignment": "published.yaml behind train.yaml, or --proxy_bank#assignment",
+    "initializers": "--network_def#initializers",
+    "feature_channels": "--proxy_bank#in_channels",
+    "embed_dim": "--proxy_bank#embed_dim",
+    "temperature": "--proxy_bank#assignment#tau",
+    "initial_sigma": "--proxy_bank#initial_sigma",
+    "num_proxy_samples": "--proxy_bank#num_samples",
+    "averaging": "--loss_function#terms#2#cdba#reduction",
+    "separation_weight": "--loss_function#terms#2#cdba#weights#separation",
+    "distance_weight": "--loss_function#terms#2#cdba#weights#distance",
+    "agreement_weight": "--loss_function#terms#2#cdba#weights#symmetric_kl",
+    "sac_weight": "--loss_function#terms#2#sac_weight",
+    "scdl_unlabeled_weight": "--loss_function#terms#2#unlabeled_weight",
+    "scdl_learning_rate": "--optimizer#params#1#lr",
+    "layouts": "--load_cases#layouts",
+    "other_modalities": "--load_cases#other_modalities",
+    "where_to_get": "--load_cases#where_to_get",
+    "allow_overlap": "--load_cases#allow_overlap",
+    "n_saved": "--train#checkpoint#n_saved",
+    "max_nonfinite": "--train#nonfinite_check#max_in_row",
+    "compile": "--train#trainer#compile",
+    "memory_format": "--train#memory_format",
+    "amp_dtype": "--train#amp_kwargs#dtype",
+    "check_memory": "nothing: memory is no longer estimated before training",
+    "cache_device": "nothing: crops are cut on the CPU",
+    "mass_exponent": "nothing: it has been removed",
+    "first_process": "nothing: the processes tell it themselves",
+}
 
 
 def bundle_root() -> str:
@@ -30,6 +72,23 @@ def bundle_root() -> str:
     if Path("configs", "metadata.json").is_file():
         return str(Path.cwd())
     raise RuntimeError("cannot tell where the bundle is: set bundle_root, e.g. --bundle_root bundles/scdl_synapse")
+
+
+def dataset_facts(bundle_root: str) -> dict[str, object]:
+    """Read what a bundle's metadata.json says of its dataset.
+
+    Returns:
+        ``class_names`` (background first), ``case_list``, ``labeled_percent``, ``layouts``, ``other_modalities``,
+        ``where_to_get`` as they stand there, and ``phantom_hint``, how to run without the dataset.
+
+    Raises:
+        MissingFileError: there is no such file.
+    """
+    metadata = Path(bundle_root) / "configs" / "metadata.json"
+    names = class_names(str(metadata))
+    files = [f"'{metadata.parent / name}.yaml'" for name in ("train", "phantom")]
+    hint = f'--config_file "[{",".join(files)}]"'
+    return {"class_names": names, "phantom_hint": hint, **json.loads(metadata.read_text(encoding="utf-8"))["dataset"]}
 
 
 def running_workflow() -> ConfigWorkflow | None:
@@ -50,12 +109,14 @@ def run_section(section: str, needs: Mapping[str, str] | None = None) -> None:
         needs: id that the section refers to -> config file that brings it.
 
     Raises:
-        InputError: an id of ``needs`` is not there.
+        InputError: an id of ``needs`` is not there, or a key is known to nothing (:func:`check_keys`).
         SystemExit: in MONAI's command, instead of any user error; status 1.
     """
     workflow = running_workflow()
     parser = workflow.parser
     with exit_in_monais_command():
+        check_keys(parser.get(), workflow.config_root_path)
+        read_words(parser)
         for id_, file in (needs or {}).items():
             if id_ not in parser:
                 there = workflow.config_root_path / file
@@ -64,6 +125,37 @@ def run_section(section: str, needs: Mapping[str, str] | None = None) -> None:
             item = f"{section}::{index}"
             parser.get_parsed_content(item)
             parser.ref_resolver.remove_resolved_content(item)  # it may be run again
+
+
+def check_keys(config: Mapping[str, object], configs_dir: str | Path) -> None:
+    """Refuse top-level keys that nothing refers to and that no config of the bundle has.
+
+    Args:
+        config: content of the running config, overlays and overrides included.
+        configs_dir: folder of the bundle's configs; overlays may set keys of another of them.
+
+    Raises:
+        InputError: there is one; the message names the nearest key there is, or what the key has become.
+    """
+    referred = re.findall(r"[@%](\w+)", json.dumps(config, default=str))
+    shipped = {key for file in Path(configs_dir).glob("*.yaml") for key in ConfigParser.load_config_file(file)}
+    known = {key.split("#")[0].lstrip("+") for key in shipped} | MONAIS_KEYS | set(referred)
+    problems = []
+    for key in config:
+        if key in RENAMED and key not in known:
+            problems.append(f"'{key}' is no key any more; write {RENAMED[key]}")
+        elif key not in known:
+            near = get_close_matches(key, known, n=1)
+            problems.append(f"there is no key '{key}'" + (f"; did you mean {near[0]}?" if near else ""))
+    if problems:
+        raise InputError("\n".join(problems))
+
+
+def read_words(parser: ConfigParser) -> None:
+    """Turn the words true and false, which the command line hands over as text, into what they mean."""
+    for key, value in parser.get().items():
+        if isinstance(value, str) and value.lower() in ("true", "false"):
+            parser[key] = value.lower() == "true"
 
 
 def _callers() -> Iterator[FrameType]:

@@ -3,6 +3,6 @@
 """Engines."""
 
 from .case_by_case import CaseByCase
-from .dual_student_trainer import DualStudentTrainer
+from .dual_student_trainer import DualStudentTrainer, autocast_dtype
 
-__all__ = ["CaseByCase", "DualStudentTrainer"]
+__all__ = ["CaseByCase", "DualStudentTrainer", "autocast_dtype"]

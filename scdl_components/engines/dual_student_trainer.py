@@ -31,6 +31,12 @@ LESS_MEMORY = (
 )
 
 
+def autocast_dtype() -> torch.dtype:
+    """Choose the type of mixed precision: bfloat16, or float16 on a GPU that only emulates it."""
+    emulated = torch.cuda.is_available() and not torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.float16 if emulated else torch.bfloat16
+
+
 def _identity(value: Any) -> Any:
     return value
 

@@ -4,7 +4,6 @@
 
 from ..atomic import check_writable
 from .checkpoint import TrainingCheckpoint
-from .config_check import training_settings
 from .events import RunEvents
 from .finite import NonFiniteCheck
 from .fold import FoldedBatchNorm
@@ -18,6 +17,7 @@ from .signals import StopOnSignal
 from .tensorboard_proxies import TensorBoardProxyHandler
 from .weights import WeightsLoader
 from .weights_files import BestWeights, FinalWeights
+from .writer import summary_writer
 
 __all__ = [
     "BestWeights",
@@ -36,5 +36,5 @@ __all__ = [
     "check_writable",
     "find_start",
     "shared_handler",
-    "training_settings",
+    "summary_writer",
 ]

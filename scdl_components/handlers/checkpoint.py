@@ -12,11 +12,13 @@ from ignite.engine import Engine, Events
 from ignite.handlers import Checkpoint
 from torch.utils.tensorboard import SummaryWriter
 
+from .. import __version__
 from ..atomic import check_writable, read_saved, save_on_rank_zero
 from ..errors import InputError
 from ..networks.weights import differences, shapes
 from .checkpoint_files import checkpoints_in, make_room
-from .config_check import Settings, changes
+from .config_check import changes
+from .resume import Start
 from .schedules import apply_settings, is_schedule
 
 
@@ -36,15 +38,13 @@ class TrainingCheckpoint:
         save_dict: name -> object with ``state_dict`` and ``load_state_dict``.
         interval: iterations between two checkpoints.
         n_saved: how many of the newest are kept.
-        resume: path of a checkpoint to go on from; empty to start anew.
-        keep_earlier: whether what another training left in ``save_dir`` is kept in ``earlier_<n>`` there; else its
-            checkpoints are removed. Its weights stay in their place, too, until a validation overwrites them.
-        settings: saved with it (:func:`training_settings`), for a resumed training to be compared with.
-        logs: flushed before each checkpoint, which then has no gap before it in them; None is left out.
+        start: of :func:`find_start`. What another training left in ``save_dir`` is kept in ``earlier_<n>`` there, or else
+            its checkpoints are removed; its weights stay in their place, too, until a validation overwrites them.
+        logs: flushed before each checkpoint, which then has no gap before it in them.
 
     Raises:
-        MissingFileError, DamagedFileError: at the start of training, when ``resume`` is not a checkpoint.
-        MismatchError: at its start, when ``resume`` does not fit the present networks; nothing has been moved then.
+        MissingFileError, DamagedFileError: at the start of training, when ``start`` names no checkpoint.
+        MismatchError: at its start, when ``start``'s does not fit the present networks; nothing has been moved then.
         StorageError: at its start and whenever a checkpoint cannot be written.
     """
 
@@ -54,10 +54,8 @@ class TrainingCheckpoint:
         save_dict: Mapping[str, object],
         interval: int,
         n_saved: int = 2,
-        resume: str = "",
-        keep_earlier: bool = True,
-        settings: Settings | None = None,
-        logs: Sequence[SummaryWriter | None] = (),
+        start: Start = Start(),
+        logs: Sequence[SummaryWriter] = (),
     ) -> None:
         if n_saved < 1:
             raise ValueError(f"n_saved is {n_saved}; at least one checkpoint is kept")
@@ -65,10 +63,10 @@ class TrainingCheckpoint:
         self.save_dict = dict(save_dict)
         self.interval = interval
         self.n_saved = n_saved
-        self.resume = resume
-        self.keep_earlier = keep_earlier
-        self.settings = settings
-        self.logs = [log for log in logs if log is not None]
+        self.resume = start.checkpoint
+        self.keep_earlier = start.keep_earlier
+        self.settings = start.settings
+        self.logs = list(logs)
         self._saved_iteration: int | None = None
 
     def attach(self, engine: Engine) -> None:
@@ -81,7 +79,7 @@ class TrainingCheckpoint:
         for log in self.logs:
             log.flush()
         content = {name: item.state_dict() for name, item in self._objects().items()}
-        content |= {"settings": self.settings, "validate_first": validate_first}
+        content |= {"version": __version__, "settings": self.settings, "validate_first": validate_first}
         path = self.save_dir / f"checkpoint_{engine.state.iteration}.pt"
         save_on_rank_zero(content, path)
         self._saved_iteration = engine.state.iteration

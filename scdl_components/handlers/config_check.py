@@ -16,16 +16,27 @@ from ..distributed import on_rank_zero
 
 Settings = dict[str, Any]
 SHOWN = 120  # characters of a value in a message
+# ids that may change at a resume, with all below them: places, machine, how often one looks; as for the data, the cases count
+FREE = (
+    *("bundle_root", "facts", "dataset_dir", "case_list", "labeled_percent", "cache_dir", "ckpt_dir", "output_dir"),
+    *("resume", "allow_changed", "start", "load_cases", "check", "train#checkpoint", "train#nonfinite_check"),
+    *("device", "num_workers", "cache_rate", "reuse_memory", "val_interval", "log_interval", "train#memory_format"),
+    *("train#trainer#compile", "imports", "initialize", "run", "steps", "training", "finalize"),
+    # of multi_gpu_train.yaml
+    *("backend", "timeout_minutes", "sync_batch_norm", "network", "train#trainer#parallel", "rank", "world_size"),
+    *("validate#share", "validate#dataloader"),
+    # of MONAI's tracking
+    *("run_name", "tracking_uri", "experiment_name", "save_execute_config", "is_not_rank0"),
+)
 
 
 @on_rank_zero
-def training_settings(cases: Mapping[str, Sequence[Mapping[str, str]]], free: Iterable[str] = ()) -> Settings | None:
+def training_settings(cases: Mapping[str, Sequence[Mapping[str, str]]]) -> Settings | None:
     """The running config as it was given, overrides included, and its cases; None outside of MONAI's runner.
 
     Args:
         cases: list name -> items ``{"image": path, "label": path}``; their names and contents count, not where they
             are.
-        free: ids that may change, and what is below them.
 
     Returns:
         value by id, ids joined by ``#``.
@@ -38,7 +49,7 @@ def training_settings(cases: Mapping[str, Sequence[Mapping[str, str]]], free: It
         values["cases"] = {name: pool.map(_fingerprint, items) for name, items in cases.items()}
     # as JSON has them: what is saved and read again must equal what is compared with it
     flat = leaves(json.loads(json.dumps(values, default=str)))
-    return {key: value for key, value in flat.items() if not covered(key, free)}
+    return {key: value for key, value in flat.items() if not covered(key, FREE)}
 
 
 def cases_are_given(settings: Settings | None) -> bool:

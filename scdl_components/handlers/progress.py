@@ -10,6 +10,8 @@ import torch
 from ignite.engine import Engine, Events
 from tqdm.auto import tqdm
 
+from ..distributed import rank
+
 
 class TrainingProgressBar:
     """One bar over all iterations of the training, with the loss and what each group of terms adds to it.
@@ -30,7 +32,8 @@ class TrainingProgressBar:
 
     def _open(self, engine: Engine) -> None:
         total = engine.state.max_epochs * engine.state.epoch_length
-        self.bar = tqdm(total=total, initial=engine.state.iteration, desc="training", unit="it", dynamic_ncols=True)
+        start = engine.state.iteration
+        self.bar = tqdm(total=total, initial=start, desc="training", unit="it", dynamic_ncols=True, disable=rank() > 0)
 
     def _advance(self, engine: Engine) -> None:
         self.bar.update(1)

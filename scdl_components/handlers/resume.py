@@ -5,15 +5,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from ..atomic import DamagedFileError, read_saved
 from ..distributed import on_rank_zero
 from ..errors import InputError, MissingFileError
-from .checkpoint import checkpoints_in
-from .config_check import Settings, cases_are_given, changes
+from .checkpoint_files import checkpoints_in
+from .config_check import Settings, cases_are_given, changes, training_settings
 
 logger = logging.getLogger(__name__)
 
@@ -30,17 +30,22 @@ class Start(NamedTuple):
         iteration: done before.
         validate_first: whether the validation of that iteration is still to come.
         keep_earlier: whether what another training left in the folder is kept.
+        settings: of the present training, for its checkpoints.
     """
 
     checkpoint: str = ""
     iteration: int = 0
     validate_first: bool = False
     keep_earlier: bool = True
+    settings: Settings | None = None
 
 
 @on_rank_zero
 def find_start(
-    ckpt_dir: str, resume: str = "auto", settings: Settings | None = None, allow_changed: Iterable[str] = ()
+    ckpt_dir: str,
+    cases: Mapping[str, Sequence[Mapping[str, str]]],
+    resume: str = "auto",
+    allow_changed: Iterable[str] = (),
 ) -> Start:
     """Chooses the checkpoint to go on from, and compares the configuration that wrote it with the present one.
 
@@ -48,10 +53,10 @@ def find_start(
 
     Args:
         ckpt_dir: folder of the training's checkpoints.
+        cases: list name -> items, as in :func:`training_settings`.
         resume: "auto": the newest one of ``ckpt_dir``; "never": start anew; or the path of a checkpoint. With "auto", a
             finished training of another configuration is no one's to go on with, nor is any where the cases were put
             into the config (MONAI Label, whose every training starts from the present weights).
-        settings: of the present training, :func:`training_settings`.
         allow_changed: ids that may differ from the checkpoint's, and what is below them.
 
     Raises:
@@ -61,17 +66,23 @@ def find_start(
     """
     if isinstance(allow_changed, str):
         allow_changed = [allow_changed]
+    settings = training_settings(cases)
     if resume in ("never", ""):
-        return Start()
+        return Start(settings=settings)
     if resume == "auto":
         if cases_are_given(settings):
-            return Start(keep_earlier=False)
+            return Start(keep_earlier=False, settings=settings)
         path, content = _newest(ckpt_dir)
         if path is None:
-            return Start()
+            return Start(settings=settings)
     else:
         path, content = Path(resume), _read_named(resume)
     trainer = content["trainer"]
+    if "version" not in content:
+        raise ChangedConfigError(
+            f"{path} is of a training that version 0.1 began, with keys of its own: finish it with that version, or start "
+            "anew with --resume never (the earlier files are kept). Its weights can be used: --load_pretrain True"
+        )
     finished = trainer["iteration"] >= trainer["max_epochs"] * trainer["epoch_length"]
     changed = changes(content.get("settings"), settings, allow_changed)
     if changed and finished and resume == "auto":
@@ -79,14 +90,14 @@ def find_start(
             "%s is of a finished training of another configuration (%s): starting anew. To go on from it, name it "
             "with --resume and what may change with --allow_changed", path, _keys(changed)
         )
-        return Start()
+        return Start(settings=settings)
     if changed:
         raise ChangedConfigError(_refusal(path, changed))
     logger.warning(
         "%s: the training %s at iteration %d%s", path, "is finished" if finished else "goes on", trainer["iteration"],
         ". To train anew: --resume never" if finished else "",
     )
-    return Start(str(path), trainer["iteration"], bool(content.get("validate_first")))
+    return Start(str(path), trainer["iteration"], bool(content.get("validate_first")), settings=settings)
 
 
 def _newest(folder: str) -> tuple[Path | None, dict]:

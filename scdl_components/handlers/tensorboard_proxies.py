@@ -30,29 +30,34 @@ def principal_plane(embeddings: torch.Tensor, means: torch.Tensor) -> tuple[torc
 
 class TensorBoardProxyHandler:
     """Writes, for the first student: the spread σ of each class, the cosines between class means, how many of the
-    labeled tokens each class gets from either assignment, and a map of token embeddings and class means.
+    labeled tokens each class gets from either assignment, and a map of token embeddings and class means. Nothing is
+    written where the trainer's loss has no :class:`SCDLTerm`.
 
     Args:
         summary_writer: where to.
-        term: the SCDL term; where the training loss goes without it, nothing is written.
         class_names: names by class index, background first.
         interval: iterations between two looks.
     """
 
-    def __init__(
-        self, summary_writer: SummaryWriter, term: SCDLTerm, class_names: Sequence[str], interval: int
-    ) -> None:
+    def __init__(self, summary_writer: SummaryWriter, class_names: Sequence[str], interval: int) -> None:
         self.writer = summary_writer
-        self.term = term
         self.class_names = list(class_names)
         self.interval = interval
+        self.term: SCDLTerm | None = None
         self.seen: list[Tokens] = []  # labeled tokens of the iteration that is shown
 
     def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_STARTED(every=self.interval), self._watch)
         engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.interval), self)
 
+    def _start(self, engine: Engine) -> None:
+        self.term = next((part for part in engine.loss_function.modules() if isinstance(part, SCDLTerm)), None)
+
     def _watch(self) -> None:
+        if self.term is None:
+            return
+
         @torch.no_grad()
         def keep(term: SCDLTerm, inputs: tuple[StudentOutputs], terms: dict) -> None:
             hook.remove()

@@ -127,7 +127,7 @@ def read_dataset_facts(config_file: str | Sequence[str], overrides: Mapping[str,
     """
     parser = read_bundle_config(config_file, overrides)
     keys = ("dataset_dir", "layouts", "other_modalities", "where_to_get")
-    facts = {key: evaluate(parser, key) for key in keys}
+    facts = {key: evaluate(parser, f"load_cases#{key}") for key in keys}
     facts["dataset_dir"] = given_path(facts["dataset_dir"], "dataset_dir")
     return {**facts, "organs": evaluate(parser, "class_names")[1:]}
 
