@@ -23,6 +23,8 @@ from scdl_components.data.grid import axes_of, grid_distance, in_ras, is_degener
 from scdl_components.data.hu import hu_problems
 from scdl_components.data.modality import CT, modality_of
 
+SAME_SIZE = 1e-3  # mm; MONAI's Spacingd gives image and label one shape where their voxels differ by less
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -190,6 +192,15 @@ def check_label_fits(case: CaseFacts, context: Context) -> Iterator[Problem]:
             label.path,
             f"lies up to {distance:.3g} voxels off its image '{image.path}' (affines differ); {way_out}; only where "
             "its voxels are stored in the image's order and its header alone is wrong, copy the image's affine",
+        )
+        return
+    sizes = voxel_sizes(image_affine), voxel_sizes(label_affine)
+    if not np.allclose(*sizes, atol=SAME_SIZE):
+        found, expected = (", ".join(f"{size:.6g}" for size in one) for one in sizes[::-1])
+        yield Problem(
+            label.path,
+            f"has voxels of {found} mm, its image '{image.path}' of {expected} mm (in RAS order), so that the two would "
+            "differ in shape once they are resampled; copy the image's affine",
         )
 
 

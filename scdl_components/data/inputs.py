@@ -15,6 +15,7 @@ from scdl_components.errors import InputError
 SUFFIXES = (".nii", ".nii.gz")
 IMAGE_FOLDERS = ("img", "images", "imagesTs", "imagesTr", "imagesVa")
 PATIENTS_IMAGES = ("ct.nii", "ct.nii.gz")
+MAX_DEPTH = 3  # of patients/studies/series
 
 
 def list_images(
@@ -26,9 +27,9 @@ def list_images(
     - A folder with such files in it stands for them, sorted by name; files in its sub-folders are not taken, nor are
       segmentations that our inference has written there.
     - A folder with DICOM files in it is one image, which is not looked at any closer here.
-    - A folder with neither stands for its direct sub-folders: those with DICOM files, the NIfTI files of those
-      called ``img``, ``images``, ``imagesTs``, ``imagesTr`` or ``imagesVa`` (never those of ``label`` or ``labelsTr``),
-      and of any other ``ct.nii.gz`` (TotalSegmentator's layout, a folder for each patient).
+    - A folder with neither stands for its sub-folders, down to those of a patient's studies' series: those with DICOM
+      files, the NIfTI files of those called ``img``, ``images``, ``imagesTs``, ``imagesTr`` or ``imagesVa`` (never those
+      of ``label`` or ``labelsTr``), and of any other ``ct.nii.gz`` (TotalSegmentator's layout, a folder for each patient).
 
     Names that begin with a dot are skipped.
 
@@ -69,7 +70,9 @@ def _images_in(folder: str, suffixes: tuple[str, ...]) -> tuple[list[str], list[
     """The folder's NIfTI files, and the folder itself if it holds DICOM files."""
     files = [path for path in _visible(folder) if os.path.isfile(path)]
     volumes = [path for path in files if path.lower().endswith(suffixes) and not is_result(path)]
-    has_dicom = any(is_dicom_file(path) for path in files if path not in volumes)
+    # a DICOMDIR is the list of the series in the folders beside it
+    others = (path for path in files if path not in volumes and os.path.basename(path).upper() != "DICOMDIR")
+    has_dicom = any(map(is_dicom_file, others))
     if volumes and has_dicom:
         raise InputError(
             f"'{folder}' holds {' or '.join(suffixes)} files and DICOM files; which of them is the input? Move one away"
@@ -93,14 +96,21 @@ def _images_at(path: str, suffixes: tuple[str, ...]) -> list[str]:
     volumes, dicom = _images_in(path, suffixes)
     if volumes or dicom:
         return volumes or dicom
+    found = _images_below(path, suffixes, MAX_DEPTH)
+    if not found:
+        raise InputError(
+            f"'{path}' holds no image; looked for {' and '.join(suffixes)} files and DICOM files in it, and, {MAX_DEPTH} "
+            f"folders deep, for DICOM series, ct.nii.gz, and the files of folders called {', '.join(IMAGE_FOLDERS)}"
+        )
+    return found
+
+
+def _images_below(path: str, suffixes: tuple[str, ...], depth: int) -> list[str]:
+    """Images of the sub-folders; below one that has some, no further ones are looked for."""
     found = []
     for folder in filter(os.path.isdir, _visible(path)):
         volumes, dicom = _images_in(folder, suffixes)
         of_patient = [path for path in volumes if os.path.basename(path).lower() in PATIENTS_IMAGES]
-        found += dicom or (volumes if os.path.basename(folder) in IMAGE_FOLDERS else of_patient)
-    if not found:
-        raise InputError(
-            f"'{path}' holds no image; looked for {' and '.join(suffixes)} files and DICOM files in it, in its "
-            f"sub-folders {', '.join(IMAGE_FOLDERS)}, and for DICOM series and ct.nii.gz in all its sub-folders"
-        )
+        here = dicom or (volumes if os.path.basename(folder) in IMAGE_FOLDERS else of_patient)
+        found += here or (_images_below(folder, suffixes, depth - 1) if depth > 1 else [])
     return found

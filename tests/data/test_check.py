@@ -382,6 +382,16 @@ def label_affine(crops, item):
     crops.write(item["label"], crops.voxels(1)[1], affine)
 
 
+def label_voxel_size(crops, item):
+    """3 µm a slice, of which Spacingd would make another number of slices."""
+    crops.write(item["label"], crops.voxels(1)[1], crops.affine @ np.diag([1, 1, 1.001, 1]))
+
+
+def label_voxel_size_in_other_directions(crops, item):
+    label = nib.Nifti1Image(crops.voxels(1)[1], crops.affine @ np.diag([1, 1, 1.001, 1]))
+    nib.save(label.as_reoriented(np.array([[1, -1], [2, 1], [0, -1]])), item["label"])
+
+
 def label_flipped(crops, item):
     """The header alone is flipped: as many voxels lie on the other side of the origin."""
     crops.write(item["label"], crops.voxels(1)[1], crops.affine @ np.diag([-1, 1, 1, 1]))
@@ -422,6 +432,8 @@ LABEL_FAULTS: list[tuple[Callable, str, str]] = [
     (label_shape, "label", "has shape (100, 80, 23), its image"),
     (label_turned, "label", "has shape (80, 100, 24), its image"),
     (label_affine, "label", "lies up to 0.167 voxels off its image"),
+    (label_voxel_size, "label", "has voxels of 3, 3, 3.003 mm, its image"),
+    (label_voxel_size_in_other_directions, "label", "has voxels of 3, 3, 3.003 mm, its image"),
     (label_flipped, "label", "lies up to 99 voxels off its image"),
     (label_fractional, "label", "has 3 voxels that are no integers"),
     (label_outside, "label", "has values -1, 5, 117 outside the organ table (0 background, 1 spleen, 2 left_kidney"),
