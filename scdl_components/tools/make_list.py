@@ -26,10 +26,10 @@ from tqdm import tqdm
 
 from scdl_components import __version__
 from scdl_components.atomic import check_writable, whole_file
-from scdl_components.data.case_list import LISTS, check_layouts
+from scdl_components.data.case_list import LISTS, MODALITIES, check_layouts
 from scdl_components.data.check_rules import CaseFacts, Context, Limits, check_label_values, check_readable
 from scdl_components.data.facts import VolumeFacts, read_facts
-from scdl_components.data.modality import CT, MODALITIES, modality_of
+from scdl_components.data.modality import CT, modality_of
 from scdl_components.data.paths import given_path
 from scdl_components.errors import InputError
 from scdl_components.tools.bundle_config import evaluate, read_bundle_config

@@ -127,7 +127,7 @@ def test_hard_labels_are_those_of_argmax(num_classes):
 
 def test_hard_labels_of_nan_are_classes():
     labels = hard_labels(torch.full((1, 3, 2), float("nan")))
-    assert labels.min() >= 0 and labels.max() < 3
+    assert 0 <= labels.min() and labels.max() < 3
 
 
 def test_cps_of_one_student_is_refused():
