@@ -221,7 +221,9 @@ def _parse_entries(
 def check_layouts(layouts: Sequence[Mapping[str, str]]) -> None:
     """Raise ValueError where there is no layout, or one without an ``{id}`` in ``"image"`` or ``"label"``."""
     if not layouts or any("{id}" not in layout.get(key, "") for layout in layouts for key in ("image", "label")):
-        raise ValueError(f"layouts is {layouts}; expected one or more of 'image' and 'label', paths containing '{{id}}'")
+        raise ValueError(
+            f"layouts is {layouts}; expected one or more of 'image' and 'label', paths containing '{{id}}'"
+        )
 
 
 def check_allow_overlap(allow_overlap: Sequence[str]) -> None:
@@ -234,7 +236,9 @@ def _parse_entry(list_name: str, value: object, dataset_dir: str, layouts: Seque
     if isinstance(value, str) and not value.lower().endswith(SUFFIXES):
         # an id becomes part of a path: it must not lead out of the layout's folder
         if not value.strip() or any(character in value for character in "/\\\0"):
-            raise ValueError(f"is {reprlib.repr(value)}; expected an id, or a path that ends in {' or '.join(SUFFIXES)}")
+            raise ValueError(
+                f"is {reprlib.repr(value)}; expected an id, or a path that ends in {' or '.join(SUFFIXES)}"
+            )
         value.encode()  # a lone surrogate, which JSON can spell, is no file name
         keys = ("image",) if list_name == "unlabeled" else ("image", "label")
         items = [{key: layout[key].replace("{id}", value) for key in keys} for layout in layouts]
