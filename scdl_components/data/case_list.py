@@ -153,11 +153,7 @@ def items_by_path(path: str, list_name: str) -> list[dict[str, str]]:
 
 
 def find_case_list(case_list: str, case_lists_dir: str | None, labeled_percent: float | None, dataset_dir: str) -> str:
-    """Path of a case list given by name or by path; arguments as in :func:`load_cases`.
-
-    Raises:
-        CaseListError: there is no such list; the message names those there are.
-    """
+    """Path of a case list given by name or by path; CaseListError names those there are."""
     if str(case_list).endswith(".json"):
         names, folders = [given_path(case_list, "case_list")], ["", dataset_dir, case_lists_dir]
     else:
@@ -177,11 +173,7 @@ def find_case_list(case_list: str, case_lists_dir: str | None, labeled_percent: 
 
 
 def read_json(path: str) -> dict:
-    """Read a JSON object in which no key stands twice.
-
-    Raises:
-        CaseListError: the file is unreadable, or holds something else; the message says where.
-    """
+    """Read a JSON object in which no key stands twice; CaseListError says where the file holds something else."""
 
     def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
         if twice := [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]:

@@ -33,7 +33,9 @@ def summary_lines(cases: Sequence[CaseFacts], problems: Sequence[Problem], organ
         labels = [case.label for case in cases if case.list_name == name and case.label]
         labels = [label for label in labels if label.path not in faulty]
         if labels:
-            columns.append([f"{name} ({len(labels)})", *(_frequency(labels, value) for value in range(len(organs) + 1))])
+            columns.append(
+                [f"{name} ({len(labels)})", *(_frequency(labels, value) for value in range(len(organs) + 1))]
+            )
     return [*_aligned(images), "", *(_aligned(list(zip(*columns))) if len(columns) > 1 else ["no sound label"])]
 
 

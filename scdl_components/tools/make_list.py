@@ -108,7 +108,9 @@ def make_list(
         **lists,
         "made_with": {"command": "monai-scdl make-list", "version": __version__, **settings},
     }
-    write_list(output, content)
+    lines = ",\n".join(f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in content.items())
+    with whole_file(output, WAY_OUT) as file:
+        file.write(f"{{\n{lines}\n}}\n".encode())
     for name, ids in lists.items():
         shown = frozenset().union(*(organs_of.get(case, ()) for case in ids))
         missing = [organ for organ in organs if organ not in shown]
@@ -148,10 +150,7 @@ def find_cases(dataset_dir: str, layouts: Sequence[Mapping[str, str]]) -> dict[s
 
 
 def read_organs(
-    cases: Mapping[str, Mapping[str, str]],
-    organs: Sequence[str],
-    num_workers: int | None = None,
-    progress: bool = True,
+    cases: Mapping[str, Mapping[str, str]], organs: Sequence[str], num_workers: int | None = None, progress: bool = True
 ) -> dict[str, frozenset[str]]:
     """Organs in the label of each case that has one with organs in it.
 
@@ -237,13 +236,6 @@ def cases_with_all_organs(organs_of: Mapping[str, frozenset[str]]) -> list[str]:
         cover.append(max(with_it, key=lambda case: len(organs_of[case] & missing)))
         missing -= organs_of[cover[-1]]
     return cover
-
-
-def write_list(path: str, content: Mapping[str, object]) -> None:
-    """Write a case list, one key a line, complete or not at all."""
-    lines = ",\n".join(f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in content.items())
-    with whole_file(path, WAY_OUT) as file:
-        file.write(f"{{\n{lines}\n}}\n".encode())
 
 
 def _count(name: str, value: float, total: int) -> int:
