@@ -14,6 +14,7 @@ from scdl_components.atomic import (
     StorageError,
     check_writable,
     file_hash,
+    folder_hash,
     read_saved,
     save_atomically,
     storage_errors,
@@ -39,6 +40,15 @@ def test_a_file_is_read_once_for_its_hash_and_again_when_it_changed(tmp_path, mo
     path.write_bytes(b"12346")
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert file_hash(path) == sha256(b"12346").hexdigest()
+
+
+def test_a_folder_is_the_names_and_contents_of_its_files(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.dcm").write_bytes(b"1")
+    assert folder_hash(tmp_path / "a") == folder_hash(tmp_path / "b")
+    (tmp_path / "b" / "2.dcm").write_bytes(b"2")
+    assert folder_hash(tmp_path / "a") != folder_hash(tmp_path / "b")
 
 
 def test_a_full_disk_leaves_the_earlier_file(tmp_path):

@@ -16,31 +16,16 @@ from dataclasses import dataclass, field
 import numpy as np
 from nibabel.affines import voxel_sizes
 
-from scdl_components.data.case_list import LISTS_WITH_LABELS
-from scdl_components.data.dicom import MAX_VOXELS
-from scdl_components.data.facts import HIGHEST, LOWEST, VolumeFacts
-from scdl_components.data.grid import axes_of, grid_distance, in_ras, is_degenerate
-from scdl_components.data.hu import hu_problems
-from scdl_components.data.modality import CT, modality_of
+from .case_list import LISTS_WITH_LABELS
+from .facts import HIGHEST, LOWEST, VolumeFacts
+from .grid import axes_of, grid_distance, in_ras, is_degenerate
+from .hu import hu_problems
+from .modality import CT, modality_of
 
-
-@dataclass(frozen=True)
-class Limits:
-    """What is still believed.
-
-    Attributes:
-        max_voxels: larger volumes are refused unread (2³⁰ voxels are 4 GiB once MONAI has loaded them).
-        min_spacing: smallest voxel size of a CT, in mm.
-        max_spacing: largest, in mm.
-        affine_tolerance: how far image and label may be apart at the volume's corners, in voxels.
-        header_tolerance: how far apart the sform and the qform of one header may be there, in voxels.
-    """
-
-    max_voxels: int = MAX_VOXELS
-    min_spacing: float = 0.1
-    max_spacing: float = 20.0
-    affine_tolerance: float = 0.1
-    header_tolerance: float = 1.0
+MIN_SPACING, MAX_SPACING = 0.1, 20.0  # mm, of a CT
+AFFINE_TOLERANCE = 0.1  # voxels that image and label may be apart at the volume's corners
+HEADER_TOLERANCE = 1.0  # and the sform and the qform of one header
+SAME_SIZE = 1e-3  # mm; MONAI's Spacingd gives image and label one shape where their voxels differ by less
 
 
 @dataclass(frozen=True)
@@ -58,8 +43,7 @@ class CaseFacts:
 
     def organ_voxels(self, organs: Sequence[str]) -> dict[str, int]:
         """Voxels of each organ in the label; ``organs[i]`` has the value i + 1."""
-        label = self.label
-        found = dict(zip(label.values.tolist(), label.counts.tolist(), strict=True)) if label else {}
+        found = dict(zip(self.label.values.tolist(), self.label.counts.tolist(), strict=True)) if self.label else {}
         return {organ: found.get(value, 0) for value, organ in enumerate(organs, start=1)}
 
 
@@ -68,8 +52,7 @@ class Context:
     """What the rules need besides the facts; as the arguments of :class:`scdl_components.data.InputCheck`."""
 
     organs: Sequence[str]
-    allow_overlap: Sequence[str]
-    limits: Limits
+    allow_overlap: Sequence[str] = ()
     other_modalities: Mapping[str, str] = field(default_factory=dict)
     intensity_range: Sequence[float] | None = None
 
@@ -94,33 +77,25 @@ def check_readable(case: CaseFacts, context: Context) -> Iterator[Problem]:
 
 def check_label_given(case: CaseFacts, context: Context) -> Iterator[Problem]:
     if case.list_name in LISTS_WITH_LABELS and case.label is None:
-        yield Problem(
-            case.image.path, f"in '{case.list_name}' without a label; give its label or move it to 'unlabeled'"
-        )
+        message = f"in '{case.list_name}' without a label; give its label or move it to 'unlabeled'"
+        yield Problem(case.image.path, message)
     elif case.label and os.path.realpath(case.label.path) == os.path.realpath(case.image.path):
         yield Problem(case.image.path, "is both image and label of a case; correct the case list")
 
 
 def check_grid(case: CaseFacts, context: Context) -> Iterator[Problem]:
-    limits = context.limits
     for volume in case.volumes:
+        path, sizes = volume.path, _format(volume.spacing)
         if min(volume.shape) < 2:
-            yield Problem(
-                volume.path, f"has one slice only, shape {volume.shape}; a volume needs 2 or more along each axis"
-            )
+            yield Problem(path, f"has one slice only, shape {volume.shape}; a volume needs 2 or more along each axis")
         if is_degenerate(volume.affine):
-            yield Problem(
-                volume.path, "has a degenerate affine (NaN, zero or parallel axes); repair the header's sform"
-            )
-        elif volume.spacing.min() < limits.min_spacing or volume.spacing.max() > limits.max_spacing:
-            yield Problem(
-                volume.path,
-                f"has voxels of {_format(volume.spacing)} mm; expected {limits.min_spacing:g} to {limits.max_spacing:g}"
-                " mm: correct the header (are its units not mm?)",
-            )
+            yield Problem(path, "has a degenerate affine (NaN, zero or parallel axes); repair the header's sform")
+        elif volume.spacing.min() < MIN_SPACING or volume.spacing.max() > MAX_SPACING:
+            expected = f"expected {MIN_SPACING:g} to {MAX_SPACING:g} mm"
+            yield Problem(path, f"has voxels of {sizes} mm; {expected}: correct the header (are its units not mm?)")
         if volume.units != "mm":
-            message = f"gives lengths in {volume.units}, but its voxels of {_format(volume.spacing)} are taken as mm"
-            yield Problem(volume.path, message + "; correct the header (nibabel: set_xyzt_units)", is_error=False)
+            message = f"gives lengths in {volume.units}, but its voxels of {sizes} are taken as mm; correct the header"
+            yield Problem(path, f"{message} (nibabel: set_xyzt_units)", is_error=False)
     image = case.image
     if not image.failure and not image.oriented and not is_degenerate(image.affine):
         message = (
@@ -140,7 +115,7 @@ def check_header_agrees(case: CaseFacts, context: Context) -> Iterator[Problem]:
             yield Problem(volume.path, f"has a degenerate qform beside a sound sform; {way_out}")
             continue
         distance = grid_distance(volume.affine, volume.other_affine, volume.shape)
-        if distance <= context.limits.header_tolerance:
+        if distance <= HEADER_TOLERANCE:
             continue
         affines = volume.affine, volume.other_affine
         sizes, axes = [voxel_sizes(affine) for affine in affines], [axes_of(affine) for affine in affines]
@@ -153,9 +128,8 @@ def check_header_agrees(case: CaseFacts, context: Context) -> Iterator[Problem]:
 def check_intensities(case: CaseFacts, context: Context) -> Iterator[Problem]:
     for volume in case.volumes:
         if volume.num_non_finite:
-            yield Problem(
-                volume.path, f"has {volume.num_non_finite} NaN or infinite voxels; replace them (air in CT is -1000 HU)"
-            )
+            message = f"has {volume.num_non_finite} NaN or infinite voxels; replace them (air in CT is -1000 HU)"
+            yield Problem(volume.path, message)
     image = case.image
     if image.failure or not image.values.size:
         return
@@ -168,11 +142,9 @@ def check_intensities(case: CaseFacts, context: Context) -> Iterator[Problem]:
 
 
 def check_label_fits(case: CaseFacts, context: Context) -> Iterator[Problem]:
-    if len(case.volumes) < 2:
+    if len(case.volumes) < 2 or any(is_degenerate(volume.affine) for volume in case.volumes):
         return
     image, label = case.volumes
-    if any(is_degenerate(volume.affine) for volume in case.volumes):
-        return
     # the axes may be stored in another order and direction: the transforms bring both to RAS
     image_affine, image_shape = in_ras(image.affine, image.shape)
     label_affine, label_shape = in_ras(label.affine, label.shape)
@@ -185,11 +157,18 @@ def check_label_fits(case: CaseFacts, context: Context) -> Iterator[Problem]:
         )
         return
     distance = grid_distance(image_affine, label_affine, image_shape)
-    if distance > context.limits.affine_tolerance:
+    sizes = voxel_sizes(label_affine), voxel_sizes(image_affine)
+    if distance > AFFINE_TOLERANCE:
         yield Problem(
             label.path,
             f"lies up to {distance:.3g} voxels off its image '{image.path}' (affines differ); {way_out}; only where "
             "its voxels are stored in the image's order and its header alone is wrong, copy the image's affine",
+        )
+    elif not np.allclose(*sizes, atol=SAME_SIZE):
+        yield Problem(
+            label.path,
+            f"has voxels of {_format(sizes[0])} mm, its image '{image.path}' of {_format(sizes[1])} mm (in RAS order): "
+            "resampled, the two could differ in shape; copy the image's affine",
         )
 
 
@@ -198,18 +177,16 @@ def check_label_values(case: CaseFacts, context: Context) -> Iterator[Problem]:
     if not label or label.failure or not label.values.size:
         return
     if label.num_fractional:
-        yield Problem(
-            label.path, f"has {label.num_fractional} voxels that are no integers; round them and store it as uint8"
-        )
+        message = f"has {label.num_fractional} voxels that are no integers; round them and store it as uint8"
+        yield Problem(label.path, message)
         return
     outside = [value for value in label.values.tolist() if not 0 <= value <= len(context.organs)]
     extremes = [int(value) for value in (label.minimum, label.maximum) if not LOWEST <= value <= HIGHEST]
     if outside or extremes:
         outside = [value for value in outside if LOWEST < value < HIGHEST or not extremes] + extremes
         table = ", ".join(f"{value} {organ}" for value, organ in enumerate(context.organs, start=1))
-        yield Problem(
-            label.path, f"has values {_format(outside)} outside the organ table (0 background, {table}); map them"
-        )
+        message = f"has values {_format(outside)} outside the organ table (0 background, {table}); map them"
+        yield Problem(label.path, message)
     elif label.maximum == 0:
         message = "is empty, all voxels are background; " + (
             "draw it, or move the case to 'unlabeled'" if case.list_name == "labeled" else "no organ can be scored here"
@@ -219,25 +196,20 @@ def check_label_values(case: CaseFacts, context: Context) -> Iterator[Problem]:
 
 def check_duplicates(cases: Sequence[CaseFacts], context: Context) -> Iterator[Problem]:
     """Images with the same voxels: an error across lists, which may not share cases, a warning within one."""
-    groups: dict[str, list[CaseFacts]] = {}
+    first_in: dict[str, dict[str, str]] = {}  # by fingerprint: the first image of each list
     for case in cases:
-        if not case.image.failure and len(case.image.values) > 1:
-            groups.setdefault(case.image.fingerprint, []).append(case)
-    for group in groups.values():
-        first_in: dict[str, CaseFacts] = {}
-        for case in group:
-            for list_name, first in first_in.items():
-                same_list = list_name == case.list_name
-                if not same_list and {list_name, case.list_name} <= set(context.allow_overlap):
-                    continue
-                way_out = (
-                    "list it once, or it counts twice"
-                    if same_list
-                    else "a case belongs to one list; take it out of one, or name both in allow_overlap"
-                )
-                message = f"in '{case.list_name}' has the voxels of '{first.image.path}' in '{list_name}'; {way_out}"
-                yield Problem(case.image.path, message, is_error=not same_list)
-            first_in.setdefault(case.list_name, case)
+        image, list_name = case.image, case.list_name
+        if image.failure or len(image.values) < 2:
+            continue
+        firsts = first_in.setdefault(image.fingerprint, {})
+        for other, first in firsts.items():
+            message = f"in '{list_name}' has the voxels of '{first}' in '{other}'"
+            if other == list_name:
+                yield Problem(image.path, f"{message}; list it once, or it counts twice", is_error=False)
+            elif not {other, list_name} <= set(context.allow_overlap):
+                way_out = "a case belongs to one list; take it out of one, or name both in allow_overlap"
+                yield Problem(image.path, f"{message}; {way_out}")
+        firsts.setdefault(list_name, image.path)
 
 
 def check_organs_labeled(cases: Sequence[CaseFacts], context: Context) -> Iterator[Problem]:

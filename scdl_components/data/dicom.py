@@ -27,9 +27,10 @@ TAGS = ("SeriesInstanceUID", "Modality", *NEEDED, *MORE_THAN_A_SLICE)
 
 
 def is_dicom_file(path: str) -> bool:
-    """Whether a file starts as DICOM part 10 files do."""
+    """Whether a file starts as DICOM files do, also as those without preamble: with group 2 or 8, little-endian."""
     with open(path, "rb") as file:
-        return file.read(132)[128:] == b"DICM"
+        head = file.read(132)
+    return head[128:] == b"DICM" or head[:2] in (b"\x02\x00", b"\x08\x00")
 
 
 def series_modality(folder: str) -> str:
@@ -113,7 +114,8 @@ def _headers(folder: str) -> Iterator[tuple[str, pydicom.Dataset]]:
             header = pydicom.dcmread(entry.path, stop_before_pixels=True, specific_tags=list(TAGS))
         except Exception as error:  # pydicom raises many kinds on damaged files
             raise UnreadableError(
-                f"'{entry.name}' cannot be read as DICOM ({error}); copy it again from its source"
+                f"'{entry.name}' cannot be read as DICOM ({error}); copy it again from its source, or convert it "
+                "(dcmconv of DCMTK)"
             ) from error
         if header.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:  # DICOMDIR
             continue

@@ -18,8 +18,8 @@ from typing import BinaryIO
 import nibabel as nib
 import numpy as np
 
-from scdl_components.data.dicom import read_series
-from scdl_components.errors import UnreadableError
+from ..errors import UnreadableError
+from .dicom import MAX_VOXELS, read_series
 
 CHUNK_BYTES = 4 * 2**20
 MAX_DEFLATE_RATIO = 1032  # zlib's documentation: no deflate stream expands further
@@ -76,7 +76,7 @@ class VolumeFacts:
         return hashlib.blake2b(repr(content).encode(), digest_size=16).hexdigest()
 
 
-def read_facts(path: str, max_voxels: int) -> VolumeFacts:
+def read_facts(path: str, max_voxels: int = MAX_VOXELS) -> VolumeFacts:
     """Read a NIfTI file, or a DICOM series folder, to its end.
 
     Args:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from scdl_components.data.facts import VolumeFacts
+from .facts import VolumeFacts
 
 NARROW_HU = 100  # air, water and bone span far more; an image that was scaled to [0, 1] does not
 WIDEST_HU = 2**15  # of scanners with an extended scale, at metal; HU -1000 stored as unsigned is 64536

@@ -12,11 +12,13 @@ from typing import Literal
 
 from tqdm import tqdm
 
-from scdl_components.data.case_list import LISTS, check_allow_overlap
-from scdl_components.data.check_rules import CaseFacts, Context, Limits, Problem, find_problems
-from scdl_components.data.facts_cache import facts_reader
-from scdl_components.distributed import on_rank_zero
-from scdl_components.errors import InputError
+from ..distributed import on_rank_zero
+from ..errors import InputError
+from .case_list import LISTS, check_allow_overlap
+from .check_rules import CaseFacts, Context, Problem, find_problems
+from .dicom import MAX_VOXELS
+from .facts import VolumeFacts
+from .facts_cache import facts_reader
 
 
 class InputCheck:
@@ -32,7 +34,6 @@ class InputCheck:
         other_modalities: of each modality that is not CT, a regular expression that finds its images by their file
             names; their values need not be HU.
         intensity_range: HU that the network tells apart; an image with almost nothing between them is refused.
-        limits: what is still believed; default ``Limits()``.
         num_workers: files read at a time; default one for each CPU core, at most 8.
         progress: whether to show a progress bar.
         cache_dir: folder in which is kept what was found in a file, so that the next check only compares its bytes with
@@ -49,19 +50,14 @@ class InputCheck:
         allow_overlap: Sequence[str] = (),
         other_modalities: Mapping[str, str] | None = None,
         intensity_range: Sequence[float] | None = None,
-        limits: Limits | None = None,
         num_workers: int | None = None,
         progress: bool = True,
         cache_dir: str | os.PathLike | Literal[False] | None = None,
     ) -> None:
         check_allow_overlap(allow_overlap)
         self.lists = dict(zip(LISTS, (labeled, unlabeled, validation, test), strict=True))
-        self.context = Context(
-            tuple(organs), tuple(allow_overlap), limits or Limits(), other_modalities or {}, intensity_range
-        )
-        self.num_workers = num_workers or min(os.cpu_count() or 1, 8)
-        self.progress = progress
-        self.cache_dir = cache_dir
+        self.context = Context(tuple(organs), tuple(allow_overlap), other_modalities or {}, intensity_range)
+        self.reading = {"num_workers": num_workers, "progress": progress, "cache_dir": cache_dir}
 
     @on_rank_zero
     def run(self) -> list[CaseFacts]:
@@ -74,38 +70,47 @@ class InputCheck:
             InputError: at least one problem; the message has a line for each, warnings included.
         """
         cases, problems = self.survey()
-        errors = [problem for problem in problems if problem.is_error]
-        report = "\n".join(map(str, errors + [problem for problem in problems if not problem.is_error]))
-        if errors:
-            raise InputError(
-                f"the input has {len(errors)} error(s), {len(problems) - len(errors)} warning(s):\n{report}"
-            )
+        report = "\n".join(map(str, [f"the input has {count(problems)}:", *problems]))
+        if any(problem.is_error for problem in problems):
+            raise InputError(report)
         if problems:
-            warnings.warn(f"the input has {len(problems)} warning(s):\n{report}", UserWarning, stacklevel=2)
+            warnings.warn(report, UserWarning, stacklevel=2)
         return cases
 
     def survey(self) -> tuple[list[CaseFacts], list[Problem]]:
-        """Read the lists; returns the facts of every case and all problems, errors and warnings."""
-        cases, problems = self._read()
-        return cases, problems + find_problems(cases, self.context)
-
-    def _read(self) -> tuple[list[CaseFacts], list[Problem]]:
-        """Read each file once, several at a time; returns the cases' facts and the items that are none."""
+        """Read the lists; returns the facts of every case and all problems, errors first."""
         items, problems = [], []
         for list_name, values in self.lists.items():
             for index, value in enumerate(values):
-                image = value.get("image") if isinstance(value, Mapping) else None
-                label = value.get("label") if isinstance(value, Mapping) and list_name != "unlabeled" else None
-                if not isinstance(image, (str, os.PathLike)) or not isinstance(label, (str, os.PathLike, type(None))):
+                item = value if isinstance(value, Mapping) else {}
+                image, label = item.get("image"), item.get("label") if list_name != "unlabeled" else None
+                if isinstance(image, (str, os.PathLike)) and isinstance(label, (str, os.PathLike, type(None))):
+                    items.append((list_name, os.fspath(image), os.fspath(label) if label else None))
+                else:
                     message = f"is {value!r}; expected an item with the path of one image and, if any, of one label"
                     problems.append(Problem(f"{list_name}[{index}]", message))
-                else:
-                    items.append((list_name, os.fspath(image), os.fspath(label) if label else None))
-        paths = list(dict.fromkeys(path for _, *files in items for path in files if path))
-        # threads, as reading, decompressing and NumPy's loops release the interpreter's lock
-        with ThreadPool(self.num_workers) as pool:
-            reading = pool.imap(facts_reader(self.context.limits.max_voxels, self.cache_dir), paths)
-            bar = tqdm(reading, "checking input", len(paths), unit="file", disable=not self.progress)
-            facts = dict(zip(paths, bar, strict=True))
+        facts = read_files([path for _, *files in items for path in files if path], **self.reading)
         cases = [CaseFacts(name, facts[image], facts[label] if label else None) for name, image, label in items]
-        return cases, problems
+        return cases, sorted(problems + find_problems(cases, self.context), key=lambda problem: not problem.is_error)
+
+
+def count(problems: Sequence[Problem]) -> str:
+    """How many errors and warnings there are, in words."""
+    errors = sum(problem.is_error for problem in problems)
+    return f"{errors} error(s), {len(problems) - errors} warning(s)"
+
+
+def read_files(
+    paths: Sequence[str],
+    num_workers: int | None = None,
+    progress: bool = True,
+    cache_dir: str | os.PathLike | Literal[False] | None = None,
+) -> dict[str, VolumeFacts]:
+    """Read each of the files once, several at a time; arguments as of :class:`InputCheck`."""
+    paths = list(dict.fromkeys(paths))
+    # threads, as reading, decompressing and NumPy's loops release the interpreter's lock
+    with ThreadPool(num_workers or min(os.cpu_count() or 1, 8)) as pool:
+        reading = pool.imap(facts_reader(MAX_VOXELS, cache_dir), paths)
+        return dict(
+            zip(paths, tqdm(reading, "checking input", len(paths), unit="file", disable=not progress), strict=True)
+        )

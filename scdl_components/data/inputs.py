@@ -7,14 +7,15 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from scdl_components.data.dicom import is_dicom_file
-from scdl_components.data.paths import given_path
-from scdl_components.data.results import is_result
-from scdl_components.errors import InputError
+from ..errors import InputError
+from .dicom import is_dicom_file
+from .nifti import SUFFIXES
+from .paths import given_path
+from .results import is_result
 
-SUFFIXES = (".nii", ".nii.gz")
 IMAGE_FOLDERS = ("img", "images", "imagesTs", "imagesTr", "imagesVa")
 PATIENTS_IMAGES = ("ct.nii", "ct.nii.gz")
+MAX_DEPTH = 3  # of patients/studies/series
 
 
 def list_images(
@@ -26,9 +27,9 @@ def list_images(
     - A folder with such files in it stands for them, sorted by name; files in its sub-folders are not taken, nor are
       segmentations that our inference has written there.
     - A folder with DICOM files in it is one image, which is not looked at any closer here.
-    - A folder with neither stands for its direct sub-folders: those with DICOM files, the NIfTI files of those
-      called ``img``, ``images``, ``imagesTs``, ``imagesTr`` or ``imagesVa`` (never those of ``label`` or ``labelsTr``),
-      and of any other ``ct.nii.gz`` (TotalSegmentator's layout, a folder for each patient).
+    - A folder with neither stands for its sub-folders, down to those of a patient's studies' series: those with DICOM
+      files, the NIfTI files of those called ``img``, ``images``, ``imagesTs``, ``imagesTr`` or ``imagesVa`` (never those
+      of ``label`` or ``labelsTr``), and of any other ``ct.nii.gz`` (TotalSegmentator's layout, a folder for each patient).
 
     Names that begin with a dot are skipped.
 
@@ -50,57 +51,58 @@ def list_images(
             images += _images_at(os.path.abspath(given_path(item, "dataset_dir")), tuple(suffixes))
         except InputError as error:
             problems.append(str(error))
-    if not paths:
-        problems.append("no input: expected a file, a folder, or a list of them")
-    images = list(dict.fromkeys(images))
-    if problems:
-        raise InputError("\n".join(problems))
-    return [{"image": image} for image in images]
+    if problems or not paths:
+        raise InputError("\n".join(problems) or "no input: expected a file, a folder, or a list of them")
+    return [{"image": image} for image in dict.fromkeys(images)]
 
 
-def _visible(folder: str) -> list[str]:
+def visible(folder: str) -> list[str]:
+    """Paths of what is in a folder, sorted, without hidden files."""
     try:
         return [os.path.join(folder, name) for name in sorted(os.listdir(folder)) if not name.startswith(".")]
     except OSError as error:
         raise InputError(f"'{folder}' cannot be listed: {error.strerror}") from error
 
 
-def _images_in(folder: str, suffixes: tuple[str, ...]) -> tuple[list[str], list[str]]:
-    """The folder's NIfTI files, and the folder itself if it holds DICOM files."""
-    files = [path for path in _visible(folder) if os.path.isfile(path)]
+def _images_at(path: str, suffixes: tuple[str, ...]) -> list[str]:
+    kinds = f"{' or '.join(suffixes)} files"
+    if os.path.isdir(path):
+        found = _images_in(path, suffixes) or _images_below(path, suffixes, MAX_DEPTH)
+        if not found:
+            raise InputError(
+                f"'{path}' holds no image; looked for {kinds} and DICOM files in it, and, {MAX_DEPTH} folders deep, for "
+                f"DICOM series, ct.nii.gz, and the files of folders called {', '.join(IMAGE_FOLDERS)}"
+            )
+        return found
+    if not os.path.exists(path):
+        raise InputError(f"'{path}' does not exist; expected a file or a folder")
+    if path.lower().endswith(suffixes):
+        return [path]
+    if os.path.isfile(path) and is_dicom_file(path):
+        raise InputError(f"'{path}' is a single DICOM file; give the folder of its series, '{os.path.dirname(path)}'")
+    raise InputError(f"'{path}' is no image this can read; expected {kinds}, or a DICOM series folder")
+
+
+def _images_in(folder: str, suffixes: tuple[str, ...]) -> list[str]:
+    """The folder's NIfTI files, or the folder itself if it holds DICOM files."""
+    files = list(filter(os.path.isfile, visible(folder)))
     volumes = [path for path in files if path.lower().endswith(suffixes) and not is_result(path)]
-    has_dicom = any(is_dicom_file(path) for path in files if path not in volumes)
+    # a DICOMDIR is the list of the series in the folders beside it
+    others = (path for path in files if path not in volumes and os.path.basename(path).upper() != "DICOMDIR")
+    has_dicom = any(map(is_dicom_file, others))
     if volumes and has_dicom:
         raise InputError(
             f"'{folder}' holds {' or '.join(suffixes)} files and DICOM files; which of them is the input? Move one away"
         )
-    return volumes, [folder] if has_dicom else []
+    return [folder] if has_dicom else volumes
 
 
-def _images_at(path: str, suffixes: tuple[str, ...]) -> list[str]:
-    if not os.path.exists(path):
-        raise InputError(f"'{path}' does not exist; expected a file or a folder")
-    if os.path.isfile(path):
-        if path.lower().endswith(suffixes):
-            return [path]
-        if is_dicom_file(path):
-            raise InputError(
-                f"'{path}' is a single DICOM file; give the folder of its series, '{os.path.dirname(path)}'"
-            )
-        raise InputError(
-            f"'{path}' is no image this can read; expected {' or '.join(suffixes)}, or a DICOM series folder"
-        )
-    volumes, dicom = _images_in(path, suffixes)
-    if volumes or dicom:
-        return volumes or dicom
+def _images_below(path: str, suffixes: tuple[str, ...], depth: int) -> list[str]:
+    """Images of the sub-folders; below one that has some, no further ones are looked for."""
     found = []
-    for folder in filter(os.path.isdir, _visible(path)):
-        volumes, dicom = _images_in(folder, suffixes)
-        of_patient = [path for path in volumes if os.path.basename(path).lower() in PATIENTS_IMAGES]
-        found += dicom or (volumes if os.path.basename(folder) in IMAGE_FOLDERS else of_patient)
-    if not found:
-        raise InputError(
-            f"'{path}' holds no image; looked for {' and '.join(suffixes)} files and DICOM files in it, in its "
-            f"sub-folders {', '.join(IMAGE_FOLDERS)}, and for DICOM series and ct.nii.gz in all its sub-folders"
-        )
+    for folder in filter(os.path.isdir, visible(path)) if depth else ():
+        images = _images_in(folder, suffixes)
+        if images != [folder] and os.path.basename(folder) not in IMAGE_FOLDERS:
+            images = [image for image in images if os.path.basename(image).lower() in PATIENTS_IMAGES]
+        found += images or _images_below(folder, suffixes, depth - 1)
     return found

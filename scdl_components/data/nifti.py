@@ -14,6 +14,7 @@ from nibabel.spatialimages import HeaderDataError
 
 from ..errors import InputError
 
+SUFFIXES = (".nii", ".nii.gz")
 UNREADABLE = (OSError, EOFError, ValueError, zlib.error, HeaderDataError, ImageFileError)
 
 

@@ -1,27 +1,21 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""Paths as a config gives them. What the command line and MONAI's config language do to some of them is mended here.
-
-MONAI writes every ``#`` of a config's text as ``::``; Fire reads ``1e3``, ``None`` and ``a,b`` as values of Python.
-Names that begin with ``$``, ``@`` or ``%`` have a meaning in a config and never arrive here: ``./`` in front keeps them.
-"""
+"""Paths as a config gives them, after the command line and MONAI's config language have read them."""
 
 from __future__ import annotations
 
 import os
 
-from scdl_components.errors import InputError
+from ..errors import InputError
 
 
 def given_path(path: object, key: str) -> str:
-    """A path given under a config's key, with ``~`` expanded.
+    """Check a path given under a config's key and expand ``~`` in it.
 
-    Args:
-        path: what the config has.
-        key: for the message.
+    MONAI writes every ``#`` of a config as ``::``, which is undone where only the other file exists.
 
     Raises:
-        InputError: it is no path.
+        InputError: it is no path: the command line reads ``1e3``, ``None`` and ``a,b`` as values of Python.
     """
     if not isinstance(path, (str, os.PathLike)) or "\0" in os.fspath(path):
         raise InputError(
@@ -30,4 +24,4 @@ def given_path(path: object, key: str) -> str:
         )
     path = os.path.expanduser(os.fspath(path))
     as_typed = path.replace("::", "#")
-    return as_typed if as_typed != path and not os.path.exists(path) and os.path.exists(as_typed) else path
+    return as_typed if os.path.exists(as_typed) and not os.path.exists(path) else path

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -71,6 +72,5 @@ def is_result(path: str) -> bool:
 
 def _name(image: str, depth: int) -> str:
     path = Path(image)
-    stem, extension = os.path.splitext(path.name)  # as MONAI's SaveImage, which writes the segmentation
-    stem = os.path.splitext(stem)[0] if extension == ".gz" else stem
+    stem = re.sub(r"\.nii(\.gz)?$", "", path.name, flags=re.IGNORECASE)  # a DICOM folder's name may have dots, too
     return "_".join([*path.relative_to(path.anchor).parts[-1 - depth : -1], stem])

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import UserError
-from .inputs import SUFFIXES
+from .inputs import visible
+from .nifti import SUFFIXES
 
 # of MONAI Label's datastore, below the studies
 FINAL_LABELS = ("labels", "final")
@@ -54,8 +55,9 @@ def unlabeled_stream(
     if _files(labeled) <= _files(lists.get("labeled", ())):
         return UnlabeledStream(list(lists.get("unlabeled", ())), batch_size)
     taken = _files(labeled) | _files(validation) | _files(lists.get("validation", ())) | _files(lists.get("test", ()))
-    folders = sorted({study_folder(item) for item in labeled})
-    images = [path for folder in folders for path in images_in(folder) if os.path.realpath(path) not in taken]
+    folders = sorted({_study_folder(item) for item in labeled})
+    files = [path for folder in folders for path in visible(folder) if os.path.isfile(path)]
+    images = [path for path in files if path.lower().endswith(SUFFIXES) and os.path.realpath(path) not in taken]
     if not images and batch_size:
         warnings.warn(
             f"no image without a label in {', '.join(folders)}: training on the {len(labeled)} labeled alone. Put "
@@ -66,7 +68,7 @@ def unlabeled_stream(
     return UnlabeledStream([{"image": path} for path in images], batch_size if images else 0)
 
 
-def study_folder(item: Mapping[str, str]) -> str:
+def _study_folder(item: Mapping[str, str]) -> str:
     """Folder that an item's image was put into.
 
     MONAI Label resolves links, so the image may be far from the studies; its label is not.
@@ -75,13 +77,6 @@ def study_folder(item: Mapping[str, str]) -> str:
     if label_folder.parts[-2:] == FINAL_LABELS:
         return str(label_folder.parents[1])
     return os.path.dirname(os.path.abspath(item["image"]))
-
-
-def images_in(folder: str) -> list[str]:
-    """NIfTI files of a folder, sorted; hidden ones and those of its sub-folders are none."""
-    names = [name for name in sorted(os.listdir(folder)) if not name.startswith(".")]
-    paths = [os.path.join(folder, name) for name in names if name.lower().endswith(SUFFIXES)]
-    return [path for path in paths if os.path.isfile(path)]
 
 
 def _files(items: Iterable[Mapping[str, str]]) -> set[str]:

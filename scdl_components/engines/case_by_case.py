@@ -15,13 +15,13 @@ from monai.engines import Evaluator
 from monai.transforms import Compose
 from tqdm.auto import tqdm
 
-from ..atomic import check_writable, file_hash, whole_file
+from ..atomic import check_writable, file_hash, folder_hash, whole_file
 from ..data.input_check import InputCheck
 from ..data.results import read_facts_of, result_names, segmentation_of, sidecar_of
 from ..errors import InputError, SettingError, UserError, causes, root_reason
 from ..memory import memory_shortages
 from ..networks.weights import WeightsError
-from .identity import image_hash, network_hash
+from .identity import network_hash
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +93,8 @@ class CaseByCase:
         for item in tqdm(self.dataset.data, desc="segmenting", unit="case"):
             image = item["image"]
             try:
-                skipped += not self._segment(item, names[image], {"image": image_hash(image), **made_with})
+                content = folder_hash(image) if Path(image).is_dir() else file_hash(image)
+                skipped += not self._segment(item, names[image], {"image": content, **made_with})
             except (WeightsError, SettingError):
                 raise
             # whatever goes wrong with one case, the others go on and the reason is told at the end

@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""What an image and a network are, whatever they are called and wherever they lie."""
+"""What a network computes, whatever it is called."""
 
 from __future__ import annotations
 
@@ -8,26 +8,9 @@ import functools
 import hashlib
 import inspect
 import io
-from pathlib import Path
 
 import torch
 from torch import nn
-
-from ..atomic import file_hash
-from ..data.inputs import is_dicom_file
-
-
-def image_hash(path: str) -> str:
-    """Hash the content of a file, or of the DICOM files in a folder.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    if not Path(path).is_dir():
-        return file_hash(path)
-    files = [str(file) for file in Path(path).iterdir() if file.is_file()]
-    hashes = sorted(file_hash(file) for file in files if is_dicom_file(file))
-    return hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
 def network_hash(network: nn.Module, with_state: bool) -> str:

@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-from scdl_components.phantom.render import phantom_case
-from scdl_components.phantom.table import AMOS_ORGANS, KNOWN_ORGANS, SYNAPSE_ORGANS
-from scdl_components.phantom.write import write_phantoms
+from .render import phantom_case
+from .table import AMOS_ORGANS, KNOWN_ORGANS, SYNAPSE_ORGANS
+from .write import write_phantoms
 
 __all__ = ["AMOS_ORGANS", "KNOWN_ORGANS", "SYNAPSE_ORGANS", "phantom_case", "write_phantoms"]

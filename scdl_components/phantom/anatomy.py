@@ -12,27 +12,25 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.interpolate import BSpline
 
-from scdl_components.phantom.shapes import Ellipsoid, Solid, tube
-from scdl_components.phantom.table import ABSENCE, HU, PHASES, Ball, Part, Pipe, table
-
-__all__ = ["Anatomy", "SmoothField", "Structure", "Torso", "draw_anatomy"]
+from .shapes import Ellipsoid, Solid, tube
+from .table import ABSENCE, HU, PHASES, Ball, Part, Pipe, table
 
 
 @dataclass(frozen=True)
 class Structure:
-    """A part of one patient; the attributes are those of ``table.Part``, drawn."""
+    """A part of one patient, with what was drawn for it."""
 
-    name: str
+    part: Part
     solids: tuple[Solid, ...]
     carved: tuple[Ellipsoid, ...]
-    blend: float
     fat: float
-    below_diaphragm: bool
-    within: str
     hu: float
-    wall: float
     content_hu: float
     gas_above: float  # y in mm, infinite where there is no gas
+
+    @property
+    def name(self) -> str:
+        return self.part.name
 
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper corner of the axis-aligned bounding box, mm."""
@@ -165,10 +163,7 @@ def _draw_structure(
     if has_gas:
         low, high = np.min([s.bounds()[0] for s in solids], axis=0), np.max([s.bounds()[1] for s in solids], axis=0)
         gas_above = float(low[1] + level * (high[1] - low[1]))
-    return Structure(
-        part.name, tuple(solids), carved, part.blend, part.fat * bedding, part.below_diaphragm, part.within,
-        tissues[part.tissue], part.wall, content, gas_above,
-    )  # fmt: skip
+    return Structure(part, tuple(solids), carved, part.fat * bedding, tissues[part.tissue], content, gas_above)
 
 
 def _normal(rng: np.random.Generator) -> float:

@@ -11,11 +11,9 @@ import nibabel as nib
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from scdl_components.phantom.anatomy import Anatomy, SmoothField, Structure, draw_anatomy
-from scdl_components.phantom.shapes import Solid, smooth_union
-from scdl_components.phantom.table import HU, KNOWN_ORGANS
-
-__all__ = ["Grid", "draw_grid", "phantom_case", "rasterise", "signed_distance"]
+from .anatomy import Anatomy, SmoothField, Structure, draw_anatomy
+from .shapes import Solid, smooth_union
+from .table import HU, KNOWN_ORGANS
 
 _FAR = 1e3  # a distance beyond all margins, mm
 _ORIENTATIONS = (("RAS", 0.4), ("LPS", 0.4), ("LAS", 0.2))
@@ -39,8 +37,8 @@ class Grid:
     orientation: str
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        return len(self.axes[0]), len(self.axes[1]), len(self.axes[2])
+    def shape(self) -> tuple[int, ...]:
+        return tuple(map(len, self.axes))
 
 
 def phantom_case(
@@ -116,20 +114,20 @@ def rasterise(anatomy: Anatomy, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
         box, outer, inner = signed_distance(structure, anatomy.deformation, grid.axes, warped, voxel)
         if inner.size == 0:
             continue
-        if structure.below_diaphragm:
+        if structure.part.below_diaphragm:
             outer, inner = np.maximum(outer, abdomen[box]), np.maximum(inner, abdomen[box])
-        if structure.within:
-            inner = np.where(known[box] == KNOWN_ORGANS.index(structure.within) + 1, inner, _FAR)
+        if structure.part.within:
+            inner = np.where(known[box] == KNOWN_ORGANS.index(structure.part.within) + 1, inner, _FAR)
         if structure.fat > 0:
             _paint(hu[box], outer - structure.fat, fat, voxel)
             known[box][outer < structure.fat] = 0
         _paint(hu[box], inner, structure.hu, voxel)
-        if structure.wall > 0:
-            _paint(hu[box], inner + structure.wall, structure.content_hu, voxel)
+        if structure.part.wall > 0:
+            _paint(hu[box], inner + structure.part.wall, structure.content_hu, voxel)
         if np.isfinite(structure.gas_above):
-            gas = np.maximum(inner + structure.wall, structure.gas_above - warped[1][box])
+            gas = np.maximum(inner + structure.part.wall, structure.gas_above - warped[1][box])
             _paint(hu[box], gas, HU["gas"][0], voxel)
-        if not structure.within:
+        if not structure.part.within:
             known[box][inner < 0] = KNOWN_ORGANS.index(structure.name) + 1 if structure.name in KNOWN_ORGANS else 0
     return hu, known
 
@@ -149,13 +147,13 @@ def signed_distance(
     Returns:
         The box of the grid, and the distance in it without and with what is carved away (mm, negative inside).
     """
-    margin = voxel + structure.fat + structure.blend
+    margin = voxel + structure.fat + structure.part.blend
     box = _box(*structure.bounds(), margin, deformation, axes)
     outer = np.full([s.stop - s.start for s in box], _FAR)
     for solid in structure.solids:
         own = _box(*solid.bounds(), margin, deformation, axes)
         inside = tuple(slice(o.start - b.start, o.stop - b.start) for o, b in zip(own, box))
-        outer[inside] = smooth_union(outer[inside], _distance(solid, own, warped), structure.blend)
+        outer[inside] = smooth_union(outer[inside], _distance(solid, own, warped), structure.part.blend)
     inner = outer
     for ball in structure.carved:
         inner = np.maximum(inner, -_distance(ball, box, warped))

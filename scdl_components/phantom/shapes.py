@@ -13,8 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.interpolate import CubicSpline
 
-__all__ = ["Capsule", "Ellipsoid", "Solid", "smooth_union", "tube"]
-
 
 @dataclass(frozen=True)
 class Ellipsoid:
@@ -72,15 +70,13 @@ def tube(points: np.ndarray, radii: Sequence[float], step: float = 8.0) -> tuple
     """A smooth tube through ``points`` ([N, 3], mm) with ``radii`` (N, mm), as capsules about ``step`` mm long."""
     knots = np.concatenate([[0.0], np.cumsum(np.sqrt((np.diff(points, axis=0) ** 2).sum(axis=1)))])
     at = np.linspace(0.0, knots[-1], max(2, int(np.ceil(knots[-1] / step)) + 1))
-    curve = CubicSpline(knots, points, bc_type="natural")(at) if len(points) > 2 else _straight(knots, points, at)
+    if len(points) > 2:
+        curve = CubicSpline(knots, points, bc_type="natural")(at)
+    else:
+        curve = np.stack([np.interp(at, knots, points[:, i]) for i in range(3)], axis=1)
     width = np.interp(at, knots, radii)
-    return tuple(
-        Capsule(curve[i], curve[i + 1], (float(width[i]), float(width[i + 1]))) for i in range(len(at) - 1)
-    )
-
-
-def _straight(knots: np.ndarray, points: np.ndarray, at: np.ndarray) -> np.ndarray:
-    return np.stack([np.interp(at, knots, points[:, i]) for i in range(3)], axis=1)
+    ends = zip(curve[:-1], curve[1:], zip(width[:-1].tolist(), width[1:].tolist()))
+    return tuple(Capsule(*end) for end in ends)
 
 
 def smooth_union(a: np.ndarray, b: np.ndarray, blend: float) -> np.ndarray:

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["ABSENCE", "AMOS_ORGANS", "HU", "KNOWN_ORGANS", "PHASES", "SYNAPSE_ORGANS", "Ball", "Part", "Pipe", "table"]
-
 SYNAPSE_ORGANS = (
     "spleen",
     "right kidney",

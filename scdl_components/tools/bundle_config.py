@@ -4,14 +4,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from monai.bundle import ConfigParser
 from monai.utils import ensure_tuple
 
-from scdl_components.errors import InputError, UserError, causes
+from ..errors import InputError, UserError, causes
 
 
 def read_bundle_config(config_file: str | Sequence[str], overrides: Mapping[str, object]) -> ConfigParser:
@@ -25,20 +24,19 @@ def read_bundle_config(config_file: str | Sequence[str], overrides: Mapping[str,
         InputError: a file is missing, or an override is no key of the config.
     """
     files = [str(file) for file in ensure_tuple(config_file)]
-    folder = Path(files[0]).resolve().parent
-    for file in (*files, str(folder / "metadata.json")):
-        if not os.path.isfile(file):
+    metadata = Path(files[0]).resolve().with_name("metadata.json")
+    for file in (*files, metadata):
+        if not Path(file).is_file():
             raise InputError(f"'{file}' does not exist; config_file is a bundle's configs/train.yaml")
     parser = ConfigParser()
     parser.read_config(files)
-    parser.read_meta(folder / "metadata.json")
+    parser.read_meta(metadata)
     # a bundle's own way to find its root asks MONAI's runner, which is not running here
-    overrides = {"bundle_root": str(folder.parent), **overrides}
+    overrides = {"bundle_root": str(metadata.parents[1]), **overrides}
     unknown = [key for key in overrides if key.replace("::", "#").split("#")[0] not in parser.config]
     if unknown:
         raise InputError(f"{', '.join(unknown)}: no argument of this command and no key of {', '.join(files)}")
-    for key, value in overrides.items():
-        parser[key] = value
+    parser.update(overrides)
     return parser
 
 
@@ -46,8 +44,10 @@ def evaluate(parser: ConfigParser, key: str) -> object:
     """What a key of the config stands for.
 
     Raises:
-        InputError: it cannot be evaluated.
+        InputError: there is no such key, or it cannot be evaluated.
     """
+    if key not in parser:
+        raise InputError(f"this config has no {key}; give a bundle's configs/train.yaml")
     try:
         return parser.get_parsed_content(key)
     except Exception as error:  # an expression can raise anything

@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from functools import partial
 
-from scdl_components.data.case_list import LISTS, CaseListError
-from scdl_components.data.check_rules import Problem
-from scdl_components.data.paths import given_path
-from scdl_components.errors import InputError
-from scdl_components.tools.bundle_config import evaluate, read_bundle_config
-from scdl_components.tools.check_summary import summary_lines, write_table
+from ..data.case_list import LISTS, CaseListError
+from ..data.check_rules import Problem
+from ..data.input_check import count
+from ..data.paths import given_path
+from .bundle_config import evaluate, read_bundle_config
+from .check_summary import summary_lines, write_table
 
 
 def check(
@@ -43,15 +42,16 @@ def check(
         SystemExit: status 1, at least one error.
     """
     parser = read_bundle_config(config_file, overrides)
-    missing = [key for key in ("load_cases", "check") if key not in parser]
-    if missing:
-        raise InputError(f"{config_file} has no {' and no '.join(missing)}; give a bundle's configs/train.yaml")
-    # the lists come from the case list, test cases too; those of the training would be loaded and cached
-    parser["check"] = {key: value for key, value in parser["check"].items() if key not in LISTS}
-    parser["check"]["_mode_"] = "callable"
-    cases, problems = _load_cases(evaluate(parser, "load_cases"))
-    make_check = evaluate(parser, "check")
-    input_check = make_check(**cases, num_workers=num_workers, progress=progress)
+    load_cases, problems = evaluate(parser, "load_cases"), []
+    try:
+        cases = load_cases()
+    except CaseListError as error:
+        if not any(error.cases.values()):
+            raise
+        cases, problems = error.cases, [Problem(error.path, problem) for problem in error.problems]
+    # the lists are those of the case list, with the test cases; the training's would be loaded and cached
+    parser.update({f"check#{name}": () for name in LISTS} | {"check#_mode_": "callable"})
+    input_check = evaluate(parser, "check")(**cases, num_workers=num_workers, progress=progress)
     facts, found = input_check.survey()
     problems += found
 
@@ -60,18 +60,5 @@ def check(
     if table is not None:
         write_table(given_path(table, "table"), facts, problems, organs)
         print(f"\na row for each case: {table}")
-    errors = [problem for problem in problems if problem.is_error]
-    print(f"\n{len(errors)} error(s), {len(problems) - len(errors)} warning(s)")
-    for problem in [*errors, *(problem for problem in problems if not problem.is_error)]:
-        print(problem)
-    sys.exit(1 if errors else 0)
-
-
-def _load_cases(load_cases: partial) -> tuple[dict[str, list[dict[str, str]]], list[Problem]]:
-    """The cases whose files are there, and what is wrong with the list itself."""
-    try:
-        return load_cases(), []
-    except CaseListError as error:
-        if not any(error.cases.values()):
-            raise
-        return error.cases, [Problem(error.path, problem) for problem in error.problems]
+    print(f"\n{count(problems)}", *problems, sep="\n")
+    sys.exit(any(problem.is_error for problem in problems))

@@ -6,14 +6,15 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from scdl_components.data.case_list import LISTS
-from scdl_components.data.check_rules import CaseFacts, Problem
-from scdl_components.data.grid import axes_of
+from ..data.case_list import LISTS
+from ..data.check_rules import CaseFacts, Problem
+from ..data.facts import VolumeFacts
+from ..data.grid import axes_of
 
 
 def summary_lines(cases: Sequence[CaseFacts], problems: Sequence[Problem], organs: Sequence[str]) -> list[str]:
@@ -22,18 +23,20 @@ def summary_lines(cases: Sequence[CaseFacts], problems: Sequence[Problem], organ
     Files with an error are counted but for nothing else: their figures would hide those of the others.
     """
     faulty = {problem.path for problem in problems if problem.is_error}
-    by_list = {name: [case for case in cases if case.list_name == name] for name in LISTS}
     images = [["list", "images", "sound", "voxels", "spacing in mm", "axes", "HU (median of minima, of maxima)"]]
-    images += [_image_row(name, found, faulty) for name, found in by_list.items() if found]
-    labels = {
-        name: [case for case in found if _has_label(case) and case.label.path not in faulty]
-        for name, found in by_list.items()
-    }
-    labels = {name: found for name, found in labels.items() if found}
-    rows = [["organ: cases, share of voxels", *(f"{name} ({len(found)})" for name, found in labels.items())]]
-    for value, organ in enumerate(["background", *organs]):
-        rows.append([organ, *(_frequency(found, value) for found in labels.values())])
-    return [*_aligned(images), "", *(_aligned(rows) if labels else ["no sound label"])]
+    columns = [["organ: cases, share of voxels", "background", *organs]]
+    for name in LISTS:
+        volumes = [case.image for case in cases if case.list_name == name]
+        sound = [image for image in volumes if image.path not in faulty]
+        if volumes:
+            images.append([name, str(len(volumes)), str(len(sound)), *(_headers(sound) if sound else [""] * 4)])
+        labels = [case.label for case in cases if case.list_name == name and case.label]
+        labels = [label for label in labels if label.path not in faulty]
+        if labels:
+            columns.append(
+                [f"{name} ({len(labels)})", *(_frequency(labels, value) for value in range(len(organs) + 1))]
+            )
+    return [*_aligned(images), "", *(_aligned(list(zip(*columns))) if len(columns) > 1 else ["no sound label"])]
 
 
 def write_table(path: str, cases: Sequence[CaseFacts], problems: Sequence[Problem], organs: Sequence[str]) -> None:
@@ -42,33 +45,32 @@ def write_table(path: str, cases: Sequence[CaseFacts], problems: Sequence[Proble
     What could not be read is left empty.
     """
     about = Counter(problem.path for problem in problems)
-    header = ["list", "image", "label", "shape", "spacing_mm", "axes", "minimum_hu", "maximum_hu", "problems"]
     Path(path).parent.mkdir(parents=True, exist_ok=True)
+    header = ["list", "image", "label", "shape", "spacing_mm", "axes", "minimum_hu", "maximum_hu", "problems"]
     with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        writer = csv.writer(file)
-        writer.writerow([*header, "background", *organs])
+        writer = csv.DictWriter(file, [*header, "background", *organs])
+        writer.writeheader()
         for case in cases:
             image, label = case.image, case.label
             files = {image.path, *([label.path] if label else [])}
-            facts = ["", "", "", "", ""]
+            row = {"list": case.list_name, "image": image.path, "problems": sum(about[name] for name in files)}
             if not image.failure:
-                spacing = " ".join(f"{size:.6g}" for size in image.spacing)
-                facts = ["x".join(map(str, image.shape)), spacing, axes_of(image.affine), image.minimum, image.maximum]
-            counts = _counts(case, len(organs)) if _has_label(case) else [""] * (len(organs) + 1)
-            paths = [case.list_name, image.path, label.path if label else ""]
-            writer.writerow([*paths, *facts, sum(about[name] for name in files), *counts])
+                row |= {"shape": "x".join(map(str, image.shape)), "axes": axes_of(image.affine)}
+                row |= {"spacing_mm": " ".join(f"{size:.6g}" for size in image.spacing)}
+                row |= {"minimum_hu": image.minimum, "maximum_hu": image.maximum}
+            if label:
+                row |= {"label": label.path}
+            if label and not label.failure:
+                row |= {"background": label.counts[label.values == 0].sum(), **case.organ_voxels(organs)}
+            writer.writerow(row)
 
 
-def _image_row(name: str, cases: Sequence[CaseFacts], faulty: Collection[str]) -> list[str]:
-    images = [case.image for case in cases if case.image.path not in faulty]
-    row = [name, str(len(cases)), str(len(images))]
-    if not images:
-        return [*row, "", "", "", ""]
+def _headers(images: Sequence[VolumeFacts]) -> list[str]:
     shapes, spacings = np.array([i.shape for i in images]), np.array([i.spacing for i in images])
     axes = Counter(axes_of(image.affine) for image in images)
-    low, high = (np.nanmedian([getattr(i, key) for i in images]) for key in ("minimum", "maximum"))
+    low, high = np.nanmedian([(i.minimum, i.maximum) for i in images], axis=0)
     ranges = [" x ".join(_range(column) for column in table.T) for table in (shapes, spacings)]
-    return [*row, *ranges, " ".join(f"{axis}:{count}" for axis, count in axes.most_common(4)), f"{low:g}, {high:g}"]
+    return [*ranges, " ".join(f"{axis}:{count}" for axis, count in axes.most_common(4)), f"{low:g}, {high:g}"]
 
 
 def _range(values: np.ndarray) -> str:
@@ -76,21 +78,10 @@ def _range(values: np.ndarray) -> str:
     return low if low == high else f"{low}-{high}"
 
 
-def _has_label(case: CaseFacts) -> bool:
-    return case.label is not None and not case.label.failure
-
-
-def _counts(case: CaseFacts, num_organs: int) -> list[int]:
-    """Voxels of each class, background first; values out of the table are in none."""
-    found = dict(zip(case.label.values.tolist(), case.label.counts.tolist(), strict=True))
-    return [found.get(value, 0) for value in range(num_organs + 1)]
-
-
-def _frequency(cases: Sequence[CaseFacts], value: int) -> str:
+def _frequency(labels: Sequence[VolumeFacts], value: int) -> str:
     """``cases that show it, its share of all voxels``."""
-    voxels = [case.label.counts[case.label.values == value].sum() for case in cases]
-    total = sum(int(case.label.counts.sum()) for case in cases)
-    return f"{np.count_nonzero(voxels)}, {sum(voxels) / max(total, 1):.4%}"
+    voxels = [label.counts[label.values == value].sum() for label in labels]
+    return f"{np.count_nonzero(voxels)}, {sum(voxels) / max(sum(label.counts.sum() for label in labels), 1):.4%}"
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:

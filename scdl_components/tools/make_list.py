@@ -12,27 +12,25 @@ from __future__ import annotations
 
 import glob
 import hashlib
-import itertools
 import json
 import logging
 import os
 import re
 from collections.abc import Collection, Mapping, Sequence
-from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 from monai.utils import ensure_tuple
-from tqdm import tqdm
 
-from scdl_components import __version__
-from scdl_components.atomic import check_writable, whole_file
-from scdl_components.data.case_list import LISTS, check_layouts
-from scdl_components.data.check_rules import CaseFacts, Context, Limits, check_label_values, check_readable
-from scdl_components.data.facts import VolumeFacts, read_facts
-from scdl_components.data.modality import CT, MODALITIES, modality_of
-from scdl_components.data.paths import given_path
-from scdl_components.errors import InputError
-from scdl_components.tools.bundle_config import evaluate, read_bundle_config
+from .. import __version__
+from ..atomic import check_writable, whole_file
+from ..data.case_list import LISTS, MODALITIES, check_layouts
+from ..data.check_rules import CaseFacts, Context, check_label_values, check_readable
+from ..data.facts import VolumeFacts
+from ..data.input_check import read_files
+from ..data.modality import CT, modality_of
+from ..data.paths import given_path
+from ..errors import InputError
+from .bundle_config import evaluate, read_bundle_config
 
 logger = logging.getLogger(__name__)
 WAY_OUT = "Make room or give another --output"
@@ -71,7 +69,7 @@ def make_list(
         ``output``.
 
     Raises:
-        InputError: there are no cases or too few, a label cannot be used, no ``labeled`` cases show all organs, or
+        InputError: there are no cases or too few, a label cannot be used, ``labeled`` cases cannot show all organs, or
             ``output`` is there already.
         StorageError: ``output`` cannot be written.
     """
@@ -79,22 +77,24 @@ def make_list(
     if os.path.exists(output):
         raise InputError(f"'{output}' is there already and is left alone; choose another output, or delete it first.")
     check_writable([Path(output).parent], WAY_OUT)
-    facts = read_dataset_facts(config_file, overrides)
+    parser = read_bundle_config(config_file, overrides)
+    dataset_dir = given_path(evaluate(parser, "dataset_dir"), "dataset_dir")
+    layouts, other_modalities = (evaluate(parser, f"load_cases#{key}") for key in ("layouts", "other_modalities"))
+    organs = evaluate(parser, "class_names")[1:]
     modalities = list(ensure_tuple(modalities))
-    found = find_cases(facts["dataset_dir"], facts["layouts"])
-    modality = {case: modality_of(item["image"], facts["other_modalities"]) for case, item in found.items()}
-    cases = {case: item for case, item in found.items() if modality[case] in modalities}
+    found = find_cases(dataset_dir, layouts)
+    cases = {id_: item for id_, item in found.items() if modality_of(item["image"], other_modalities) in modalities}
     if len(cases) < len(found):
         logger.info("left out: %d of %d cases, which are not %s", len(found) - len(cases), len(found), modalities)
     if not cases:
-        looked = "".join(f"\n- {os.path.join(facts['dataset_dir'], layout['image'])}" for layout in facts["layouts"])
+        looked = "".join(f"\n- {os.path.join(dataset_dir, layout['image'])}" for layout in layouts)
         raise InputError(
-            f"no cases of {' or '.join(modalities)}; set dataset_dir or layouts; looked for:{looked}"
-            f"\nWhere to get the data: {facts['where_to_get']}"
+            f"no cases of {' or '.join(modalities)}; set dataset_dir or load_cases#layouts; looked for:{looked}"
+            f"\nWhere to get the data: {evaluate(parser, 'load_cases#where_to_get')}"
         )
 
-    organs_of = read_organs(cases, facts["organs"], num_workers or min(os.cpu_count() or 1, 8), progress)
-    unshown = [organ for organ in facts["organs"] if not any(organ in shown for shown in organs_of.values())]
+    organs_of = read_organs(cases, organs, num_workers, progress)
+    unshown = [organ for organ in organs if not any(organ in shown for shown in organs_of.values())]
     if unshown:
         logger.warning("no label shows %s; no list of these cases can", ", ".join(unshown))
     without_label = [case for case in cases if case not in organs_of]
@@ -108,28 +108,16 @@ def make_list(
         **lists,
         "made_with": {"command": "monai-scdl make-list", "version": __version__, **settings},
     }
-    write_list(output, content)
+    lines = ",\n".join(f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in content.items())
+    with whole_file(output, WAY_OUT) as file:
+        file.write(f"{{\n{lines}\n}}\n".encode())
     for name, ids in lists.items():
         shown = frozenset().union(*(organs_of.get(case, ()) for case in ids))
-        missing = [organ for organ in facts["organs"] if organ not in shown]
+        missing = [organ for organ in organs if organ not in shown]
         is_scored = ids and name in ("validation", "test")
         logger.info("%s: %d%s", name, len(ids), f", none shows {', '.join(missing)}" if missing and is_scored else "")
     logger.info("wrote %s", output)
     return output
-
-
-def read_dataset_facts(config_file: str | Sequence[str], overrides: Mapping[str, object]) -> dict:
-    """What a bundle's config says about its data set: ``dataset_dir``, ``layouts``, ``other_modalities``,
-    ``where_to_get`` and ``organs``.
-
-    Raises:
-        InputError: a file is missing, or an override is no key of the config.
-    """
-    parser = read_bundle_config(config_file, overrides)
-    keys = ("dataset_dir", "layouts", "other_modalities", "where_to_get")
-    facts = {key: evaluate(parser, f"load_cases#{key}") for key in keys}
-    facts["dataset_dir"] = given_path(facts["dataset_dir"], "dataset_dir")
-    return {**facts, "organs": evaluate(parser, "class_names")[1:]}
 
 
 def find_cases(dataset_dir: str, layouts: Sequence[Mapping[str, str]]) -> dict[str, dict[str, str]]:
@@ -162,33 +150,28 @@ def find_cases(dataset_dir: str, layouts: Sequence[Mapping[str, str]]) -> dict[s
 
 
 def read_organs(
-    cases: Mapping[str, Mapping[str, str]], organs: Sequence[str], num_workers: int, progress: bool
+    cases: Mapping[str, Mapping[str, str]], organs: Sequence[str], num_workers: int | None = None, progress: bool = True
 ) -> dict[str, frozenset[str]]:
     """Organs in the label of each case that has one with organs in it.
 
     Raises:
         InputError: a label is damaged or has values outside the organ table; one message for all.
     """
-    limits = Limits()
-    items = {case: item for case, item in cases.items() if "label" in item}
-
-    def read(item: Mapping[str, str]) -> CaseFacts:
-        # the image is not read: the check at the start of training does so
-        return CaseFacts("test", VolumeFacts(item["image"]), read_facts(item["label"], limits.max_voxels))
-
-    with ThreadPool(num_workers) as pool:
-        reading = pool.imap(read, items.values())
-        facts = list(tqdm(reading, "reading labels", len(items), unit="file", disable=not progress))
-    context = Context(tuple(organs), (), limits)
+    labels = {case: item["label"] for case, item in cases.items() if "label" in item}
+    facts = read_files(list(labels.values()), num_workers, progress)
+    # the image is not read: the check at the start of training does so
+    read = {case: CaseFacts("test", VolumeFacts(cases[case]["image"]), facts[label]) for case, label in labels.items()}
     rules = (check_readable, check_label_values)
-    problems = [problem for case in facts for rule in rules for problem in rule(case, context)]
+    problems = [problem for case in read.values() for rule in rules for problem in rule(case, Context(organs))]
     if any(problem.is_error for problem in problems):
         raise InputError("labels that cannot be used:\n" + "\n".join(map(str, problems)))
     for problem in problems:  # a label without any organ
         logger.warning("%s; the case can only be unlabeled", problem)
-    voxels = {case: fact.organ_voxels(organs) for case, fact in zip(items, facts, strict=True)}
-    organs_of = {case: frozenset(organ for organ, count in found.items() if count) for case, found in voxels.items()}
-    return {case: shown for case, shown in organs_of.items() if shown}
+    organs_of = {}
+    for case, case_facts in read.items():
+        shown = frozenset(organ for organ, count in case_facts.organ_voxels(organs).items() if count)
+        organs_of |= {case: shown} if shown else {}
+    return organs_of
 
 
 def draw_lists(
@@ -201,8 +184,8 @@ def draw_lists(
 ) -> dict[str, list[str]]:
     """Divide cases into the four lists.
 
-    Labeled cases come first: a smallest set of cases that shows every organ, filled up at random. Test and validation
-    cases are drawn in the same way from the others, as far as these show all organs and their number allows.
+    Labeled cases come first: some that show every organ, filled up at random. Test and validation cases are drawn in
+    the same way from the others, as far as these show all organs and their number allows.
 
     Args:
         organs_of: organs that the label of each case shows, for the cases that have one.
@@ -213,7 +196,7 @@ def draw_lists(
         Sorted ids of each list.
 
     Raises:
-        InputError: the numbers do not go together, or ``labeled`` cases cannot show all organs.
+        InputError: the numbers do not go together, or ``labeled`` cases are too few to show all organs.
     """
     total = len(organs_of) + len(without_label)
     counts = {name: _count(name, value, total) for name, value in (("test", test), ("validation", validation))}
@@ -227,13 +210,13 @@ def draw_lists(
     lists, left = {}, dict(organs_of)
     for name, count in counts.items():
         order = sorted(left, key=lambda case: hashlib.blake2b(f"{seed}/{name}/{case}".encode()).digest())
-        cover = smallest_cover({case: left[case] for case in order})
+        cover = cases_with_all_organs({case: left[case] for case in order})
         if name == "labeled" and len(cover) > count:
             shown = frozenset().union(*(organs_of[case] for case in cover[:count]))
             missing = sorted(frozenset().union(*organs_of.values()) - shown)
             raise InputError(
-                f"{count} labeled case(s) cannot show every organ: {', '.join(missing)} would be missing, for example; "
-                f"it takes {len(cover)} labeled cases at least ({', '.join(cover)} would do)"
+                f"{count} labeled case(s) are too few to show every organ: {', '.join(missing)} would be missing; give "
+                f"--labeled {len(cover)} or more ({', '.join(cover)} would do)"
             )
         lists[name] = sorted(list(dict.fromkeys([*cover, *order]))[:count])
         left = {case: organs for case, organs in left.items() if case not in lists[name]}
@@ -241,37 +224,18 @@ def draw_lists(
     return {name: lists[name] for name in LISTS}
 
 
-def smallest_cover(organs_of: Mapping[str, frozenset[str]]) -> list[str]:
-    """As few cases as together show every organ that any case shows; among equals the first ones in order."""
-    wanted = frozenset().union(*organs_of.values())
-    return next(cover for size in itertools.count() if (cover := _cover(wanted, organs_of, size)) is not None)
+def cases_with_all_organs(organs_of: Mapping[str, frozenset[str]]) -> list[str]:
+    """Few cases that together show every organ that any case shows.
 
-
-def _cover(missing: frozenset[str], organs_of: Mapping[str, frozenset[str]], size: int) -> list[str] | None:
-    """At most ``size`` cases that show all of ``missing``, or None where there are none."""
-    if not missing:
-        return []
-    gains = {case: missing & organs for case, organs in organs_of.items()}
-    if size * max(map(len, gains.values())) < len(missing):
-        return None
-    # every cover has a case that shows the rarest organ, and there are few of them to try
-    rarest = min(sorted(missing), key=lambda organ: sum(organ in gain for gain in gains.values()))
-    tried: list[frozenset[str]] = []
-    for case in sorted((case for case in gains if rarest in gains[case]), key=lambda case: -len(gains[case])):
-        if any(gains[case] <= gain for gain in tried):
-            continue
-        tried.append(gains[case])
-        rest = _cover(missing - gains[case], organs_of, size - 1)
-        if rest is not None:
-            return [case, *rest]
-    return None
-
-
-def write_list(path: str, content: Mapping[str, object]) -> None:
-    """Write a case list, one key a line, complete or not at all."""
-    lines = ",\n".join(f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in content.items())
-    with whole_file(path, WAY_OUT) as file:
-        file.write(f"{{\n{lines}\n}}\n".encode())
+    For the rarest organ that is missing, the case is taken that shows most of the missing ones; among equals the first.
+    """
+    missing, cover = frozenset().union(*organs_of.values()), []
+    while missing:
+        rarest = min(sorted(missing), key=lambda organ: sum(organ in shown for shown in organs_of.values()))
+        with_it = [case for case, shown in organs_of.items() if rarest in shown]
+        cover.append(max(with_it, key=lambda case: len(organs_of[case] & missing)))
+        missing -= organs_of[cover[-1]]
+    return cover
 
 
 def _count(name: str, value: float, total: int) -> int:

@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""Segmentations of other programs, in a bundle's organ table.
+"""Segmentations of TotalSegmentator, in a bundle's organ table.
 
     monai-scdl relabel --segmentation total.nii.gz --output label0001.nii.gz \\
         --metadata bundles/scdl_synapse/configs/metadata.json
@@ -17,8 +17,8 @@ import numpy as np
 
 from ..atomic import check_writable, whole_file
 from ..class_names import class_names
-from ..data.inputs import SUFFIXES
-from ..data.nifti import load_nifti
+
+from ..data.nifti import SUFFIXES, load_nifti
 from ..errors import InputError
 
 # TotalSegmentator v2, task "total": its number -> organ; what is not here becomes background
@@ -41,7 +41,6 @@ TOTALSEGMENTATOR = {
     64: "portal and splenic veins",
 }
 WAY_OUT = "Make room or give another --output"
-TABLES = {"totalsegmentator": TOTALSEGMENTATOR}
 
 
 def map_labels(segmentation: np.ndarray, table: Mapping[int, str], organs: Sequence[str]) -> np.ndarray:
@@ -63,23 +62,20 @@ def map_labels(segmentation: np.ndarray, table: Mapping[int, str], organs: Seque
     return lookup[segmentation]
 
 
-def relabel(segmentation: str, output: str, metadata: str, table: str = "totalsegmentator") -> str:
-    """Writes a segmentation with a bundle's label values; grid and affine stay.
+def relabel(segmentation: str, output: str, metadata: str) -> str:
+    """Write a segmentation of TotalSegmentator with a bundle's label values; grid and affine stay.
 
     Args:
-        segmentation: NIfTI file with the other program's values.
+        segmentation: NIfTI file with TotalSegmentator's values.
         output: NIfTI file to write, uint8; complete or not at all.
         metadata: the bundle's metadata.json, whose channel_def is the organ table.
-        table: name of the other program's organ table.
 
     Raises:
         MissingFileError: when there is no such metadata.
-        InputError: when the table is unknown, the output's name is no NIfTI file's, or the segmentation cannot be read
+        InputError: the output's name is no NIfTI file's, or the segmentation cannot be read
             or holds values that are not counts.
         StorageError: when the output cannot be written.
     """
-    if table not in TABLES:
-        raise InputError(f"table {table!r} is unknown; there are {sorted(TABLES)}")
     if not str(output).endswith(SUFFIXES):
         raise InputError(f"output is {output!r}; its name must end in {' or '.join(SUFFIXES)}")
     organs = class_names(metadata)[1:]
@@ -88,7 +84,7 @@ def relabel(segmentation: str, output: str, metadata: str, table: str = "totalse
     values = np.asanyarray(image.dataobj)
     if not (values == values.astype(np.int64)).all() or values.min() < 0:
         raise InputError(f"{segmentation} is no segmentation: its values are not whole numbers from 0")
-    mapped = map_labels(values.astype(np.int64), TABLES[table], organs)
+    mapped = map_labels(values.astype(np.int64), TOTALSEGMENTATOR, organs)
     content = nib.Nifti1Image(mapped, image.affine).to_bytes()
     with whole_file(output, WAY_OUT) as file:
         file.write(gzip.compress(content, mtime=0) if str(output).endswith(".gz") else content)

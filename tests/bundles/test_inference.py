@@ -14,19 +14,21 @@ import torch
 from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 from support.dicom import write_series
 from support.runner import REAL_CT, copy_bundle, options, run_monai
+from support.threshold import TESTS, network
 
 pytestmark = pytest.mark.trains
 CT = REAL_CT / "ct.nii.gz"
+SIZE = ("--pixdim", "[3,3,3]")
 
 
-def infer(bundle, images, output, *args, check=True, cwd=None):
+def infer(bundle, images, output, *args, check=True):
     keep = {"pixdim", "roi_size", "num_filters", "num_workers"}
     words = options()
     scale = [w for key, value in zip(words[::2], words[1::2]) if key[2:] in keep for w in (key, value)]
     return run_monai(
         *("run", "--config_file", bundle / "configs" / "inference.yaml", "--dataset_dir", images),
         *("--output_dir", output, *scale, *args),
-        cwd=cwd or output.parent,
+        cwd=TESTS,
         check=check,
     )
 
@@ -35,23 +37,6 @@ def reorient(path, image, axcodes):
     """Stores an image in another axis order and direction; world space stays the same."""
     transform = ornt_transform(io_orientation(image.affine), axcodes2ornt(axcodes))
     nib.save(image.as_reoriented(transform), path)
-
-
-def thresholds(folder, liver=120):
-    """A network without weights that tells organs by their grey value, as a module of the user's; its keys."""
-    (folder / "threshold.py").write_text(
-        "import torch\n"
-        "class Threshold(torch.nn.Module):\n"
-        "    def __init__(self, num_classes: int):\n"
-        "        super().__init__()\n"
-        "        self.num_classes = num_classes\n"
-        "    def forward(self, x):\n"
-        "        hu = x[:, 0] * 400 - 125\n"
-        f"        organ = torch.where((hu - {liver}).abs() < 20, 6, 0)\n"
-        "        return torch.nn.functional.one_hot(organ, self.num_classes).movedim(-1, 1).to(x) * 9\n"
-    )
-    network = "{'_target_': 'threshold.Threshold', 'num_classes': '@num_classes'}"
-    return ["--load_pretrain", "False", "--network_def", network, "--pixdim", "[3,3,3]"]
 
 
 def patient(path, shift):
@@ -201,14 +186,14 @@ def test_a_pickle_that_runs_code_is_refused(trained, tmp_path):
 
 
 def test_what_another_network_made_is_made_anew(trained, tmp_path):
-    """Another network, its code changed, and another TorchScript file of the same name; the same one is skipped."""
+    """Another network, one with another attribute, and another TorchScript file of the same name; the same one is skipped."""
     hu = patient(tmp_path / "ct.nii.gz", 0)
     infer(trained, tmp_path / "ct.nii.gz", tmp_path / "out")
     for level, expected in ((120, hu == 120), (40, hu == 40)):
-        args = thresholds(tmp_path, level)
+        args = *network(level), *SIZE
         assert "1 segmented, 0 done" in infer(trained, tmp_path / "ct.nii.gz", tmp_path / "out", *args)
         np.testing.assert_array_equal(organ(tmp_path / "out" / "ct_seg.nii.gz"), expected)
-    keys = [*args[:2], "--network_def", f"$torch.jit.load('{tmp_path / 'a.ts'}')", "--pixdim", "[3,3,3]"]
+    keys = [*args[:2], "--network_def", f"$torch.jit.load('{tmp_path / 'a.ts'}')", *SIZE]
     for level in (3.0, 4.0):
 
         class Constant(torch.nn.Module):
@@ -223,14 +208,14 @@ def test_what_another_network_made_is_made_anew(trained, tmp_path):
 
 
 def test_patients_whose_images_have_one_name(trained, tmp_path):
-    args = thresholds(tmp_path)
+    args = *network(), *SIZE
     images = {name: tmp_path / "data" / name / "ct.nii.gz" for name in ("s0001", "s0002")}
     volumes = {name: patient(path, 5 * number) for number, (name, path) in enumerate(images.items())}
     patient(tmp_path / "data" / "s0001" / "segmentations" / "liver.nii.gz", 0)
     # results beside the images are no images
     for told in ("1 segmented, 0 done", "0 segmented, 1 done"):
-        assert told in infer(trained, images["s0001"].parent, images["s0001"].parent, *args, cwd=tmp_path)
-    assert "2 segmented, 0 done" in infer(trained, tmp_path / "data", tmp_path / "data", *args, cwd=tmp_path)
+        assert told in infer(trained, images["s0001"].parent, images["s0001"].parent, *args)
+    assert "2 segmented, 0 done" in infer(trained, tmp_path / "data", tmp_path / "data", *args)
     for name, hu in volumes.items():
         np.testing.assert_array_equal(organ(tmp_path / "data" / f"{name}_ct_seg.nii.gz"), hu == 120)
     # one after the other: the first one's result is as it was
@@ -246,7 +231,7 @@ def test_patients_whose_images_have_one_name(trained, tmp_path):
 
 
 def test_a_segmentation_that_is_not_ours_is_left_alone(trained, tmp_path):
-    args = thresholds(tmp_path)
+    args = *network(), *SIZE
     patient(tmp_path / "data" / "ct.nii.gz", 0)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "ct_seg.nii.gz").write_bytes(b"by hand")

@@ -140,6 +140,11 @@ def to_second_series(path: Path) -> None:
     edit(path, SeriesInstanceUID="1.2.3.2", Modality="SR")
 
 
+def without_preamble(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[132:])
+    path.rename(path.parent / "no suffix")
+
+
 FAULTS: list[tuple[Callable[[Path], None], str]] = [
     # slice 14 of 24, whose name counts down
     (delete, r"after 'slice011.dcm' the next one, 'slice009.dcm', lies 6 mm away, not 3 mm \(1 of 22 distances"),
@@ -155,6 +160,7 @@ FAULTS: list[tuple[Callable[[Path], None], str]] = [
     (lambda path: edit(path, ImagePositionPatient=None), "'slice010.dcm' has no ImagePositionPatient"),
     (lambda path: edit(path, ImagePositionPatient=["nan", "0", "0"]), "is not finite"),
     (lambda path: path.write_bytes(b""), "'slice010.dcm' cannot be read as DICOM"),
+    (without_preamble, "'no suffix' cannot be read as DICOM"),
     (lambda path: path.write_bytes(path.read_bytes()[:140]), "'slice010.dcm' has no SeriesInstanceUID"),
     (lambda path: path.write_bytes(path.read_bytes()[:-100]), "that MONAI cannot load"),
 ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydicom.fileset import FileSet
 from support.dicom import write_series
 
 from scdl_components.data.inputs import list_images
@@ -84,6 +85,22 @@ def test_folder_of_series(crops):
         )
     (crops.folder / "study" / "series1" / "slice010.dcm").unlink()  # told when its turn comes, which stops no other
     assert names(list_images(crops.folder / "study")) == ["series1", "series2"]
+
+
+def test_a_patients_studies_and_their_series(crops):
+    """As on the disks that hospitals hand out, with a DICOMDIR in the first folder; no deeper."""
+    names_of_series = ["study1/1.3.6.1", "study1/1.3.6.2", "study2/1.3.6.3"]
+    for number, name in enumerate(names_of_series, start=1):
+        write_series(crops.folder / "disk/patient" / name, crops.voxels(number)[0], crops.affine, f"1.3.6.{number}")
+    (crops.folder / "index").mkdir()
+    FileSet().write(crops.folder / "index")
+    (crops.folder / "index" / "DICOMDIR").rename(crops.folder / "disk" / "DICOMDIR")
+    expected = [{"image": str(crops.folder / "disk/patient" / name)} for name in names_of_series]
+    assert list_images(crops.folder / "disk") == list_images(crops.folder / "disk/patient") == expected
+    (crops.folder / "a/b/c").mkdir(parents=True)
+    (crops.folder / "disk").rename(crops.folder / "a/b/c/disk")
+    with pytest.raises(InputError, match="a' holds no image.* 3 folders deep, for DICOM series"):
+        list_images(crops.folder / "a")
 
 
 def test_nifti_beside_dicom_is_refused(crops, series):

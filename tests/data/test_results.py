@@ -16,6 +16,7 @@ from scdl_components.errors import InputError
         # only as many folders as it takes, also where a name with its folder is another's
         {"/x/s1/a/ct.nii.gz": "s1_a_ct", "/x/s2/a/ct.nii.gz": "s2_a_ct", "/x/s2/b/ct.nii.gz": "b_ct"},
         {"/a/ct.nii": "a_ct", "/b/ct.nii": "b_ct", "/c/d/a_ct.nii": "d_a_ct"},
+        {"/d/1.3.6.1.4.1.101": "1.3.6.1.4.1.101", "/d/1.3.6.1.4.1.102": "1.3.6.1.4.1.102", "/d/A.NII.GZ": "A"},
         {"/ct.nii": "ct", "/d/ct.nii": "d_ct"},
     ],
 )

@@ -56,7 +56,7 @@ def test_same_arguments_give_the_same_voxels():
 
 
 def test_voxels_are_those_of_this_version_of_the_generator():
-    # whoever changes the voxels raises write._VERSION, and these figures with it
+    # whoever changes the voxels raises write.VERSION, and these figures with it
     image, label = phantom_case(0, (0, 0), AMOS_ORGANS, COARSE)
     digest = [hashlib.sha256(voxels(volume).tobytes()).hexdigest()[:16] for volume in (image, label)]
     assert digest == ["1a0d63b87e95e20c", "2c5f5e0823d9daad"]
@@ -226,30 +226,19 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path, content):
     assert (tmp_path / "scan.nii.gz").read_bytes() == b"somebody's"
 
 
-def test_an_empty_folder_and_own_names_are_fine(tmp_path):
-    names = {"image_name": "imagesTr/amos_{id}.nii.gz", "label_name": "labelsTr/amos_{id}.nii.gz"}
-    folder = write(tmp_path, organs=list(AMOS_ORGANS), **names)
-    assert (folder / "imagesTr/amos_0004.nii.gz").is_file() and (folder / "labelsTr/amos_0002.nii.gz").is_file()
-
-
-def test_workers_write_the_same(tmp_path):
-    alone, together = write(tmp_path / "a"), write(tmp_path / "b", num_workers=1)
-    for path in sorted(alone.rglob("*.nii.gz")):
-        assert np.array_equal(voxels(nib.load(path)), voxels(nib.load(together / path.relative_to(alone))))
+def test_an_empty_folder_is_fine(tmp_path):
+    assert (write(tmp_path) / "case_list.json").is_file()
 
 
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"organs": ["spleen", "Liver"]}, r"does not know \['Liver'\].*right adrenal gland"),
+        ({"organs": ["spleen", "Liver"]}, r"organs is \['spleen', 'Liver'\].*right adrenal gland"),
         ({"organs": ["spleen", "spleen"]}, "each only once"),
         ({"spacing": (4, 4)}, "spacing"),
         ({"spacing": (4, 4, 0)}, "spacing"),
         ({"num_test": -1}, "num_test is -1"),
         ({"num_labeled": 0, "num_unlabeled": 0, "num_validation": 0, "num_test": 0}, "at least one case"),
-        ({"image_name": "img.nii.gz"}, "img.nii.gz"),
-        ({"label_name": "../label{id}.nii.gz"}, "label{id}"),
-        ({"label_name": "img/img{id}.nii.gz"}, "different names"),
     ],
 )
 def test_bad_arguments(tmp_path, kwargs, message):

@@ -347,7 +347,7 @@ def test_every_planted_fault_is_found_and_nothing_else(sound, tmp_path, record_p
     "args, expected",
     [
         (("--no_such_key", "1"), "no_such_key: no argument of this command and no key of"),
-        (("--case_list", "absent"), "no case list 'absent'"),
+        (("--case_list", "absent"), "case list 'absent' cannot be used"),
         (("--dataset_dir", "/no/where", "--case_list", "published"), "no data: none of the 30 cases"),
         (("--dataset_dir", "$HOME"), "./ in front keeps it a path"),
         (("--dataset_dir", "1e3"), "dataset_dir is 1000.0 (float); expected a path"),
