@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from monai.bundle import ConfigWorkflow
 
-from scdl_components.report.text import markdown_table
+from scdl_components.report.page import markdown_table
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "bundles" / "scdl_synapse" / "configs"

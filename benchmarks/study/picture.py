@@ -61,12 +61,11 @@ def draw(
     image, label, *segmented = (load_volume(file) for file in (item["image"], item["label"], *files))
     value = names.index(organ)
     # the organ alone: neighbours would hide where it ends
-    masks = [(volume.numpy()[0] == value) * np.uint8(value) for volume in (label, *segmented)]
-    box = around(masks[0] > 0, [MARGIN / width for width in image.pixdim.tolist()])
+    masks = [(volume == value) * value for volume in (label, *segmented)]
+    box = (slice(None), *around(masks[0][0].numpy() > 0, [MARGIN / width for width in image.pixdim.tolist()]))
     titles = ("reference", first.method, second.method)
-    shown = {title: mask[box] for title, mask in zip(titles, masks)}
     Path(output).parent.mkdir(parents=True, exist_ok=True)
-    three_planes(image.numpy()[0][box], shown, image.pixdim.tolist(), names, Path(output))
+    three_planes(image[box], {title: mask[box] for title, mask in zip(titles, masks)}, names).savefig(output)
     outside = [f"{(mask > 0).sum() - (mask[box] > 0).sum()} of {title}" for title, mask in zip(titles[1:], masks[1:])]
     print(
         f"The {organ} of {case}: Dice {dice[0]:.3f} with {first.method}, {dice[1]:.3f} with {second.method}. Chosen by "
@@ -104,7 +103,7 @@ def median_case(a: StudyRun, b: StudyRun, organ: str) -> tuple[str, tuple[float,
     column = table.organs.index(organ)
     dice = [run.evaluated.table.values["dice"][:, column] for run in (a, b)]
     # a case without the organ has no size to look for
-    has_organ = table.volumes["volume_reference_ml"][:, column] > 0
+    has_organ = table.values["volume_reference_ml"][:, column] > 0
     candidates = np.flatnonzero(~np.isnan(dice[1] - dice[0]) & has_organ)
     if not len(candidates):
         raise InputError(f"no case has the organ '{organ}'; choose another one")

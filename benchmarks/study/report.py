@@ -15,17 +15,15 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from benchmarks.measure import write_csv
 from benchmarks.study.runs import Groups, StudyRun, differing_settings, find_runs
 from scdl_components.command import run_command
-from scdl_components.report.compare import check_comparable, compare_runs, run_of_seeds, write_comparison
-from scdl_components.report.files import whole_files
+from scdl_components.report.compare import check_comparable, compare_runs, interval, run_of_seeds, write_comparison
 from scdl_components.report.paired import Difference
 from scdl_components.report.summary import statistics
-from scdl_components.report.text import markdown_table, mean_and_std, number
+from scdl_components.report.page import markdown_table, mean_and_std, number
 
 FALL = 0.02  # of the mean validation Dice, from its best to its last; runs differ by this much without a fall
 READING = (
@@ -82,12 +80,11 @@ def report(folder: str, output: str | None = None, baseline: str = "cps_ga") -> 
         if rows:
             text += [f"## Differences to {baseline}, {many}", markdown_table(*rows), PAIRING.format(folder=place)]
         text += [f"## Validation, {many}", markdown_table(*curve_table(methods)), CURVES]
-    with whole_files(output, numbered="none") as place:
-        write_csv([result(run) for run in runs], place / "results.csv")
-        write_csv([row for run in runs for row in organ_rows(run)], place / "organs.csv")
-        write_csv([row for run in runs for row in curve_rows(run)], place / "curves.csv")
-        learning_curves(groups, place / "learning_curves.png")
-        (place / "report.md").write_text("\n\n".join(text) + "\n", encoding="utf-8")
+    write_csv([result(run) for run in runs], output / "results.csv")
+    write_csv([row for run in runs for row in organ_rows(run)], output / "organs.csv")
+    write_csv([row for run in runs for row in curve_rows(run)], output / "curves.csv")
+    learning_curves(groups).savefig(output / "learning_curves.png")
+    (output / "report.md").write_text("\n\n".join(text) + "\n", encoding="utf-8")
     print(f"report of {len(runs)} runs, {len(begun)} begun alone: {output / 'report.md'}")
 
 
@@ -158,10 +155,9 @@ def compare_with(
         pairs |= compare_runs(both)
         for row in pairs[baseline, method]:
             if row.metric == "dice" and row.scope == "group":
-                change = f"{row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}]"
                 by_seed = [f"{x.seed}: {y.dice(row.name) - x.dice(row.name):+.3f}" for x, y in zip(a, b)]
                 means = number(row.mean_a, 3), number(row.mean_b, 3)
-                rows.append([f"{method} minus {baseline}", row.name, *means, change, ", ".join(by_seed)])
+                rows.append([f"{method} minus {baseline}", row.name, *means, interval(row, 3), ", ".join(by_seed)])
     return pairs, (header, rows) if rows else None
 
 
@@ -187,15 +183,9 @@ def fall(curve: Mapping[int, float]) -> str:
     return f"**−{lost:.3f}** since {best}" if lost > FALL else "none"
 
 
-def learning_curves(groups: Groups, path: str | Path) -> None:
-    """Draws validation Dice of all and of the small organs; a row for each number of labeled cases.
-
-    Args:
-        groups: number of labeled cases -> method -> its runs.
-        path: PNG to write.
-    """
+def learning_curves(groups: Groups) -> Figure:
+    """Draws validation Dice of all and of the small organs; a row for each number of labeled cases."""
     figure = Figure(figsize=(11, 3.9 * len(groups) + 0.5), dpi=130, layout="constrained")
-    FigureCanvasAgg(figure)
     names = list(dict.fromkeys(method for methods in groups.values() for method in methods))
     colors = dict(zip(names, matplotlib.colormaps["tab10"].colors * len(names)))
     panels = figure.subplots(len(groups), 2, sharex=True, sharey=True, squeeze=False)
@@ -214,7 +204,7 @@ def learning_curves(groups: Groups, path: str | Path) -> None:
             ax.grid(axis="y", color="#dddddd", linewidth=0.6)
             ax.set_xlabel("iteration", fontsize=8)
         row[0].legend(frameon=False, fontsize=8)
-    figure.savefig(path)
+    return figure
 
 
 def mean_of_curves(curves: Sequence[Mapping[int, float]]) -> dict[int, float]:

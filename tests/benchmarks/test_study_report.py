@@ -61,7 +61,7 @@ def write_run(study: Path, method: str, seed: int, predictions: list[np.ndarray]
         labels = {"labels": {str(value): organ for value, organ in enumerate(CLASSES)}}
         (folder / "segmentations" / f"case{number}_seg.json").write_text(json.dumps(labels))
     made = str(folder / "segmentations"), CLASSES, str(folder / "report"), make_protocol("clinical", 2.0)
-    Evaluation(items, *made, num_tail=2, num_worst=0, progress=False).run()
+    Evaluation(items, *made, num_tail=2).run()
     with SummaryWriter(str(folder / "logs")) as writer:
         # 2 s an iteration with seed 0, 3 s with seed 1, and a validation of 100 s behind iteration 20
         for step, clock in ((10, 0), (20, 20), (30, 140), (40, 160)):
