@@ -48,7 +48,7 @@ def clock(device: torch.device) -> float:
     return time.perf_counter()
 
 
-def seconds(function: Callable[[], object], device: torch.device = torch.device("cpu")) -> float:
+def seconds(function: Callable[[], object], device: torch.device) -> float:
     """Time that a call takes."""
     start = clock(device)
     function()
