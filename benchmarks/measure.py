@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from monai.bundle import ConfigWorkflow
 
-from scdl_components.report.text import markdown_table
+from scdl_components.report.page import markdown_table
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "bundles" / "scdl_synapse" / "configs"
@@ -48,7 +48,7 @@ def clock(device: torch.device) -> float:
     return time.perf_counter()
 
 
-def seconds(function: Callable[[], object], device: torch.device = torch.device("cpu")) -> float:
+def seconds(function: Callable[[], object], device: torch.device) -> float:
     """Time that a call takes."""
     start = clock(device)
     function()

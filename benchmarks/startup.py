@@ -5,8 +5,7 @@
     python -m benchmarks.startup --folder startup
 
 The user's command in a process of its own each time, the three in turn, with a network so small that its iteration
-takes no time. A further config notes when each step of the config's ``run`` is over and ends the process after the
-first iteration.
+takes no time.
 """
 
 from __future__ import annotations
@@ -15,63 +14,23 @@ import json
 import os
 import shutil
 import tempfile
-import time
 from pathlib import Path
 
 import fire
 from ignite.engine import Engine, Events
-from monai.bundle import ConfigParser
 
-from benchmarks.measure import CONFIGS, figures, machine, measured, monai_run, show
+from benchmarks.measure import figures, machine, measured, monai_run, show
+from scdl_components.phantom import write_phantoms
 
-STAMPS = "STARTUP_STAMPS"
-WAYS = {"no cache folder": None, "cache folder, empty": "cold", "cache folder, filled": "warm"}
+WAYS = ("no cache folder", "cache folder, empty", "cache folder, filled")
 SMALL = {"num_filters": 2, "roi_size": [32, 32, 32], "voxels_per_token": 4, "num_workers": 0}
-# looked up before the last step, which trains: all preprocessed cases
-DATASETS = ["@train#dataset", "@train#unlabeled_dataset", "@validate#dataset"]
-
-
-def stamp(name: str) -> None:
-    """Notes that a part is over now."""
-    with open(os.environ[STAMPS], "a", encoding="utf-8") as file:
-        file.write(json.dumps([name, time.time()]) + "\n")
 
 
 class EndAfterFirstIteration:
-    """Notes the end of the last part and ends the process."""
+    """Ends the process, before a validation could."""
 
     def attach(self, engine: Engine) -> None:
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
-
-    def __call__(self, engine: Engine) -> None:
-        stamp("networks, losses, first iteration")
-        os._exit(0)
-
-
-def overlay() -> dict:
-    """Config behind train.yaml: the same run, with stamps between its steps."""
-    run: list = [{"_target_": "benchmarks.startup.stamp", "name": "imports, config"}]
-    steps = ConfigParser.load_config_file(str(CONFIGS / "train.yaml"))["run"]
-    for step in steps[:-1]:
-        name = step["_target_"].split(".")[-1] if isinstance(step, dict) else step.strip("$@")
-        run += [step, {"_target_": "benchmarks.startup.stamp", "name": name}]
-    run += [*DATASETS, {"_target_": "benchmarks.startup.stamp", "name": "preprocessed cases"}, steps[-1]]
-    return {"run": run, "+train#handlers": [{"_target_": "benchmarks.startup.EndAfterFirstIteration"}]}
-
-
-def start(data: Path, folder: Path, cache_dir: Path | None, overrides: dict[str, object]) -> dict[str, float]:
-    """Seconds of each part of one start."""
-    work = Path(tempfile.mkdtemp(dir=folder))
-    (work / "overlay.json").write_text(json.dumps(overlay()))
-    keys = {"dataset_dir": data, "case_list": "case_list.json", "cache_dir": cache_dir or False, **SMALL}
-    keys |= {"ckpt_dir": work, "output_dir": work, **overrides}
-    begun = time.time()
-    command = monai_run(["train", work / "overlay.json"], "training", **keys)
-    measured(command, work / "run.log", **{STAMPS: str(work / "stamps")})
-    lines = [json.loads(line) for line in (work / "stamps").read_text().splitlines()]
-    shutil.rmtree(work)
-    times = [begun, *(moment for _, moment in lines)]
-    return {name: end - begin for (name, _), begin, end in zip(lines, times, times[1:])}
+        engine.add_event_handler(Events.ITERATION_COMPLETED, lambda: os._exit(0))
 
 
 def main(
@@ -94,25 +53,24 @@ def main(
         output: CSV to write the table to.
         overrides: keys of the training's config.
     """
-    from scdl_components.phantom import write_phantoms  # not in the processes that are timed
-
     place = Path(folder or tempfile.mkdtemp()).absolute()
-    data = Path(write_phantoms(place / "phantom", labeled, unlabeled, 2, 0, spacing=tuple(spacing)))
-    cache = place / "cache"
-    times: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
+    data = write_phantoms(place / "phantom", labeled, unlabeled, 2, 0, spacing=tuple(spacing))
+    cache, work = place / "cache", place / "run"
+    times: dict[str, list[float]] = {way: [] for way in WAYS}
+    end = place / "end.json"  # a config behind train.yaml
+    end.write_text(json.dumps({"+train#handlers": [{"_target_": "benchmarks.startup.EndAfterFirstIteration"}]}))
     for _ in range(repeats):
         shutil.rmtree(cache, ignore_errors=True)
-        for way, state in WAYS.items():
-            times[way].append(start(data, place, cache if state else None, overrides))
-            print(way, {name: round(value, 1) for name, value in times[way][-1].items()}, flush=True)
+        for way in WAYS:
+            work.mkdir()
+            keys = {"dataset_dir": data, "case_list": "case_list.json", "ckpt_dir": work, "output_dir": work, **SMALL}
+            keys |= {"cache_dir": False if way == "no cache folder" else cache, **overrides}
+            times[way].append(measured(monai_run(["train", end], "training", **keys), place / "run.log")["seconds"])
+            shutil.rmtree(work)
+            print(way, round(times[way][-1], 1), flush=True)
     shutil.rmtree(cache if folder else place, ignore_errors=True)
-    wholes = {way: [sum(one.values()) for one in starts] for way, starts in times.items()}
-    rows = []
-    for way, starts in times.items():
-        rows += [figures(f"{way}: whole, over no cache folder", wholes[way], wholes["no cache folder"])]
-        rows += [figures(f"{way}, of it: {part}", [one[part] for one in starts]) for part in starts[0]]
     print(f"{labeled} labeled, {unlabeled} unlabeled cases, {machine()}; {repeats} starts of each kind")
-    show(rows, output)
+    show([figures(f"{way}, over no cache folder", times[way], times["no cache folder"]) for way in WAYS], output)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@
     python -m benchmarks.step_time                                        # the bundle's own size: minutes an iteration
     python -m benchmarks.step_time --roi_size "[32,32,32]" --num_filters 8
     python -m benchmarks.step_time --reuse_memory False                   # any key of the training's config
-    python -m benchmarks.step_time --profile True                         # operator by operator, PyTorch's profiler
 
 In turn, in one process: an iteration of the bundle's trainer (data, both students, losses, SCDL, optimizer, logging),
 forward and backward of the bare students on the same tensors, SCDL alone, SCDL as plain PyTorch, and an iteration of a
@@ -28,7 +27,6 @@ from ignite.engine import Events
 from monai.bundle import ConfigWorkflow
 from monai.engines.utils import IterationEvents
 from monai.transforms import Compose
-from torch.profiler import ProfilerActivity, profile, schedule
 
 from benchmarks.measure import between, figures, machine, moment, seconds, show, training_workflow
 from benchmarks.plain_loop import PlainLoop, PlainSCDL
@@ -133,39 +131,12 @@ def training(pairs: int, **scale: object) -> dict[str, list[float]]:
     return {name: values[WARM_UP:] for name, values in times.items()}
 
 
-def profiled(iterations: int, rows: int, **scale: object) -> str:
-    """PyTorch's table of an iteration's operators by their own time, and how often the host asks for a value.
-
-    Args:
-        iterations: that are recorded, after ``WARM_UP`` others; none of them logs.
-        rows: operators in the table.
-        scale: keys of the training.
-    """
-    last = WARM_UP + iterations
-    with tempfile.TemporaryDirectory() as folder:
-        run = training_workflow(folder, max_iterations=last + 1, log_interval=last + 1, **scale)
-        on_gpu = torch.device(run.trainer.state.device).type == "cuda"
-        activities = [ProfilerActivity.CPU, *[ProfilerActivity.CUDA] * on_gpu]
-        with profile(activities=activities, schedule=schedule(wait=0, warmup=WARM_UP, active=iterations)) as result:
-
-            def step() -> None:
-                result.step() if run.trainer.state.iteration < last else run.trainer.terminate()
-
-            run.trainer.add_event_handler(Events.ITERATION_COMPLETED, step)
-            run.trainer.run()
-    averages = result.key_averages()
-    asked = sum(event.count for event in averages if event.key == "aten::_local_scalar_dense") / iterations
-    table = averages.table(sort_by=f"self_{'cuda' if on_gpu else 'cpu'}_time_total", row_limit=rows)
-    return f"{table}\naten::_local_scalar_dense (waits for a GPU): {asked:g} an iteration, the loader's included"
-
-
 def main(
     pairs: int = 5,
     roi_size: Sequence[int] = (96, 96, 96),
     num_filters: int = 16,
     spacing: float = 2.0,
     threads: int = 2,
-    profile: bool = False,
     output: str = "",
     **overrides: object,
 ) -> None:
@@ -177,16 +148,12 @@ def main(
         num_filters: of the V-Nets.
         spacing: of the phantoms, mm.
         threads: of PyTorch.
-        profile: profile as many iterations instead.
         output: CSV to write the table to.
         overrides: keys of the training's config, e.g. --compile True.
     """
     torch.set_num_threads(threads)
     scale = {"roi_size": list(roi_size), "num_filters": num_filters, "spacing": spacing, **overrides}
     print(f"batch 2 + 2, {scale}, {threads} threads, {machine()}; medians and extremes of {pairs}")
-    if profile:
-        print(profiled(pairs, 15, **scale))
-        return
     times = training(pairs, **scale)
     whole = times["iteration"]
     rows = [figures("two students, forward and backward", times["bare"])]

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A small organ as two methods segment it, beside the reference; case and organ are chosen by a rule.
 
-    python -m benchmarks.study.picture --folder study --output organ.png --methods "['cps_ga','scdl']"
+python -m benchmarks.study.picture --folder study --output organ.png --methods "['cps_ga','scdl']"
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from monai.transforms import generate_spatial_bounding_box
 
 from benchmarks.study.run import cases_of, own_data
 from benchmarks.study.runs import StudyRun, find_runs
@@ -23,20 +24,17 @@ from scdl_components.report.pictures import load_volume, three_planes
 MARGIN = 30.0  # mm around the reference
 
 
-def draw(
-    folder: str, output: str, methods: Sequence[str] = ("cps_ga", "scdl"), num_labeled: int = 2, organ: str = ""
-) -> None:
-    """Draws a small organ as two methods segment it, and prints what is shown, and by which rule.
+def draw(folder: str, output: str, methods: Sequence[str] = ("cps_ga", "scdl"), num_labeled: int = 2) -> None:
+    """Draws the smallest organ as two methods segment it, and prints what is shown, and by which rule.
 
     Args:
         folder: of the study.
         output: PNG to write.
         methods: two of them.
         num_labeled: labeled cases that they were trained on.
-        organ: its name; without one, the smallest organ.
 
     Raises:
-        InputError: the methods have no seed in common, there is no such organ, or a file cannot be read.
+        InputError: the methods have no seed in common, or a file cannot be read.
     """
     if isinstance(methods, str) or len(methods) != 2:
         raise InputError(f"methods is {methods!r}; expected two, e.g. \"['cps_ga','scdl']\"")
@@ -49,11 +47,7 @@ def draw(
             f"cases; with so many it has {', '.join(found) or 'none'}"
         )
     first, second = (runs[min(common)] for runs in by_seed)
-    organs = [name for name, facts in first.summary["organs"].items() if facts["size_ml"] is not None]
-    if organ and organ not in organs:
-        raise InputError(f"there is no organ '{organ}'; the references hold {', '.join(organs)}")
-    rule = f"{organ}, as asked for" if organ else f"the smallest organ ({organs[-1]})"
-    organ = organ or organs[-1]
+    organ = [name for name, facts in first.summary["organs"].items() if facts["size_ml"] is not None][-1]
     case, dice = median_case(first, second, organ)
     item = item_of(case, first, Path(folder))
     files = [segmentation_of(run.folder / "segmentations", case) for run in (first, second)]
@@ -61,17 +55,17 @@ def draw(
     image, label, *segmented = (load_volume(file) for file in (item["image"], item["label"], *files))
     value = names.index(organ)
     # the organ alone: neighbours would hide where it ends
-    masks = [(volume.numpy()[0] == value) * np.uint8(value) for volume in (label, *segmented)]
-    box = around(masks[0] > 0, [MARGIN / width for width in image.pixdim.tolist()])
+    masks = [(volume == value) * value for volume in (label, *segmented)]
+    margin = [int(np.ceil(MARGIN / width)) for width in image.pixdim.tolist()]
+    box = (slice(None), *map(slice, *generate_spatial_bounding_box(masks[0], margin=margin, allow_smaller=True)))
     titles = ("reference", first.method, second.method)
-    shown = {title: mask[box] for title, mask in zip(titles, masks)}
     Path(output).parent.mkdir(parents=True, exist_ok=True)
-    three_planes(image.numpy()[0][box], shown, image.pixdim.tolist(), names, Path(output))
-    outside = [f"{(mask > 0).sum() - (mask[box] > 0).sum()} of {title}" for title, mask in zip(titles[1:], masks[1:])]
+    three_planes(image[box], {title: mask[box] for title, mask in zip(titles, masks)}, names).savefig(output)
+    outside = [f"{int((m > 0).sum() - (m[box] > 0).sum())} of {title}" for title, m in zip(titles[1:], masks[1:])]
     print(
         f"The {organ} of {case}: Dice {dice[0]:.3f} with {first.method}, {dice[1]:.3f} with {second.method}. Chosen by "
-        f"rule: {rule}; of the runs with {num_labeled} labeled, the lowest seed that both have ({first.seed}); of the "
-        "cases, the one with the median difference of that organ's Dice (the lower of two middle ones). Shown is "
+        f"rule: the smallest organ ({organ}); of the runs with {num_labeled} labeled, the lowest seed that both have "
+        f"({first.seed}); of the cases, the one with the median difference of Dice (the lower of two middle ones). Shown is "
         f"{MARGIN:g} mm around the reference, in slices where that is largest; voxels beyond: {', '.join(outside)}."
     )
 
@@ -95,30 +89,16 @@ def item_of(case: str, run: StudyRun, study: Path) -> dict[str, str]:
 
 
 def median_case(a: StudyRun, b: StudyRun, organ: str) -> tuple[str, tuple[float, float]]:
-    """The case with the median difference of an organ's Dice, the lower of two middle ones, and the Dice of both runs.
-
-    Raises:
-        InputError: it is defined in no case.
-    """
+    """The case with the median difference of an organ's Dice, the lower of two middle ones, and the Dice of both runs."""
     table = a.evaluated.table
     column = table.organs.index(organ)
     dice = [run.evaluated.table.values["dice"][:, column] for run in (a, b)]
     # a case without the organ has no size to look for
-    has_organ = table.volumes["volume_reference_ml"][:, column] > 0
+    has_organ = table.values["volume_reference_ml"][:, column] > 0
     candidates = np.flatnonzero(~np.isnan(dice[1] - dice[0]) & has_organ)
-    if not len(candidates):
-        raise InputError(f"no case has the organ '{organ}'; choose another one")
     order = candidates[np.argsort((dice[1] - dice[0])[candidates], kind="stable")]
     chosen = order[(len(order) - 1) // 2]
     return table.cases[chosen], (float(dice[0][chosen]), float(dice[1][chosen]))
-
-
-def around(mask: np.ndarray, margins: Sequence[float]) -> tuple[slice, ...]:
-    """The box of a mask that is not empty, widened by ``margins`` voxels on each side within the volume."""
-    places = np.argwhere(mask)
-    low = np.maximum(places.min(axis=0) - np.ceil(margins).astype(int), 0)
-    high = places.max(axis=0) + np.ceil(margins).astype(int) + 1
-    return tuple(slice(int(start), int(stop)) for start, stop in zip(low, high))
 
 
 if __name__ == "__main__":

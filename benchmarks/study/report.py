@@ -15,19 +15,24 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from benchmarks.measure import write_csv
 from benchmarks.study.runs import Groups, StudyRun, differing_settings, find_runs
 from scdl_components.command import run_command
-from scdl_components.report.compare import check_comparable, compare_runs, run_of_seeds, write_comparison
-from scdl_components.report.files import whole_files
+from scdl_components.report.compare import check_comparable, compare_runs, interval, run_of_seeds, write_comparison
+from scdl_components.report.page import markdown_table, mean_and_std, number
 from scdl_components.report.paired import Difference
 from scdl_components.report.summary import statistics
-from scdl_components.report.text import markdown_table, mean_and_std, number
+from scdl_components.report.table import cell
 
 FALL = 0.02  # of the mean validation Dice, from its best to its last; runs differ by this much without a fall
+COLUMNS = {  # of results.csv -> heading and decimals in the table
+    **{f"{name}_dice": (name, 3) for name in ("mean", "head", "tail")},
+    "seconds_per_iteration": ("seconds an iteration", 3),
+    "training_minutes": ("minutes", 1),
+    "peak_memory_mb": ("peak memory, MB", 0),
+}
 READING = (
     "A run's Dice is the mean over the cases of each case's mean over its organs, of the weights that were best in "
     "validation; an organ that a segmentation lacks counts 0. Cells are the mean over the seeds ± their sample "
@@ -82,12 +87,19 @@ def report(folder: str, output: str | None = None, baseline: str = "cps_ga") -> 
         if rows:
             text += [f"## Differences to {baseline}, {many}", markdown_table(*rows), PAIRING.format(folder=place)]
         text += [f"## Validation, {many}", markdown_table(*curve_table(methods)), CURVES]
-    with whole_files(output, numbered="none") as place:
-        write_csv([result(run) for run in runs], place / "results.csv")
-        write_csv([row for run in runs for row in organ_rows(run)], place / "organs.csv")
-        write_csv([row for run in runs for row in curve_rows(run)], place / "curves.csv")
-        learning_curves(groups, place / "learning_curves.png")
-        (place / "report.md").write_text("\n\n".join(text) + "\n", encoding="utf-8")
+    rows = [
+        {
+            **identity(run),
+            **{key: cell(value) for key, value in result(run).items()},
+            "commit": run.done.get("commit", ""),
+        }
+        for run in runs
+    ]
+    write_csv(rows, output / "results.csv")
+    write_csv([row for run in runs for row in organ_rows(run)], output / "organs.csv")
+    write_csv([row for run in runs for row in curve_rows(run)], output / "curves.csv")
+    learning_curves(groups).savefig(output / "learning_curves.png")
+    (output / "report.md").write_text("\n\n".join(text) + "\n", encoding="utf-8")
     print(f"report of {len(runs)} runs, {len(begun)} begun alone: {output / 'report.md'}")
 
 
@@ -96,14 +108,15 @@ def identity(run: StudyRun) -> dict[str, object]:
     return {"num_labeled": run.num_labeled, "method": run.method, "seed": run.seed}
 
 
-def result(run: StudyRun) -> dict[str, object]:
-    """Row of results.csv."""
-    figures = {f"{name}_dice": run.dice(group) for name, group in (("mean", "all"), ("head", "head"), ("tail", "tail"))}
+def result(run: StudyRun) -> dict[str, float]:
+    """What results.csv and the table say of a run; keys of ``COLUMNS``."""
     training = run.done["training"]
-    figures |= {"seconds_per_iteration": run.seconds_per_iteration, "training_minutes": training["seconds"] / 60}
-    figures |= {"peak_memory_mb": training["peak_memory_mb"]}
-    cells = {name: "" if np.isnan(value) else f"{value:.6g}" for name, value in figures.items()}
-    return {**identity(run), **cells, "commit": run.done.get("commit", "")}
+    return {
+        **{f"{name}_dice": run.dice(group) for name, group in (("mean", "all"), ("head", "head"), ("tail", "tail"))},
+        "seconds_per_iteration": run.seconds_per_iteration,
+        "training_minutes": training["seconds"] / 60,
+        "peak_memory_mb": training["peak_memory_mb"],
+    }
 
 
 def organ_rows(run: StudyRun) -> list[dict[str, object]]:
@@ -124,15 +137,12 @@ def curve_rows(run: StudyRun) -> list[dict[str, object]]:
 
 def dice_table(methods: Mapping[str, Sequence[StudyRun]]) -> tuple[list[str], list[list[str]]]:
     """Header and rows: Dice and cost of the methods."""
-    header = ["method", "mean", "head", "tail", "seconds an iteration", "minutes", "peak memory, MB"]
     rows = []
     for method, runs in methods.items():
-        columns = [([run.dice(group) for run in runs], 3) for group in ("all", "head", "tail")]
-        columns += [([run.seconds_per_iteration for run in runs], 3)]
-        columns += [([run.done["training"]["seconds"] / 60 for run in runs], 1)]
-        columns += [([run.done["training"]["peak_memory_mb"] for run in runs], 0)]
-        rows.append([method, *(mean_and_std(statistics(np.array(values)), digits) for values, digits in columns)])
-    return header, rows
+        found = [result(run) for run in runs]
+        values = {key: statistics(np.array([each[key] for each in found])) for key in COLUMNS}
+        rows.append([method, *(mean_and_std(values[key], digits) for key, (_, digits) in COLUMNS.items())])
+    return ["method", *(heading for heading, _ in COLUMNS.values())], rows
 
 
 def compare_with(
@@ -158,10 +168,9 @@ def compare_with(
         pairs |= compare_runs(both)
         for row in pairs[baseline, method]:
             if row.metric == "dice" and row.scope == "group":
-                change = f"{row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}]"
                 by_seed = [f"{x.seed}: {y.dice(row.name) - x.dice(row.name):+.3f}" for x, y in zip(a, b)]
                 means = number(row.mean_a, 3), number(row.mean_b, 3)
-                rows.append([f"{method} minus {baseline}", row.name, *means, change, ", ".join(by_seed)])
+                rows.append([f"{method} minus {baseline}", row.name, *means, interval(row, 3), ", ".join(by_seed)])
     return pairs, (header, rows) if rows else None
 
 
@@ -187,15 +196,9 @@ def fall(curve: Mapping[int, float]) -> str:
     return f"**−{lost:.3f}** since {best}" if lost > FALL else "none"
 
 
-def learning_curves(groups: Groups, path: str | Path) -> None:
-    """Draws validation Dice of all and of the small organs; a row for each number of labeled cases.
-
-    Args:
-        groups: number of labeled cases -> method -> its runs.
-        path: PNG to write.
-    """
+def learning_curves(groups: Groups) -> Figure:
+    """Draws validation Dice of all and of the small organs; a row for each number of labeled cases."""
     figure = Figure(figsize=(11, 3.9 * len(groups) + 0.5), dpi=130, layout="constrained")
-    FigureCanvasAgg(figure)
     names = list(dict.fromkeys(method for methods in groups.values() for method in methods))
     colors = dict(zip(names, matplotlib.colormaps["tab10"].colors * len(names)))
     panels = figure.subplots(len(groups), 2, sharex=True, sharey=True, squeeze=False)
@@ -205,22 +208,13 @@ def learning_curves(groups: Groups, path: str | Path) -> None:
                 curves = [run.curves[name] for run in runs]
                 for curve in curves:
                     ax.plot(list(curve), list(curve.values()), color=colors[method], linewidth=0.7, alpha=0.45)
-                mean = mean_of_curves(curves)
-                label = f"{method} ({len(runs)} seeds)"
-                style = {"color": colors[method], "linewidth": 2.2, "markersize": 3}
-                ax.plot(list(mean), list(mean.values()), "o-", label=label, **style)
+                # of the iterations that all seeds have
+                steps = sorted(set.intersection(*map(set, curves)))
+                means = [np.mean([curve[step] for curve in curves]) for step in steps]
+                ax.plot(steps, means, "o-", color=colors[method], linewidth=2.2, label=f"{method} ({len(runs)} seeds)")
             ax.set_title(f"{num_labeled} labeled: validation Dice, {what}", fontsize=10, loc="left")
-            ax.set_ylim(bottom=0)
-            ax.grid(axis="y", color="#dddddd", linewidth=0.6)
-            ax.set_xlabel("iteration", fontsize=8)
         row[0].legend(frameon=False, fontsize=8)
-    figure.savefig(path)
-
-
-def mean_of_curves(curves: Sequence[Mapping[int, float]]) -> dict[int, float]:
-    """Mean of several curves at the iterations that all of them have."""
-    steps = sorted(set.intersection(*(set(curve) for curve in curves)))
-    return {step: float(np.mean([curve[step] for curve in curves])) for step in steps}
+    return figure
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 """Trains and evaluates methods × seeds; a finished run is kept, an interrupted one starts again.
 
     python -m benchmarks.study.run --folder study                       # the main methods, three seeds, on a CPU
-    python -m benchmarks.study.run --folder study --background true     # goes on when the terminal is closed
     python -m benchmarks.study.run --folder study --methods "{'weight_3':{'scdl_weight':3.0}}" --seeds "[0]"
     python -m benchmarks.study.run --folder mine --dataset_dir /data/btcv --case_list my_list.json --scale gpu
     python -m benchmarks.study.run --folder long --max_iterations 4500 --val_interval 500   # does a method fall later?
@@ -17,7 +16,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -125,7 +123,6 @@ def main(
     num_labeled: Sequence[int] | None = None,
     scale: str = "cpu",
     cases: str = "test",
-    background: bool = False,
     **overrides: object,
 ) -> None:
     """Runs what of methods × seeds is not done yet.
@@ -137,7 +134,6 @@ def main(
         num_labeled: labeled ones of the 16 training phantoms, by default 2; of a dataset's cases, those of its list.
         scale: "cpu" or "gpu".
         cases: list that is reported: test, or validation while tuning.
-        background: start it as a process of its own, with its output in ``<folder>/study.log``.
         overrides: keys of the configs for all runs, e.g. --max_iterations 300; with ``dataset_dir`` the runs are of the
             cases there, by ``case_list`` or ``labeled_percent``.
 
@@ -149,14 +145,6 @@ def main(
         raise InputError("num_labeled is of phantoms; a dataset's labeled cases are those of its case list")
     num_labeled = [len(cases_of(settings, "labeled"))] if own_data(settings) else num_labeled or [2]
     root = Path(folder).resolve()
-    root.mkdir(parents=True, exist_ok=True)
-    if background:
-        # the same words, in a process that no terminal ends; the last of two values counts
-        again = [sys.executable, "-m", "benchmarks.study.run", *sys.argv[1:], "--background", "False"]
-        with (root / "study.log").open("a") as log:
-            process = subprocess.Popen(again, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
-        print(f"process {process.pid}; progress in {root / 'study.log'}")
-        return
     # seed by seed, so that an early look compares all methods
     for seed in seeds:
         for number in num_labeled:

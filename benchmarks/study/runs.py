@@ -53,11 +53,6 @@ class StudyRun:
     seconds_per_iteration: float
     done: Mapping
 
-    @property
-    def name(self) -> str:
-        """Its folder within the study."""
-        return f"{self.num_labeled}_labeled/{self.method}/seed_{self.seed}"
-
     def dice(self, group: str) -> float:
         """Mean Dice over the cases of head, tail or all organs; NaN where nothing is defined."""
         mean = self.summary["groups"][group]["metrics"]["dice"]["mean"]
@@ -162,14 +157,13 @@ def differing_settings(runs: Sequence[StudyRun]) -> list[str]:
     A method's own key must be the same in all its runs, any other key in all runs.
     """
     own = {key for run in runs for key in run.done.get("own_keys", ())}
-    values: dict[tuple, dict[str, list[str]]] = {}
-    keys = {key for run in runs for key in run.done["overrides"]} - {*OF_ONE_RUN}
-    for run in runs:
-        for key in sorted(keys):
-            scope = (key, run.num_labeled, run.method if key in own else "")
-            values.setdefault(scope, {}).setdefault(run.done["overrides"].get(key, NOT_SET), []).append(run.name)
+    values: dict[tuple, dict[str, None]] = {}
+    for key in sorted({key for run in runs for key in run.done["overrides"]} - {*OF_ONE_RUN}):
+        for run in runs:
+            scope = (key, run.num_labeled, run.method if key in own else "all methods")
+            values.setdefault(scope, {})[run.done["overrides"].get(key, NOT_SET)] = None
     return [
-        f"`{key}`: " + "; ".join(f"`{value}` in {', '.join(names)}" for value, names in found.items())
-        for (key, *_), found in values.items()
+        f"`{key}` ({method}, {num_labeled} labeled): " + ", ".join(f"`{value}`" for value in found)
+        for (key, num_labeled, method), found in values.items()
         if len(found) > 1
     ]

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -13,25 +13,10 @@ import numpy as np
 from ..data.grid import grid_distance
 from ..data.nifti import load_nifti
 from ..errors import InputError
-from .protocols import ClinicalProtocol, PaperProtocol
+from .protocols import Protocol
 from .scores import OrganScore
 
 GRID_TOLERANCE = 0.1  # voxels that prediction and reference may be apart at the volume's corners
-
-
-@dataclass(frozen=True)
-class CaseScores:
-    """Scores of one case.
-
-    Attributes:
-        scores: of classes 1 to ``num_classes - 1``.
-        volumes_prediction: of the same classes on the patient's grid [num_classes - 1], ml.
-        volumes_reference: likewise of the reference.
-    """
-
-    scores: list[OrganScore]
-    volumes_prediction: np.ndarray
-    volumes_reference: np.ndarray
 
 
 def read_labels(path: str | Path, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
@@ -45,7 +30,7 @@ def read_labels(path: str | Path, num_classes: int) -> tuple[np.ndarray, np.ndar
     image = nib.as_closest_canonical(load_nifti(path))
     voxels = np.asanyarray(image.dataobj)
     lowest, highest = voxels.min(), voxels.max()
-    if not (0 <= lowest and highest < num_classes <= 256):
+    if not (lowest >= 0 and highest < num_classes <= 256):
         raise InputError(
             f"'{path}' holds values from {lowest:g} to {highest:g}; expected 0 to {num_classes - 1}, the values of the "
             "classes: is it of another data set?"
@@ -64,9 +49,9 @@ def organ_volumes(labels: np.ndarray, affine: np.ndarray, num_classes: int) -> n
 
 
 def score_files(
-    prediction: str | Path, reference: str | Path, num_classes: int, protocol: ClinicalProtocol | PaperProtocol
-) -> CaseScores:
-    """Scores of a segmentation.
+    prediction: str | Path, reference: str | Path, num_classes: int, protocol: Protocol
+) -> list[OrganScore]:
+    """Scores and volumes of classes 1 to ``num_classes - 1`` of a segmentation.
 
     Args:
         prediction: NIfTI file of class indices.
@@ -81,7 +66,7 @@ def score_files(
     label, label_affine = read_labels(reference, num_classes)
     if pred.shape != label.shape:
         raise InputError(
-            f"'{prediction}' has {_shape(pred)} voxels, its reference '{reference}' {_shape(label)} (in RAS order): "
+            f"'{prediction}' has {_size(pred)} voxels, its reference '{reference}' {_size(label)} (in RAS order): "
             "give the segmentation in the patient's own grid, as the inference writes it"
         )
     distance = grid_distance(label_affine, affine, label.shape)
@@ -90,12 +75,12 @@ def score_files(
             f"'{prediction}' lies up to {distance:.3g} voxels off its reference '{reference}' (affines differ): "
             "segment the image that the reference was drawn on"
         )
-    return CaseScores(
-        protocol(pred, label, label_affine, num_classes),
-        organ_volumes(pred, label_affine, num_classes),
-        organ_volumes(label, label_affine, num_classes),
-    )
+    volumes = (organ_volumes(each, label_affine, num_classes).tolist() for each in (pred, label))
+    return [
+        replace(score, volume_prediction_ml=predicted, volume_reference_ml=true)
+        for score, predicted, true in zip(protocol(pred, label, label_affine, num_classes), *volumes)
+    ]
 
 
-def _shape(volume: np.ndarray) -> str:
+def _size(volume: np.ndarray) -> str:
     return "×".join(map(str, volume.shape))

@@ -10,16 +10,11 @@ from math import nan
 import numpy as np
 from scipy.ndimage import find_objects
 
-from .surface import (
-    average_distance,
-    average_symmetric_distance,
-    dice,
-    hausdorff95,
-    normalized_surface_dice,
-    surface_distances,
-)
+from .surface import dice, distance_scores, surface_distances
 
 METRICS = ("dice", "hd95", "asd", "assd", "nsd")
+DISTANCES = ("hd95", "asd", "assd")
+VOLUMES = ("volume_prediction_ml", "volume_reference_ml")
 
 IN_BOTH = "in both"
 MISSING_IN_PREDICTION = "missing in prediction"
@@ -39,6 +34,8 @@ class OrganScore:
         asd: average distance from the prediction's surface to the reference's.
         assd: average symmetric surface distance.
         nsd: normalised surface Dice at the tolerance, 0 to 1.
+        volume_prediction_ml: on the patient's grid, whatever grid the scores are of.
+        volume_reference_ml: likewise of the reference.
     """
 
     status: str
@@ -47,6 +44,8 @@ class OrganScore:
     asd: float = nan
     assd: float = nan
     nsd: float = nan
+    volume_prediction_ml: float = nan
+    volume_reference_ml: float = nan
 
 
 def organ_scores(
@@ -63,27 +62,18 @@ def organ_scores(
         axes: linear part of the affine [3, 3], in the unit of the distances.
         nsd_tolerance: in the same unit.
     """
+    scores = []
     boxes = zip(*(find_objects(volume, max_label=num_classes - 1) for volume in (pred, label)))
-    return [_score(pred, label, value, pair, axes, nsd_tolerance) for value, pair in enumerate(boxes, start=1)]
-
-
-def _score(
-    pred: np.ndarray, label: np.ndarray, value: int, boxes: tuple, axes: np.ndarray, nsd_tolerance: float
-) -> OrganScore:
-    in_pred, in_label = (box is not None for box in boxes)
-    if not in_pred and not in_label:
-        return OrganScore(ABSENT_IN_BOTH)
-    if not in_pred or not in_label:
-        return OrganScore(MISSING_IN_REFERENCE if in_pred else MISSING_IN_PREDICTION, dice=0.0, nsd=0.0)
-    # nothing of the organ lies beyond this box, so that its border is the organ's as much as the volume's
-    box = tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(*boxes))
-    masks = pred[box] == value, label[box] == value
-    to_label, to_pred = surface_distances(*masks, axes)
-    return OrganScore(
-        IN_BOTH,
-        dice=dice(*masks),
-        hd95=hausdorff95(to_label, to_pred),
-        asd=average_distance(to_label),
-        assd=average_symmetric_distance(to_label, to_pred),
-        nsd=normalized_surface_dice(to_label, to_pred, nsd_tolerance),
-    )
+    for value, (in_pred, in_label) in enumerate(boxes, start=1):
+        if in_pred is None and in_label is None:
+            scores.append(OrganScore(ABSENT_IN_BOTH))
+        elif in_pred is None or in_label is None:
+            status = MISSING_IN_PREDICTION if in_pred is None else MISSING_IN_REFERENCE
+            scores.append(OrganScore(status, dice=0.0, nsd=0.0))
+        else:
+            # nothing of the organ lies beyond this box, so that its border is the organ's as much as the volume's
+            box = tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(in_pred, in_label))
+            masks = pred[box] == value, label[box] == value
+            found = distance_scores(*surface_distances(*masks, axes), nsd_tolerance)
+            scores.append(OrganScore(IN_BOTH, dice=dice(*masks), **found))
+    return scores

@@ -20,11 +20,6 @@ def dice(pred: np.ndarray, label: np.ndarray) -> float:
     return float(2 * np.count_nonzero(pred & label) / total) if total else float("nan")
 
 
-def surface(mask: np.ndarray) -> np.ndarray:
-    """Indices [N, dims] of a boolean mask's surface voxels."""
-    return np.argwhere(mask ^ binary_erosion(mask))
-
-
 def surface_distances(pred: np.ndarray, label: np.ndarray, axes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Distances of each surface voxel of one mask to the nearest one of the other.
 
@@ -38,7 +33,9 @@ def surface_distances(pred: np.ndarray, label: np.ndarray, axes: np.ndarray) -> 
     Returns:
         From the prediction's surface to the label's [N_pred], and back [N_label].
     """
-    points_pred, points_label = (surface(mask) @ np.asarray(axes, dtype=float).T for mask in (pred, label))
+    points_pred, points_label = (
+        np.argwhere(mask ^ binary_erosion(mask)) @ np.asarray(axes, dtype=float).T for mask in (pred, label)
+    )
     # larger leaves than SciPy's default are faster for a single query of many points
     return (
         KDTree(points_label, leafsize=32).query(points_pred)[0],
@@ -46,26 +43,20 @@ def surface_distances(pred: np.ndarray, label: np.ndarray, axes: np.ndarray) -> 
     )
 
 
-def hausdorff95(to_label: np.ndarray, to_pred: np.ndarray) -> float:
-    """HD95: 95th percentile (linear interpolation) of the distances of both directions together, as in MedPy.
+def distance_scores(to_label: np.ndarray, to_pred: np.ndarray, nsd_tolerance: float) -> dict[str, float]:
+    """HD95, ASD, ASSD and NSD of what :func:`surface_distances` returns.
 
-    MONAI takes the larger one of the two directions' percentiles instead.
+    - hd95: 95th percentile (linear interpolation) of both directions together, as in MedPy; MONAI takes the larger one
+      of the two directions' percentiles instead.
+    - asd: mean distance from the prediction's surface to the label's, as MedPy's ``asd(pred, label)``.
+    - assd: mean of the two directions' mean distances, as in MedPy.
+    - nsd: fraction of both surfaces' voxels at most ``nsd_tolerance`` from the other surface, as in MONAI.
     """
-    return float(np.percentile(np.concatenate([to_label, to_pred]), 95))
-
-
-def average_distance(to_label: np.ndarray) -> float:
-    """ASD: mean distance from the prediction's surface to the label's, one direction, as MedPy's ``asd(pred, label)``."""
-    return float(to_label.mean())
-
-
-def average_symmetric_distance(to_label: np.ndarray, to_pred: np.ndarray) -> float:
-    """ASSD: mean of the two directions' mean distances, as in MedPy."""
-    return float((to_label.mean() + to_pred.mean()) / 2)
-
-
-def normalized_surface_dice(to_label: np.ndarray, to_pred: np.ndarray, tolerance: float) -> float:
-    """NSD: fraction of both surfaces' voxels at most ``tolerance`` from the other surface, as in MONAI."""
-    # a file's affine is single precision: three steps of "2/3 mm" are within 2 mm
-    distances = np.concatenate([to_label, to_pred])
-    return float(np.mean(distances <= tolerance * (1 + 1e-5)))
+    both = np.concatenate([to_label, to_pred])
+    return {
+        "hd95": float(np.percentile(both, 95)),
+        "asd": float(to_label.mean()),
+        "assd": float((to_label.mean() + to_pred.mean()) / 2),
+        # a file's affine is single precision: three steps of "2/3 mm" are within 2 mm
+        "nsd": float(np.mean(both <= nsd_tolerance * (1 + 1e-5))),
+    }

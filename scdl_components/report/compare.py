@@ -4,10 +4,10 @@
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from html import escape
 from itertools import combinations
 from pathlib import Path
 
@@ -15,12 +15,11 @@ import numpy as np
 
 from ..errors import InputError
 from ..metrics.scores import METRICS
-from .charts import BETTER, difference_chart, title
+from .charts import difference_chart, title
 from .document import digits
-from .files import whole_files
+from .page import NO_VALUE, html_details, html_figure, html_page, html_table, number, write_files
 from .paired import Difference, compare_tables
-from .table import ScoreTable
-from .text import NO_VALUE, html_image, html_page, html_table, markdown_table, number
+from .table import ScoreTable, cell, csv_text
 
 CHARTED = ("dice", "nsd", "hd95")
 READING = (
@@ -65,9 +64,9 @@ def load_run(folder: str | Path, name: str) -> Run:
         summary = json.loads(Path(folder, "summary.json").read_text(encoding="utf-8"))
         protocol, num_tail = summary["protocol"], summary["num_tail"]
         table = ScoreTable.read_csv(Path(folder, "metrics.csv"), protocol["unit"])
+    except InputError:
+        raise
     except (OSError, ValueError, KeyError, TypeError) as error:
-        if isinstance(error, InputError):
-            raise
         raise InputError(
             f"'{folder}' holds no report of an evaluation ({type(error).__name__}: {error}); expected metrics.csv and "
             "summary.json: name the report_dir of an evaluation"
@@ -96,25 +95,23 @@ def check_comparable(runs: Sequence[Run]) -> None:
         pair = f"'{first.name}' and '{run.name}' cannot be compared"
         for what in ("cases", "organs"):
             ours, theirs = getattr(first.table, what), getattr(run.table, what)
-            if set(ours) != set(theirs):
-                raise InputError(
-                    f"{pair}, their {what} differ: only in '{first.name}': {_names(set(ours) - set(theirs))}; only in "
-                    f"'{run.name}': {_names(set(theirs) - set(ours))}. Evaluate both on the same list"
-                )
             if ours != theirs:
-                raise InputError(f"{pair}, their {what} stand in different orders; evaluate both on the same list")
-        settings = {**first.protocol, "num_tail": first.num_tail}, {**run.protocol, "num_tail": run.num_tail}
-        differing = [key for key in ("name", "nsd_tolerance", "num_tail") if settings[0].get(key) != settings[1].get(key)]
-        if differing:
-            found = "; ".join(f"{key}: {settings[0].get(key)} and {settings[1].get(key)}" for key in differing)
-            raise InputError(f"{pair}, their protocols differ ({found}); evaluate both with the same")
-        volumes = (each.table.volumes["volume_reference_ml"] for each in (first, run))
+                raise InputError(
+                    f"{pair}, their {what} or the order of these differ: only in '{first.name}': "
+                    f"{_names(set(ours) - set(theirs))}; only in '{run.name}': {_names(set(theirs) - set(ours))}. "
+                    "Evaluate both on the same list"
+                )
+        settings = [{**each.protocol, "num_tail": each.num_tail} for each in (first, run)]
+        for key in ("name", "nsd_tolerance", "num_tail"):
+            a, b = (each.get(key) for each in settings)
+            if a != b:
+                raise InputError(f"{pair}, their protocols differ ({key}: {a} and {b}); evaluate both with the same")
+        volumes = (each.table.values["volume_reference_ml"] for each in (first, run))
         other = ~np.isclose(*volumes, rtol=1e-4, atol=1e-3).all(axis=1)
         if other.any():
-            names = [case for case, differs in zip(first.table.cases, other) if differs]
             raise InputError(
-                f"{pair}, their references differ in {_names(names)} (volumes of the organs); evaluate both against the "
-                "same labels"
+                f"{pair}, their references differ in {_names(np.array(first.table.cases)[other])} (volumes of the "
+                "organs); evaluate both against the same labels"
             )
 
 
@@ -141,7 +138,7 @@ def compare_runs(runs: Sequence[Run], **options: object) -> dict[tuple[str, str]
 def write_comparison(
     found: dict[tuple[str, str], list[Difference]], run: Run, reading: str, output: str | Path
 ) -> None:
-    """Writes ``comparison.csv``, ``comparison.md``, ``comparison.html`` and a chart for each pair.
+    """Writes ``comparison.csv``, and ``comparison.html`` with tables and a chart for each pair.
 
     Args:
         found: of :py:func:`compare_runs`.
@@ -151,53 +148,43 @@ def write_comparison(
     """
     unit = run.table.unit
     lead = f"{len(run.table.cases)} cases, protocol {run.protocol['name']}: {run.protocol['description']}."
-    with whole_files(output, numbered="difference_*.png") as folder:
-        with open(folder / "comparison.csv", "w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["first", "second", *(field.name for field in fields(Difference))])
-            writer.writerows([*pair, *map(_cell, asdict(row).values())] for pair, rows in found.items() for row in rows)
-        text, sections = [f"# Comparison of runs\n\n{lead}\n\n{reading}"], [("", f"<p>{reading}</p>")]
-        for index, ((a, b), rows) in enumerate(found.items(), start=1):
-            heading, chart = f"{b} minus {a}", folder / f"difference_{index}.png"
-            by_metric = {metric: [row for row in rows if row.metric == metric] for metric in METRICS}
-            difference_chart({metric: by_metric[metric] for metric in CHARTED}, heading, unit, chart)
-            text.append(f"## {heading}\n\n![{heading}]({chart.name})")
-            html = html_image(chart, "Mean difference and its confidence interval; diamonds: groups of organs.")
-            for metric, lines in by_metric.items():
-                name = f"{title(metric, unit)}, {BETTER[metric]} is better"
-                header, cells = _table(a, b, lines)
-                text.append(f"### {name}\n\n{markdown_table(header, cells)}")
-                strong = [i for i, line in enumerate(lines) if line.scope == "group"]
-                opened = " open" if metric == "dice" else ""
-                html += f"<details{opened}><summary>{name}</summary>{html_table(header, cells, strong)}</details>"
-            sections.append((heading, html))
-        (folder / "comparison.md").write_text("\n\n".join(text) + "\n", encoding="utf-8")
-        (folder / "comparison.html").write_text(html_page("Comparison of runs", lead, sections), encoding="utf-8")
+    lines = [["first", "second", *(field.name for field in fields(Difference))]]
+    lines += [[*pair, *map(cell, asdict(row).values())] for pair, rows in found.items() for row in rows]
+    sections = [("How to read it", f"<p>{escape(reading)}</p>")]
+    for (a, b), rows in found.items():
+        by_metric = {metric: [row for row in rows if row.metric == metric] for metric in METRICS}
+        chart = difference_chart({metric: by_metric[metric] for metric in CHARTED}, f"{b} minus {a}", unit)
+        html = html_figure(chart, "Mean difference and its confidence interval; diamonds: groups of organs.")
+        for metric, of_metric in by_metric.items():
+            html += html_details(title(metric, unit), _table(a, b, of_metric), metric == "dice")
+        sections.append((f"{b} minus {a}", html))
+    page = html_page("Comparison of runs", lead, sections)
+    write_files(output, {"comparison.csv": csv_text(lines), "comparison.html": page})
 
 
-def _table(a: str, b: str, rows: Sequence[Difference]) -> tuple[list[str], list[list[str]]]:
+def _table(a: str, b: str, rows: Sequence[Difference]) -> str:
     header = ["organ", "n", a, b, "difference [interval]", "p", "p (Holm)", "one run alone"]
     cells = []
     for row in rows:
         d = digits(row.metric)
-        change = NO_VALUE if not row.n else f"{row.difference:+.{d}f}"
-        interval = "" if np.isnan(row.low) else f" [{row.low:+.{d}f}, {row.high:+.{d}f}]"
-        alone = f"{row.only_a} / {row.only_b}" if row.only_a or row.only_b else NO_VALUE
         name = row.name if row.scope == "organ" else f"mean of {row.name}"
-        means = number(row.mean_a, d), number(row.mean_b, d)
-        cells.append([name, str(row.n), *means, change + interval, _p(row.p_value), _p(row.p_holm), alone])
-    return header, cells
+        alone = f"{row.only_a} / {row.only_b}" if row.only_a or row.only_b else NO_VALUE
+        means, p_values = (number(row.mean_a, d), number(row.mean_b, d)), map(_p, (row.p_value, row.p_holm))
+        cells.append([name, str(row.n), *means, interval(row, d), *p_values, alone])
+    return html_table(header, cells, strong=[i for i, row in enumerate(rows) if row.scope == "group"])
+
+
+def interval(row: Difference, digits: int) -> str:
+    """``+difference [low, high]``."""
+    if not row.n:
+        return NO_VALUE
+    ends = "" if np.isnan(row.low) else f" [{row.low:+.{digits}f}, {row.high:+.{digits}f}]"
+    return f"{row.difference:+.{digits}f}{ends}"
 
 
 def _p(value: float) -> str:
     return "< 0.001" if value < 0.001 else number(value, 3)
 
 
-def _cell(value: object) -> str:
-    if isinstance(value, float):
-        return "" if np.isnan(value) else f"{value:.8g}"
-    return "" if value is None else str(value)
-
-
-def _names(names: set[str] | Sequence[str]) -> str:
+def _names(names: Iterable[str]) -> str:
     return ", ".join(sorted(names)) or "none"

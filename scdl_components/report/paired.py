@@ -11,9 +11,9 @@ from math import nan
 import numpy as np
 from scipy.stats import wilcoxon
 
-from ..metrics.scores import METRICS
-from .summary import GROUPS, by_size, case_means, group_masks, organ_sizes
-from .table import DISTANCES, ScoreTable
+from ..metrics.scores import DISTANCES, METRICS
+from .summary import GROUPS, by_size, defined_mean, group_masks, organ_sizes
+from .table import ScoreTable
 
 
 @dataclass(frozen=True)
@@ -90,12 +90,12 @@ def compare_tables(
             group = next((each for each in ("head", "tail") if mask.any() and masks[each][mask].all()), None)
             own = scope == "group" and metric not in DISTANCES
             means = [
-                np.mean([case_means(table if own else np.where(in_both, table, nan), mask) for table in values], axis=0)
+                np.mean([defined_mean(np.where(own | in_both, seed, nan)[:, mask], axis=1) for seed in values], axis=0)
                 for values in (values_a, values_b)
             ]
             found = _compare(*means, confidence, num_resamples, np.random.default_rng(seed))
-            alone = int((defined_a & ~defined_b)[:, mask].sum()), int((defined_b & ~defined_a)[:, mask].sum())
-            rows.append(Difference(metric, scope, name, group, only_a=alone[0], only_b=alone[1], **found))
+            only_a, only_b = (int((one & ~in_both)[:, mask].sum()) for one in (defined_a, defined_b))
+            rows.append(Difference(metric, scope, name, group, only_a=only_a, only_b=only_b, **found))
         corrected = iter(holm([row.p_value for row in rows if row.scope == "organ"]))
         differences += [replace(row, p_holm=next(corrected)) if row.scope == "organ" else row for row in rows]
     return differences
@@ -108,11 +108,12 @@ def _compare(
     paired = ~np.isnan(a + b)
     difference = (b - a)[paired]
     low, high = bootstrap_interval(difference, confidence, num_resamples, rng)
+    mean_a, mean_b, mean = (float(v.mean()) if len(difference) else nan for v in (a[paired], b[paired], difference))
     return {
-        "n": int(paired.sum()),
-        "mean_a": float(a[paired].mean()) if paired.any() else nan,
-        "mean_b": float(b[paired].mean()) if paired.any() else nan,
-        "difference": float(difference.mean()) if paired.any() else nan,
+        "n": len(difference),
+        "mean_a": mean_a,
+        "mean_b": mean_b,
+        "difference": mean,
         "low": low,
         "high": high,
         "p_value": signed_rank_p(difference),

@@ -4,9 +4,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-
 import numpy as np
 
 from ..metrics.scores import METRICS, STATUSES
@@ -15,10 +12,20 @@ from .table import ScoreTable
 GROUPS = ("head", "tail", "all")
 
 
+def defined_mean(values: np.ndarray, axis: int) -> np.ndarray:
+    """Mean of the defined values [C, O] along an axis; NaN where there is none."""
+    return np.ma.masked_invalid(values).mean(axis).filled(np.nan)
+
+
 def organ_sizes(table: ScoreTable) -> np.ndarray:
-    """Mean labelled volume [O] in ml over the references that hold the organ; NaN where none does."""
-    volumes = table.volumes["volume_reference_ml"]
-    return column_means(np.where(volumes > 0, volumes, np.nan))
+    """Mean labeled volume [O] in ml over the references that hold the organ; NaN where none does."""
+    volumes = table.values["volume_reference_ml"]
+    return defined_mean(np.where(volumes > 0, volumes, np.nan), axis=0)
+
+
+def by_size(sizes: np.ndarray) -> list[int]:
+    """Indices of the organs from large to small, those without a size last."""
+    return np.argsort(-sizes, kind="stable").tolist()
 
 
 def group_masks(sizes: np.ndarray, num_tail: int) -> dict[str, np.ndarray]:
@@ -32,23 +39,6 @@ def group_masks(sizes: np.ndarray, num_tail: int) -> dict[str, np.ndarray]:
     return {"head": known & ~tail, "tail": tail, "all": np.ones(len(sizes), dtype=bool)}
 
 
-def by_size(sizes: np.ndarray) -> list[int]:
-    """Indices of the organs from large to small, those without a size last."""
-    return sorted(range(len(sizes)), key=lambda o: -math.inf if np.isnan(sizes[o]) else sizes[o], reverse=True)
-
-
-def column_means(values: np.ndarray) -> np.ndarray:
-    """Mean of each column's defined values; NaN where there is none."""
-    defined = ~np.isnan(values)
-    total = np.where(defined, values, 0).sum(axis=0)
-    return np.divide(total, defined.sum(axis=0), out=np.full(total.shape, np.nan), where=defined.any(axis=0))
-
-
-def case_means(values: np.ndarray, organs: np.ndarray) -> np.ndarray:
-    """Mean [C] of each case over the defined ones of some organs: values [C, O], organs a mask [O]."""
-    return column_means(values[:, organs].T) if organs.any() else np.full(len(values), np.nan)
-
-
 def statistics(values: np.ndarray) -> dict[str, float | int | None]:
     """Mean, sample standard deviation and number of the defined values; None where there are too few."""
     defined = values[~np.isnan(values)]
@@ -59,11 +49,11 @@ def statistics(values: np.ndarray) -> dict[str, float | int | None]:
     }
 
 
-def worst_cases(table: ScoreTable, num: int) -> list[tuple[str, float]]:
+def worst_cases(table: ScoreTable, num: int) -> list[dict[str, object]]:
     """The cases of lowest mean Dice over their organs, worst first, with that mean."""
-    means = case_means(table.values["dice"], np.ones(len(table.organs), dtype=bool))
+    means = defined_mean(table.values["dice"], axis=1)
     order = [c for c in np.argsort(means, kind="stable") if not np.isnan(means[c])]
-    return [(table.cases[c], float(means[c])) for c in order[:num]]
+    return [{"case": table.cases[c], "mean_dice": float(means[c])} for c in order[:num]]
 
 
 def summarize(table: ScoreTable, num_tail: int) -> dict[str, object]:
@@ -85,14 +75,13 @@ def summarize(table: ScoreTable, num_tail: int) -> dict[str, object]:
     groups = {
         name: {
             "organs": [organ for organ in organs if masks[name][table.organs.index(organ)]],
-            "status": _count(table.status[:, masks[name]].ravel()),
-            "metrics": {metric: statistics(case_means(table.values[metric], masks[name])) for metric in METRICS},
+            "status": _count(table.status[:, masks[name]]),
+            "metrics": {m: statistics(defined_mean(table.values[m][:, masks[name]], axis=1)) for m in METRICS},
         }
         for name in GROUPS
     }
     return {"num_cases": len(table.cases), "cases": table.cases, "organs": organs, "groups": groups}
 
 
-def _count(status: Sequence[str]) -> dict[str, int]:
-    words = list(status)
-    return {name: words.count(name) for name in STATUSES}
+def _count(status: np.ndarray) -> dict[str, int]:
+    return {name: int((status == name).sum()) for name in STATUSES}

@@ -21,7 +21,7 @@ def compare(
     num_resamples: int = 10000,
     seed: int = 0,
 ) -> None:
-    """Compares runs and writes ``comparison.csv``, ``comparison.md``, ``comparison.html`` and a chart for each pair.
+    """Compares runs and writes ``comparison.csv`` and ``comparison.html``.
 
     Args:
         runs: report folders of evaluations; a list of folders in place of one is a run of several seeds. On the
@@ -36,7 +36,7 @@ def compare(
     runs, names = (yaml.safe_load(value) if isinstance(value, str) else value for value in (runs, names))
     names = runs if names is None else names
     if not isinstance(runs, (list, tuple)) or not isinstance(names, (list, tuple)) or len(names) != len(runs):
-        raise InputError(f"runs is {runs!r}, names {names!r}; expected two lists of one length, e.g. \"[a,b]\"")
+        raise InputError(f'runs is {runs!r}, names {names!r}; expected two lists of one length, e.g. "[a,b]"')
     loaded = []
     for name, folders in zip(names, runs):
         seeds = [load_run(f, str(f)) for f in ([folders] if isinstance(folders, str) else folders)]

@@ -10,9 +10,10 @@ from ..class_names import class_names, names_by_value
 from ..data.results import result_names, segmentation_of
 from ..errors import InputError
 from ..metrics import make_protocol
-from ..report import document
 from ..report.cases import read_case_list, read_sidecar
+from ..report.document import organ_table
 from ..report.evaluate import Evaluation
+from ..report.page import markdown_table
 
 
 def evaluate(
@@ -45,7 +46,6 @@ def evaluate(
         names = names_by_value(read_sidecar(first).get("labels", {}))
     if not names:
         raise InputError(f"'{first}' has no JSON beside it that names its organs; give --metadata of the bundle")
-    made = make_protocol(protocol, nsd_tolerance)
-    summary = Evaluation(data, predictions, names, output, made, num_tail).run()
-    print(document.markdown_table(*document.organ_table(summary, made.unit)))
+    summary = Evaluation(data, predictions, names, output, make_protocol(protocol, nsd_tolerance), num_tail).run()
+    print(markdown_table(*organ_table(summary)))
     print(f"\nreport: {Path(output, 'report.html')}")

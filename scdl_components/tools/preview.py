@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A first look at segmentations: Dice by organ as a table, and a picture of a case in three planes.
 
-    monai-scdl preview --case_list data/phantom/case_list.json --predictions eval --output demo
+monai-scdl preview --case_list data/phantom/case_list.json --predictions eval --output demo
 """
 
 from __future__ import annotations
@@ -16,26 +16,22 @@ from ..data.results import result_names, segmentation_of
 from ..errors import InputError, MissingFileError
 from ..metrics.surface import dice
 from ..report.cases import read_case_list, read_sidecar
+from ..report.page import markdown_table, number
 from ..report.pictures import load_volume, three_planes
+from ..report.summary import defined_mean
 
 
-def dice_table(scores: dict[str, np.ndarray], class_names: list[str]) -> str:
-    """Text table: a row an organ, a column a case, the mean over cases last; - where the case lacks the organ."""
-
-    def cell(value: float) -> str:
-        return "-" if np.isnan(value) else f"{value:.3f}"
-
-    columns = np.stack(list(scores.values()), axis=1)
-    rows = [(name, *map(cell, row), cell(_mean(row))) for name, row in zip(class_names[1:], columns)]
-    rows.append(("mean", *(cell(_mean(column)) for column in columns.T), cell(_mean(columns.ravel()))))
-    header = ("organ", *scores, "mean")
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths)) for row in [header, *rows]]
-    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
-
-
-def _mean(values: np.ndarray) -> float:
-    return float(np.nanmean(values)) if not np.isnan(values).all() else float("nan")
+def dice_table(scores: dict[str, np.ndarray], organs: list[str]) -> str:
+    """Text table: a row for each organ, a column for each case, means last; – where the case lacks the organ."""
+    values = np.stack(list(scores.values()), axis=1)
+    values = np.vstack([values, defined_mean(values, axis=0)])  # of the cases
+    # that of the last row is over organs and cases
+    means = [*defined_mean(values[:-1], axis=1), *defined_mean(values[:-1].reshape(1, -1), axis=1)]
+    rows = [
+        [name, *(number(value, 3) for value in (*row, mean))]
+        for name, row, mean in zip([*organs, "mean"], values, means)
+    ]
+    return markdown_table(["organ", *scores, "mean"], rows)
 
 
 def preview(case_list: str, predictions: str, output: str, cases: str = "test") -> None:
@@ -63,10 +59,10 @@ def preview(case_list: str, predictions: str, output: str, cases: str = "test") 
         if not class_names:
             raise InputError(f"{segmentation} has no JSON beside it that names its organs: run the inference again")
         image, label, pred = (load_volume(path) for path in (item["image"], item["label"], segmentation))
-        masks = {"reference": label[0].numpy(), "prediction": pred[0].numpy()}
-        pairs = ([mask == value for mask in masks.values()] for value in range(1, len(class_names)))
+        pairs = ((label.numpy() == value, pred.numpy() == value) for value in range(1, len(class_names)))
         scores[name] = np.array([dice(*pair) for pair in pairs])
-        three_planes(image[0].numpy(), masks, image.pixdim.tolist(), class_names, Path(output) / f"{name}.png")
-    table = dice_table(scores, class_names)
-    Path(output, "dice.txt").write_text(table + "\n")
+        picture = three_planes(image, {"reference": label, "prediction": pred}, class_names)
+        picture.savefig(Path(output) / f"{name}.png")
+    table = dice_table(scores, class_names[1:])
+    Path(output, "dice.txt").write_text(table + "\n", encoding="utf-8")
     print(f"Dice by organ\n\n{table}\n\npictures: {output}/*.png")

@@ -8,7 +8,7 @@ import pytest
 from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 
 from scdl_components.errors import InputError
-from scdl_components.metrics import ClinicalProtocol, score_files
+from scdl_components.metrics import Protocol, score_files
 
 AFFINE = np.array([[0.8, 0.1, 0, -20], [-0.1, 0.8, 0, 5], [0, 0, 2.5, 100], [0, 0, 0, 1.0]])
 
@@ -32,13 +32,14 @@ def test_storage_order_and_type_of_the_files_do_not_matter(tmp_path, labels):
     image = nib.load(prediction)
     other = image.as_reoriented(ornt_transform(io_orientation(image.affine), axcodes2ornt("PIR")))
     nib.save(other, tmp_path / "pir.nii.gz")
-    expected = score_files(prediction, reference, 3, ClinicalProtocol())
-    found = score_files(tmp_path / "pir.nii.gz", reference, 3, ClinicalProtocol())
-    for a, b in zip(expected.scores, found.scores):
+    expected = score_files(prediction, reference, 3, Protocol("clinical"))
+    found = score_files(tmp_path / "pir.nii.gz", reference, 3, Protocol("clinical"))
+    for a, b in zip(expected, found):
         assert a.hd95 == pytest.approx(2.5) and a.status == "in both"
         assert [b.dice, b.hd95, b.asd, b.assd, b.nsd] == pytest.approx([a.dice, a.hd95, a.asd, a.assd, a.nsd])
     # 448 and 75 voxels of 0.65 × 2.5 mm³
-    np.testing.assert_allclose(found.volumes_reference, np.array([448, 75]) * 0.65 * 2.5 / 1000, rtol=1e-6)
+    volumes = [score.volume_reference_ml for score in found]
+    np.testing.assert_allclose(volumes, np.array([448, 75]) * 0.65 * 2.5 / 1000, rtol=1e-6)
 
 
 def test_what_cannot_be_compared_is_refused_by_name(tmp_path, labels):
@@ -55,5 +56,5 @@ def test_what_cannot_be_compared_is_refused_by_name(tmp_path, labels):
         ("none", tmp_path / "none.nii.gz", "cannot be read"),
     ]:
         with pytest.raises(InputError, match=message) as error:
-            score_files(path, reference, 3, ClinicalProtocol())
+            score_files(path, reference, 3, Protocol("clinical"))
         assert f"{name}.nii.gz" in str(error.value)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from scdl_components.errors import InputError
-from scdl_components.metrics import ClinicalProtocol, PaperProtocol, make_protocol
+from scdl_components.metrics import Protocol, make_protocol
 
 REFERENCE = np.load(Path(__file__).parents[1] / "reference" / "metrics.npz")
 CASES = ["near", "far", "one_voxel", "pred_empty", "truth_empty", "both_empty"]
@@ -23,7 +23,7 @@ def score(protocol, pred, label, affine=np.eye(4)):
 def test_paper_protocol_is_the_published_evaluation(case):
     """The published masks stand on the common grid already."""
     masks = [np.unpackbits(REFERENCE[f"{case}/{side}"])[: 40**3].reshape([40] * 3) for side in ("pred", "truth")]
-    found = score(PaperProtocol(spatial_size=(40, 40, 40)), *masks)
+    found = score(Protocol("paper", spatial_size=(40, 40, 40)), *masks)
     assert found.dice == pytest.approx(float(REFERENCE[f"{case}/dice"]), abs=1e-6)
     assert found.asd == pytest.approx(float(REFERENCE[f"{case}/asd"]), abs=1e-6)
 
@@ -38,7 +38,7 @@ def test_paper_protocol_is_the_published_evaluation(case):
 )
 def test_missing_organs(in_pred, in_label, status, clinical, paper):
     mask = np.ones((8, 8, 8))
-    for protocol, expected in ((ClinicalProtocol(), clinical), (PaperProtocol(), paper)):
+    for protocol, expected in ((Protocol("clinical"), clinical), (Protocol("paper"), paper)):
         found = score(protocol, mask * in_pred, mask * in_label)
         assert found.status == status
         scores = [None if isnan(value) else value for value in (found.dice, found.asd, found.nsd)]
@@ -51,16 +51,16 @@ def test_clinical_distances_are_in_mm_of_the_affine_and_paper_ones_in_voxels_of_
     pred, label = np.zeros((2, 16, 16, 20))
     label[4:12, 4:12, 5] = pred[4:12, 4:12, 6] = 1
     affine = np.diag([-1.0, 1.0, 2.5, 1.0])
-    assert score(ClinicalProtocol(), pred, label, affine).assd == 2.5
+    assert score(Protocol("clinical"), pred, label, affine).assd == 2.5
     # each slice has become four: either box reaches four slices beyond the other
-    found = score(PaperProtocol(), pred, label, affine)
+    found = score(Protocol("paper"), pred, label, affine)
     assert found.hd95 == 4 and found.dice == 0
-    assert score(ClinicalProtocol(nsd_tolerance=2.4), pred, label, affine).nsd == 0
-    assert score(ClinicalProtocol(nsd_tolerance=2.5), pred, label, affine).nsd == 1
+    assert score(Protocol("clinical", nsd_tolerance=2.4), pred, label, affine).nsd == 0
+    assert score(Protocol("clinical", nsd_tolerance=2.5), pred, label, affine).nsd == 1
 
 
 def test_protocols_are_chosen_by_name():
-    assert isinstance(make_protocol("paper", 1), PaperProtocol)
+    assert make_protocol("paper", 1) == Protocol("paper", nsd_tolerance=1)
     with pytest.raises(InputError, match="no protocol 'papers'.*clinical, paper"):
         make_protocol("papers")
     with pytest.raises(InputError, match="nsd_tolerance is -1.*in mm"):

@@ -12,14 +12,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.spatial.transform import Rotation
 
 from scdl_components.metrics.scores import organ_scores
-from scdl_components.metrics.surface import (
-    average_distance,
-    average_symmetric_distance,
-    dice,
-    hausdorff95,
-    normalized_surface_dice,
-    surface_distances,
-)
+from scdl_components.metrics.surface import dice, distance_scores, surface_distances
 
 REFERENCE = np.load(Path(__file__).parents[1] / "reference" / "metrics.npz")
 ANISOTROPIC = np.diag([1.5, 1.5, 3.0])
@@ -40,10 +33,10 @@ def two_boxes():
 @pytest.mark.parametrize("suffix, axes", [("", np.eye(3)), ("_aniso", ANISOTROPIC)])
 def test_published_numbers(case, suffix, axes):
     pred, label = reference_masks(case)
-    to_label, to_pred = surface_distances(pred > 0, label > 0, axes)
+    found = distance_scores(*surface_distances(pred > 0, label > 0, axes), 2.0)
     assert dice(pred, label) == pytest.approx(float(REFERENCE[f"{case}/dice"]), abs=1e-6)
-    assert average_distance(to_label) == pytest.approx(float(REFERENCE[f"{case}/asd{suffix}"]), abs=1e-6)
-    assert hausdorff95(to_label, to_pred) == pytest.approx(float(REFERENCE[f"{case}/hd95{suffix}"]), abs=1e-6)
+    for name in ("asd", "hd95"):
+        assert found[name] == pytest.approx(float(REFERENCE[f"{case}/{name}{suffix}"]), abs=1e-6)
 
 
 def test_two_shifted_boxes_by_hand():
@@ -53,9 +46,9 @@ def test_two_shifted_boxes_by_hand():
     for distances in (to_label, to_pred):
         assert np.bincount(distances.astype(int)).tolist() == [24, 4, 12, 0, 16]
     assert dice(*two_boxes()) == 0.5
-    assert average_distance(to_label) == average_symmetric_distance(to_label, to_pred) == 92 / 56
-    assert hausdorff95(to_label, to_pred) == 4
-    found = [normalized_surface_dice(to_label, to_pred, tolerance) for tolerance in (0.9, 1, 2, 4)]
+    found = distance_scores(to_label, to_pred, 2)
+    assert found["asd"] == found["assd"] == 92 / 56 and found["hd95"] == 4
+    found = [distance_scores(to_label, to_pred, tolerance)["nsd"] for tolerance in (0.9, 1, 2, 4)]
     assert found == [24 / 56, 28 / 56, 40 / 56, 1]
 
 
@@ -65,10 +58,8 @@ def test_symmetric_and_directed_distance_differ_by_hand():
     pred[..., 0] = True
     label = pred.copy()
     label[..., 5] = True
-    to_label, to_pred = surface_distances(pred, label, np.eye(3))
-    assert average_distance(to_label) == 0
-    assert average_symmetric_distance(to_label, to_pred) == (0 + 2.5) / 2
-    assert normalized_surface_dice(to_label, to_pred, 1) == 2 / 3
+    found = distance_scores(*surface_distances(pred, label, np.eye(3)), 1)
+    assert (found["asd"], found["assd"], found["nsd"]) == (0, (0 + 2.5) / 2, 2 / 3)
 
 
 def test_oblique_and_flipped_axes_change_nothing():
@@ -91,21 +82,19 @@ def test_tolerance_holds_for_steps_of_single_precision():
     pred, label = np.zeros((2, 6, 1, 1), dtype=bool)
     label[0], pred[3] = True, True
     distances = surface_distances(pred, label, np.eye(3) * float(np.float32(2 / 3)))
-    assert normalized_surface_dice(*distances, 2) == 1
+    assert distance_scores(*distances, 2)["nsd"] == 1
 
 
 def test_agrees_with_monai_where_definitions_do():
     rng = np.random.default_rng(0)
     pred, label = (gaussian_filter(rng.normal(size=(30, 28, 20)), 3) > 0.01 for _ in range(2))
-    to_label, to_pred = surface_distances(pred, label, ANISOTROPIC)
+    found = distance_scores(*surface_distances(pred, label, ANISOTROPIC), 3.0)
     tensors = [torch.from_numpy(mask)[None, None] for mask in (pred, label)]
     arguments = {"include_background": True, "spacing": [1.5, 1.5, 3.0]}
-    assert float(compute_surface_dice(*tensors, class_thresholds=[3.0], **arguments)) == pytest.approx(
-        normalized_surface_dice(to_label, to_pred, 3.0), rel=1e-5
-    )
-    assert float(compute_average_surface_distance(*tensors, **arguments)) == pytest.approx(
-        average_distance(to_label), rel=1e-5
-    )
+    nsd = compute_surface_dice(*tensors, class_thresholds=[3.0], **arguments)
+    assert float(nsd) == pytest.approx(found["nsd"], rel=1e-5)
+    asd = compute_average_surface_distance(*tensors, **arguments)
+    assert float(asd) == pytest.approx(found["asd"], rel=1e-5)
 
 
 def test_organs_in_their_boxes_score_as_in_the_whole_volume():
@@ -115,9 +104,6 @@ def test_organs_in_their_boxes_score_as_in_the_whole_volume():
     label[9:15, 9:15, 3:9], pred[10:15, 9:16, 2:9] = 2, 2
     pred[19, 0, 0] = 2
     for value, score in enumerate(organ_scores(pred, label, 3, ANISOTROPIC, 2.0), start=1):
-        to_label, to_pred = surface_distances(pred == value, label == value, ANISOTROPIC)
+        found = distance_scores(*surface_distances(pred == value, label == value, ANISOTROPIC), 2.0)
         assert score.dice == dice(pred == value, label == value)
-        assert score.hd95 == pytest.approx(hausdorff95(to_label, to_pred), abs=1e-12)
-        assert score.asd == pytest.approx(average_distance(to_label), abs=1e-12)
-        assert score.assd == pytest.approx(average_symmetric_distance(to_label, to_pred), abs=1e-12)
-        assert score.nsd == pytest.approx(normalized_surface_dice(to_label, to_pred, 2.0), abs=1e-12)
+        assert {name: getattr(score, name) for name in found} == pytest.approx(found, abs=1e-12)

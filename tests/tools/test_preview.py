@@ -18,12 +18,13 @@ def test_table_and_pictures_of_every_case(data, predict, tmp_path, capsys):
     content["labels"] = dict(reversed(content["labels"].items()))
     sidecar.write_text(json.dumps(content))
     preview(str(data / "cases.json"), str(predictions), str(tmp_path / "out"))
-    table = (tmp_path / "out" / "dice.txt").read_text()
+    table = (tmp_path / "out" / "dice.txt").read_text(encoding="utf-8")
     assert table in capsys.readouterr().out
-    rows = {line.split("  ")[0]: line.split()[1:] for line in table.splitlines()}
+    lines = [[cell.strip() for cell in line.strip("|\n").split("|")] for line in table.splitlines()]
+    rows = {name: cells for name, *cells in lines}
     # a box of 8 × 8 × 8 voxels moved by one; case 1 has lost its gallbladder, case 2 has none
     assert rows["liver"] == ["0.875"] * 5
-    assert rows["gallbladder"][1:3] == ["0.000", "-"]
+    assert rows["gallbladder"][1:3] == ["0.000", "–"]
     assert {file.name for file in (tmp_path / "out").glob("*.png")} == {f"case{number}.png" for number in range(4)}
 
 

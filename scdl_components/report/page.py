@@ -1,0 +1,102 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+"""Tables as text and HTML, an HTML page that needs nothing but itself, and the files of a report."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from html import escape
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from ..atomic import whole_file
+
+NO_VALUE = "–"
+
+STYLE = """
+:root { --ink: #1f2933; --soft: #616e7c; --line: #d9dee4; --band: #f4f6f8; }
+body { margin: 0 auto; max-width: 1240px; padding: 2rem 1.5rem 4rem; color: var(--ink); background: #fff;
+       font: 15px/1.5 system-ui, sans-serif; }
+h2 { font-size: 1.2rem; margin: 2.4rem 0 .7rem; padding-bottom: .25rem; border-bottom: 1px solid var(--line); }
+p { max-width: 78ch; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-size: .82rem; font-variant-numeric: tabular-nums; }
+th, td { padding: .32rem .55rem; text-align: right; border-bottom: 1px solid var(--line); }
+th, figcaption { color: var(--soft); }
+td { white-space: nowrap; }
+td:first-child, th:first-child, .facts td { text-align: left; }
+.facts td + td { white-space: normal; overflow-wrap: anywhere; }
+tr.strong td { font-weight: 600; background: var(--band); }
+figure { margin: 1rem 0 1.6rem; }
+img { max-width: 100%; height: auto; border: 1px solid var(--line); }
+"""
+
+
+def number(value: float | None, digits: int) -> str:
+    """A number, or a dash where there is none."""
+    return NO_VALUE if value is None or value != value else f"{value:.{digits}f}"
+
+
+def mean_and_std(found: Mapping[str, float | int | None], digits: int) -> str:
+    """``mean ± std (n)`` of what :py:func:`scdl_components.report.summary.statistics` returns."""
+    deviation = "" if found["std"] is None else f" ± {found['std']:.{digits}f}"
+    return f"{number(found['mean'], digits)}{deviation} ({found['n']})"
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, its columns as wide as their cells: the first one to the left, the others to the right."""
+    lines = [[cell.replace("|", "\\|") for cell in line] for line in (header, *rows)]
+    first, *others = (max(map(len, column)) for column in zip(*lines))
+    texts = [[line[0].ljust(first), *(c.rjust(width) for c, width in zip(line[1:], others))] for line in lines]
+    texts.insert(1, ["-" * max(first, 3), *("-" * max(width - 1, 2) + ":" for width in others)])
+    return "\n".join("| " + " | ".join(line) + " |" for line in texts)
+
+
+def html_table(header: Sequence[str], rows: Sequence[Sequence[str]], strong: Sequence[int] = (), kind: str = "") -> str:
+    """An HTML table of plain texts; ``strong`` are the indices of rows that stand out."""
+
+    def line(cells: Sequence[str], tag: str, of: str = "") -> str:
+        return f"<tr{of}>{''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in cells)}</tr>\n"
+
+    body = "".join(line(row, "td", " class=strong" if i in strong else "") for i, row in enumerate(rows))
+    return f'<div class="scroll"><table class="{kind}">{line(header, "th") if header else ""}{body}</table></div>'
+
+
+def html_details(title: str, table: str, opened: bool) -> str:
+    """A table that a click on its title shows."""
+    return f"<details{' open' if opened else ''}><summary>{escape(title)}</summary>{table}</details>"
+
+
+def html_figure(figure: Figure, caption: str) -> str:
+    """A figure as PNG within the page itself."""
+    png = io.BytesIO()
+    figure.savefig(png, format="png")
+    data, text = base64.b64encode(png.getvalue()).decode(), escape(caption)
+    return f'<figure><figcaption>{text}</figcaption><img alt="{text}" src="data:image/png;base64,{data}"></figure>'
+
+
+def html_page(title: str, lead: str, sections: Sequence[tuple[str, str]]) -> str:
+    """A whole page: sections of (heading, HTML)."""
+    body = "\n".join(f"<h2>{escape(heading)}</h2>\n{content}" for heading, content in sections)
+    return (
+        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{escape(title)}</title>\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<style>{STYLE}</style>\n</head>\n'
+        f"<body>\n<h1>{escape(title)}</h1>\n<p>{escape(lead)}</p>\n{body}\n</body>\n</html>\n"
+    )
+
+
+def write_files(folder: str | Path, texts: Mapping[str, str]) -> None:
+    """Writes files {name: text}, all or none: each takes its place when all are on the disk.
+
+    Raises:
+        StorageError: one cannot be written; what an earlier report left is as it was.
+    """
+    with ExitStack() as stack:
+        for name, text in texts.items():
+            file = stack.enter_context(whole_file(Path(folder).expanduser() / name, "Make room or name another folder"))
+            file.write(text.encode())
+            file.flush()
