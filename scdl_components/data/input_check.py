@@ -6,15 +6,19 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.pool import ThreadPool
 from typing import Literal
 
+import numpy as np
+import torch
 from tqdm import tqdm
 
 from scdl_components.data.case_list import LISTS, check_allow_overlap
 from scdl_components.data.check_rules import CaseFacts, Context, Limits, Problem, find_problems
-from scdl_components.data.facts_cache import facts_reader
+from scdl_components.data.dicom import read_series
+from scdl_components.data.disk_cache import DiskCache
+from scdl_components.data.facts import VolumeFacts, read_facts
 from scdl_components.distributed import on_rank_zero
 from scdl_components.errors import InputError
 
@@ -109,3 +113,26 @@ class InputCheck:
             facts = dict(zip(paths, bar, strict=True))
         cases = [CaseFacts(name, facts[image], facts[label] if label else None) for name, image, label in items]
         return cases, problems
+
+
+def facts_reader(
+    max_voxels: int, cache_dir: str | os.PathLike | Literal[False] | None = None
+) -> Callable[[str], VolumeFacts]:
+    """``read_facts`` of a path, from a folder where they are kept by the content of the file; failures are not.
+
+    Args:
+        max_voxels: see :func:`.facts.read_facts`.
+        cache_dir: the folder; None or False reads the file.
+    """
+    disk = DiskCache(cache_dir, [read_facts, read_series, max_voxels])
+
+    def make(path: str) -> dict[str, object]:
+        facts = vars(read_facts(path, max_voxels))
+        return {key: torch.tensor(value) if isinstance(value, np.ndarray) else value for key, value in facts.items()}
+
+    def read(path: str) -> VolumeFacts:
+        facts = disk.get({"path": path}, lambda: make(path), keep=lambda facts: not facts["failure"])
+        arrays = {key: value.numpy() for key, value in facts.items() if isinstance(value, torch.Tensor)}
+        return VolumeFacts(**facts | arrays | {"path": path})
+
+    return read
