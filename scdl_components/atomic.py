@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import pickle
 import tempfile
 import time
 import zipfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -43,18 +44,19 @@ GO_ON = (
 
 
 @contextmanager
-def whole_file(path: str | Path, way_out: str) -> Iterator[BinaryIO]:
+def whole_file(path: str | Path, way_out: str, part: str | Path | None = None) -> Iterator[BinaryIO]:
     """Open a temporary file beside ``path``; it is flushed to the disk and renamed when all is written.
 
     Args:
         path: where to; its folder is made.
         way_out: what the user can do where that cannot be.
+        part: the temporary file, a new one where several processes may write ``path`` at once; default one name a path.
 
     Raises:
         StorageError: when the disk is full, the folder read-only, ...; a file that was at ``path`` is intact.
     """
     path = Path(path)
-    part = path.with_name(path.name + PART)
+    part = Path(part or path.with_name(path.name + PART))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(part, "wb") as file:
@@ -137,8 +139,12 @@ def read_saved(path: str | Path) -> dict:
         raise DamagedFileError(f"{path} is damaged or no checkpoint ({type(error).__name__}: {error})") from error
 
 
-def file_hash(path: str | Path) -> str:
+def file_hash(path: str | Path, notes: str | Path | None = None) -> str:
     """SHA-256 of a file, hexadecimal; read once in this process as long as its size and times stay.
+
+    Args:
+        path: the file.
+        notes: file to note a new hash in, for :func:`read_hashes` of later processes.
 
     Raises:
         OSError: it cannot be read.
@@ -153,7 +159,19 @@ def file_hash(path: str | Path) -> str:
         # what is being written is not remembered
         if _stamp(file, path)[1] == key and max(stat.st_mtime, stat.st_ctime) < time.time() - STAMP_SECONDS:
             _hashes[key] = digest.hexdigest()
+            if notes is not None:
+                with suppress(OSError), open(notes, "a", encoding="utf-8") as lines:
+                    lines.write(json.dumps([key, _hashes[key]]) + "\n")
     return digest.hexdigest()
+
+
+def read_hashes(notes: str | Path) -> None:
+    """Know the hashes that earlier processes noted with :func:`file_hash`; what is damaged there is skipped."""
+    with suppress(OSError), open(notes, "rb") as lines:
+        for line in lines:
+            with suppress(ValueError, TypeError):
+                (path, *numbers), digest = json.loads(line)
+                _hashes[(path, *numbers)] = str(digest)
 
 
 def _stamp(file: BinaryIO, path: str | Path) -> tuple[os.stat_result, tuple[object, ...]]:
@@ -161,13 +179,13 @@ def _stamp(file: BinaryIO, path: str | Path) -> tuple[os.stat_result, tuple[obje
     return stat, (os.path.realpath(path), stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
 
 
-def folder_hash(path: str | Path) -> str:
-    """SHA-256 of the names and contents of the files in a folder, hexadecimal.
+def folder_hash(path: str | Path, notes: str | Path | None = None) -> str:
+    """SHA-256 of the names and contents of the files in a folder, hexadecimal; ``notes`` as in :func:`file_hash`.
 
     Raises:
         OSError: one cannot be read.
     """
-    files = [[file.name, file_hash(file)] for file in sorted(Path(path).iterdir()) if file.is_file()]
+    files = [[file.name, file_hash(file, notes)] for file in sorted(Path(path).iterdir()) if file.is_file()]
     return hashlib.sha256(repr(files).encode()).hexdigest()
 
 

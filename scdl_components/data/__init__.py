@@ -2,9 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cases: lists, checks, images and two-stream loading."""
 
-from .cache import PersistentCacheDataset
 from .case_list import load_cases
-from .faults import FaultTolerantCacheDataset
+from .dataset import CaseDataset
 from .input_check import InputCheck
 from .inputs import list_images
 from .reader import VolumeReader
@@ -12,9 +11,8 @@ from .two_stream import TwoStreamLoader
 from .unlabeled import unlabeled_stream
 
 __all__ = [
-    "FaultTolerantCacheDataset",
+    "CaseDataset",
     "InputCheck",
-    "PersistentCacheDataset",
     "TwoStreamLoader",
     "VolumeReader",
     "list_images",

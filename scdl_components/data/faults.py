@@ -5,18 +5,14 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import signal
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from multiprocessing.process import BaseProcess
 from typing import NamedTuple
 
-from ..errors import InputError, root_reason
-from .cache import PersistentCacheDataset
+from ..errors import InputError
 
 logger = logging.getLogger(__name__)
 
@@ -29,34 +25,20 @@ class Fault(NamedTuple):
     reason: str
 
 
-class FaultTolerantCacheDataset(PersistentCacheDataset):
-    """A cache that leaves out what cannot be loaded: who asks for such a case gets the error."""
+def report_faults(
+    faults: Sequence[Fault], iteration: int, skipped: Counter[str], failing: set[str], num_unlabeled: int
+) -> None:
+    """Count and report what could not be loaded of a batch.
 
-    filling = False
-
-    def _fill_cache(self, indices: Sequence[int] | None = None) -> list:
-        self.filling = True
-        try:
-            return super()._fill_cache(indices)
-        finally:
-            self.filling = False
-
-    def _load_cache_item(self, idx: int) -> object:
-        try:
-            return super()._load_cache_item(idx)
-        # whatever a reader or transform says of a file that went bad
-        except Exception as error:
-            if not self.filling:
-                raise
-            logger.warning("%s cannot be loaded now: %s", self.data[idx], root_reason(error))
-            return None  # CacheDataset then loads it when it is asked for
-
-
-def report_faults(faults: Sequence[Fault], iteration: int, skipped: Counter[str], num_unlabeled: int) -> None:
-    """Counts in ``skipped`` and reports what could not be loaded of a batch; its iteration counts from 0.
+    Args:
+        faults: of the batch.
+        iteration: of the batch, from 0.
+        skipped: how often each file was skipped; changed in place.
+        failing: files that failed since an unlabeled case was last loaded; changed in place.
+        num_unlabeled: unlabeled cases.
 
     Raises:
-        InputError: one is labeled, or each of the unlabeled cases has been skipped.
+        InputError: a labeled case cannot be loaded, or all unlabeled ones have failed since one was last loaded.
     """
     again = "run the same command again: training goes on from the last checkpoint"
     for stream, files, reason in faults:
@@ -65,46 +47,47 @@ def report_faults(faults: Sequence[Fault], iteration: int, skipped: Counter[str]
                 f"the labeled case {files} cannot be loaded in iteration {iteration + 1}: {reason}. Mend it and {again}"
             )
         skipped[files] += 1
+        failing.add(files)
         logger.warning(
             "iteration %d: skipped %s, %s (%d times; %d skipped samples of %d files in all)",
             *(iteration + 1, files, reason, skipped[files], skipped.total(), len(skipped)),
         )
-        if len(skipped) == num_unlabeled:
+        if len(failing) == num_unlabeled:
             raise InputError(
-                f"none of the {num_unlabeled} unlabeled cases could be loaded, the last in iteration {iteration + 1} "
-                f"({files}: {reason}). Is their disk still there? When it is, {again}"
+                f"none of the {num_unlabeled} unlabeled cases can be loaded any more, the last in iteration "
+                f"{iteration + 1} ({files}: {reason}). Is their disk still there? When it is, {again}"
             )
 
 
 @contextmanager
-def starting_workers() -> Iterator[list[BaseProcess]]:
-    """Notes the processes that a DataLoader starts; torch would raise their death wherever the training happens to be."""
-    others, started = set(multiprocessing.active_children()), []
-    listens = hasattr(signal, "SIGCHLD") and threading.current_thread() is threading.main_thread()
-    previous = signal.getsignal(signal.SIGCHLD) if listens else None
-    yield started
-    if listens:
+def child_handler_kept() -> Iterator[None]:
+    """Take back a DataLoader's signal handler: it raises a worker's death wherever the training happens to be."""
+    ours = hasattr(signal, "SIGCHLD") and threading.current_thread() is threading.main_thread()
+    previous = signal.getsignal(signal.SIGCHLD) if ours else None
+    yield
+    if ours:
         signal.signal(signal.SIGCHLD, previous)
-    started += set(multiprocessing.active_children()) - others
 
 
-def check_workers(workers: Sequence[BaseProcess], error: Exception, iteration: int) -> None:
-    """Tells of an error that came in place of the batch of an iteration (from 0) if it is a worker's end.
+@contextmanager
+def worker_errors(iteration: int) -> Iterator[None]:
+    """Tell what can be done where no batch comes from worker processes; iterations count from 0.
 
     Raises:
         InputError: a worker died, or there is no shared memory left for it.
     """
-    end = time.monotonic() + 2  # a connection may break before its process counts as dead
-    while not (codes := [w.exitcode for w in workers if w.exitcode is not None]) and time.monotonic() < end:
-        time.sleep(0.05)
-    if not codes and "shared memory" not in str(error):
-        return
-    ended = f"died ({signal.Signals(-codes[0]).name if codes[0] < 0 else codes[0]})" if codes else "got no shared memory"
-    raise InputError(
-        f"a loader worker {ended} before iteration {iteration + 1}. Workers hand batches over in shared memory, of which "
-        "a container has little: start it with --shm-size 2g, or load without workers, --num_workers 0. If the memory of "
-        "the machine ran out, --cache_rate 0.5 takes less. The same command then goes on from the last checkpoint"
-    ) from error
+    try:
+        yield
+    except (RuntimeError, OSError, EOFError) as error:
+        # torch's words for an error of the worker's code, which lives on
+        if str(error).startswith("Caught ") and "shared memory" not in str(error):
+            raise
+        raise InputError(
+            f"no batch for iteration {iteration + 1}: a loader worker died or got no shared memory ({error}). Workers "
+            "hand batches over in shared memory, of which a container has little: start it with --shm-size 2g, or load "
+            "without workers, --num_workers 0. If the memory of the machine ran out, --cache_rate 0.5 takes less. The "
+            "same command then goes on from the last checkpoint"
+        ) from error
 
 
 def start_worker(worker_id: int) -> None:

@@ -6,19 +6,21 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.pool import ThreadPool
 from typing import Literal
 
+import numpy as np
+import torch
 from tqdm import tqdm
 
 from ..distributed import on_rank_zero
 from ..errors import InputError
 from .case_list import LISTS, check_allow_overlap
 from .check_rules import CaseFacts, Context, Problem, find_problems
-from .dicom import MAX_VOXELS
-from .facts import VolumeFacts
-from .facts_cache import facts_reader
+from .dicom import MAX_VOXELS, read_series
+from .disk_cache import DiskCache
+from .facts import VolumeFacts, read_facts
 
 
 class InputCheck:
@@ -114,3 +116,26 @@ def read_files(
         return dict(
             zip(paths, tqdm(reading, "checking input", len(paths), unit="file", disable=not progress), strict=True)
         )
+
+
+def facts_reader(
+    max_voxels: int, cache_dir: str | os.PathLike | Literal[False] | None = None
+) -> Callable[[str], VolumeFacts]:
+    """``read_facts`` of a path, from a folder where they are kept by the content of the file; failures are not.
+
+    Args:
+        max_voxels: see :func:`.facts.read_facts`.
+        cache_dir: the folder; None or False reads the file.
+    """
+    disk = DiskCache(cache_dir, [read_facts, read_series, max_voxels])
+
+    def make(path: str) -> dict[str, object]:
+        facts = vars(read_facts(path, max_voxels))
+        return {key: torch.tensor(value) if isinstance(value, np.ndarray) else value for key, value in facts.items()}
+
+    def read(path: str) -> VolumeFacts:
+        facts = disk.get({"path": path}, lambda: make(path), keep=lambda facts: not facts["failure"])
+        arrays = {key: value.numpy() for key, value in facts.items() if isinstance(value, torch.Tensor)}
+        return VolumeFacts(**facts | arrays | {"path": path})
+
+    return read

@@ -48,7 +48,8 @@ class VolumeReader(NibabelReader):
         """
         path = img[0]
         if not os.path.isdir(path):
-            return super().get_data(super().read(img))
+            reader = NibabelReader()  # it notes what it has read, and this one is to stay as it is
+            return reader.get_data(reader.read(img))
         modality = modality_of(path, {})
         if self.modalities is not None and modality not in self.modalities:
             raise InputError(

@@ -13,6 +13,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import numpy as np
@@ -22,8 +23,8 @@ from monai.utils import convert_to_tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ..distributed import share
-from ..errors import InputError, causes, root_reason
-from .faults import Fault, check_workers, report_faults, start_worker, starting_workers
+from ..errors import InputError, root_reason
+from .faults import Fault, child_handler_kept, report_faults, start_worker, worker_errors
 
 STREAMS = ("labeled", "unlabeled")
 
@@ -72,11 +73,6 @@ class TwoStreamSampler(Sampler[list[Draw]]):
         return (self.batch(iteration, self.shares) for iteration in itertools.count(self.start))
 
 
-def of_a_gpu(error: BaseException) -> bool:
-    """Whether an error is a GPU's, its memory's among them; torch has no class of its own for all of them."""
-    return isinstance(error, RuntimeError) and any(name in str(error) for name in ("CUDA", "CUBLAS", "HIP"))
-
-
 class TwoStreamDataset(Dataset):
     """Looks draws up in the datasets, given by stream, their random transforms seeded by the draw."""
 
@@ -90,8 +86,6 @@ class TwoStreamDataset(Dataset):
             return item.stream, dataset[item.index]
         # whatever a reader or transform says of a file that went bad; it is told where the batch arrives
         except Exception as error:
-            if any(map(of_a_gpu, causes(error))):  # volumes are cropped there; no fault of the file
-                raise
             return item.stream, Fault(item.stream, self.files(item), root_reason(error))
 
     def files(self, item: Draw) -> str:
@@ -158,6 +152,7 @@ class TwoStreamLoader(DataLoader):
             datasets["unlabeled"], batch_sizes["unlabeled"] = unlabeled, unlabeled_batch_size
         sampler = TwoStreamSampler({name: len(d) for name, d in datasets.items()}, batch_sizes, seed)
         self.skipped: Counter[str] = Counter()  # unlabeled files that could not be loaded, and how often
+        self.failing: set[str] = set()  # those since one was last loaded
         super().__init__(
             TwoStreamDataset(datasets),
             batch_sampler=sampler,
@@ -176,15 +171,15 @@ class TwoStreamLoader(DataLoader):
         return [self.dataset.files(item) for item in self.batch_sampler.batch(iteration)]
 
     def __iter__(self) -> Iterator[dict[str, dict]]:
-        with starting_workers() as workers:
+        with child_handler_kept():
             batches = super().__iter__()
         for iteration in itertools.count(self.batch_sampler.start):
-            try:
+            with worker_errors(iteration) if self.num_workers else nullcontext():
                 batch = next(batches)
-            except (RuntimeError, OSError, EOFError) as error:
-                check_workers(workers, error, iteration)
-                raise
-            report_faults(batch.pop("faults", []), iteration, self.skipped, self.batch_sampler.sizes.get("unlabeled", 0))
+            faults = batch.pop("faults", [])
+            if "unlabeled" in batch:
+                self.failing.clear()
+            report_faults(faults, iteration, self.skipped, self.failing, self.batch_sampler.sizes.get("unlabeled", 0))
             yield batch
 
 

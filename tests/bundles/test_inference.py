@@ -200,9 +200,9 @@ def test_what_another_network_made_is_made_anew(trained, tmp_path):
             def forward(self, x: torch.Tensor):
                 return torch.zeros([1, 14, 1, 1, 1], dtype=x.dtype) + x * self.level
 
-        network = Constant()
-        network.level = level  # a number, no tensor of the state dict
-        torch.jit.save(torch.jit.script(network), tmp_path / "a.ts")
+        constant = Constant()
+        constant.level = level  # a number, no tensor of the state dict
+        torch.jit.save(torch.jit.script(constant), tmp_path / "a.ts")
         assert "1 segmented, 0 done" in infer(trained, tmp_path / "ct.nii.gz", tmp_path / "out", *keys)
     assert "0 segmented, 1 done" in infer(trained, tmp_path / "ct.nii.gz", tmp_path / "out", *keys)
 

@@ -12,8 +12,7 @@ import torch
 from support.dicom import write_series
 
 from scdl_components.data.facts import VolumeFacts, read_facts
-from scdl_components.data.facts_cache import facts_reader
-from scdl_components.data.input_check import InputCheck
+from scdl_components.data.input_check import InputCheck, facts_reader
 from scdl_components.errors import InputError
 
 MAX_VOXELS = 2**20
@@ -42,7 +41,7 @@ def test_facts_are_the_same_read_written_and_kept(crops, tmp_path):
     # the second time the volumes are not read: what stands in the entries is believed
     for entry in entries(tmp_path / "cache"):
         content = torch.load(entry, weights_only=True)
-        content["item"]["minimum"] = -12345.0
+        content["minimum"] = -12345.0
         torch.save(content, entry)
     assert [facts_reader(MAX_VOXELS, tmp_path / "cache")(path).minimum for path in paths] == [-12345.0] * 3
     assert facts_reader(10, tmp_path / "cache")(paths[0]).failure  # another limit is another question

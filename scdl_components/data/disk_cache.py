@@ -1,0 +1,172 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+"""Results that took long, in a folder: found by the content of the files they are of and by what was done to these."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import pickle
+import pickletools
+import shutil
+import sys
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import monai
+import nibabel
+import numpy
+import pydicom
+import torch
+
+import scdl_components
+
+from ..atomic import PART, StorageError, file_hash, folder_hash, read_hashes, read_saved, whole_file
+from .inputs import SUFFIXES
+from .paths import given_path
+
+logger = logging.getLogger(__name__)
+LIBRARIES = (scdl_components, monai, torch, numpy, nibabel, pydicom)  # a new version may read or resample otherwise
+STALE_SECONDS = 24 * 3600  # what killed processes were writing is removed after a day
+KEEP_FREE = 2**30  # bytes of the disk that are left to checkpoints and to others
+WAY_OUT = "Training goes on without keeping what it preprocesses; --cache_dir names another folder; False: none"
+_closed: set[Path] = set()  # folders that this process could not write to
+
+
+class DiskCache:
+    """Keep results about cases in a folder, one file each, which several processes may use at once.
+
+    An entry is there whole or not at all, and a damaged one is made anew; what stands in one is never executed. The
+    folder can be deleted at any time. Where nothing can be kept, one warning says so.
+
+    Args:
+        folder: it is made; None or False keeps nothing.
+        recipe: all that decides the result beside the files: transforms, functions, numbers, ...
+    """
+
+    def __init__(self, folder: str | os.PathLike | Literal[False] | None, recipe: object) -> None:
+        self.counts: Counter[str] = Counter()  # entries read and written
+        self.recipe = None
+        if not folder:
+            return
+        self.folder = Path(given_path(folder, "cache_dir"))
+        self.notes = self.folder / "hashes.jsonl"
+        try:
+            self.recipe = recipe_hash(recipe)
+        except Exception as error:  # whatever pickle says of a lambda, an open file, ...
+            _warn_once(f"cannot keep preprocessed cases: {error}. {WAY_OUT}")
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            self._close(f"{error}. {WAY_OUT}")
+        read_hashes(self.notes)
+        with suppress(OSError):  # another process may remove it, too
+            for part in self.folder.glob(f"*{PART}"):
+                if part.stat().st_mtime < time.time() - STALE_SECONDS:
+                    part.unlink()
+
+    def get(
+        self, case: Mapping[str, object], make: Callable[[], dict], keep: Callable[[dict], bool] = lambda item: True
+    ) -> dict:
+        """The kept result for a case of plain values and tensors; else ``make`` makes it, and it is kept.
+
+        Args:
+            case: values by key; the paths of NIfTI files and folders among them stand for what is there.
+            make: makes the result, and may raise anything.
+            keep: whether a result is to be kept.
+        """
+        entry = self._entry(case)
+        if entry is not None and entry.is_file():
+            try:
+                item = read_saved(entry)
+                self.counts["read"] += 1
+                return item
+            except Exception as error:  # what stands in a damaged file can raise anything
+                logger.warning("%s cannot be read and is made anew: %s", entry, error)
+        item = make()
+        # not where the files have changed after the entry was named after them
+        if entry is not None and keep(item) and self._entry(case) == entry:
+            self._write(entry, item)
+        return item
+
+    def _entry(self, case: Mapping[str, object]) -> Path | None:
+        if self.recipe is None:
+            return None
+        try:
+            return self.folder / f"{content_hash(case, self.notes)}-{self.recipe}.pt"
+        except OSError:  # who reads the file says what is wrong with it
+            return None
+        except (TypeError, ValueError) as error:
+            _warn_once(f"cannot keep a preprocessed case: {error}. {WAY_OUT}")
+            return None
+
+    def _write(self, entry: Path, item: dict) -> None:
+        if self.folder in _closed:
+            return
+        try:
+            free = shutil.disk_usage(self.folder).free
+            if free < KEEP_FREE:
+                raise StorageError(
+                    f"{free >> 20} MB are free on the disk, and {KEEP_FREE >> 20} are left free. {WAY_OUT}"
+                )
+            with whole_file(entry, WAY_OUT, self.folder / f"{uuid.uuid4().hex}{PART}") as file:
+                torch.save(item, file)
+            self.counts["written"] += 1
+        except Exception as error:  # of the disk, or whatever torch has against what a transform put there
+            self._close(error)
+
+    def _close(self, reason: object) -> None:
+        if self.folder not in _closed:
+            logger.warning("cannot keep preprocessed cases in %s: %s", self.folder, reason)
+        _closed.add(self.folder)
+
+
+def recipe_hash(recipe: object) -> str:
+    """Digest of objects with all their parameters, the sources of their classes and the versions of the libraries.
+
+    A change of code is seen in the modules that the recipe's own classes and functions are defined in.
+
+    Raises:
+        Exception: they cannot be told apart: a lambda, an open file, a class of a notebook, ...
+    """
+    dump = pickle.dumps(recipe, protocol=3)  # the last one that names modules in one operation
+    modules = {argument.split()[0] for code, argument, _ in pickletools.genops(dump) if code.name == "GLOBAL"}
+    sources = sorted(file_hash(sys.modules[name].__file__) for name in modules - set(sys.builtin_module_names))
+    versions = [library.__version__ for library in LIBRARIES]
+    return hashlib.sha256(repr((dump, sources, versions)).encode()).hexdigest()[:32]
+
+
+def content_hash(case: Mapping[str, object], notes: Path) -> str:
+    """Digest of a case's values, of files and folders the bytes, wherever they lie and whatever they are called.
+
+    Raises:
+        TypeError, ValueError: a value is not plain, or a file may not hold all of its volume.
+        OSError: a file cannot be read.
+    """
+
+    def content(value: object) -> object:
+        if not isinstance(value, (str, os.PathLike)) or not os.path.exists(value):
+            return value
+        if os.path.isdir(value):
+            return folder_hash(value, notes)
+        # other formats may keep voxels in a further file; opening a pipe would wait for ever
+        if not str(value).lower().endswith(SUFFIXES) or not os.path.isfile(value):
+            raise ValueError(f"{value} is no {' or '.join(SUFFIXES)} file or folder")
+        return [Path(value).suffix.lower(), file_hash(value, notes)]
+
+    contents = json.dumps({key: content(value) for key, value in case.items()}, sort_keys=True)
+    return hashlib.sha256(contents.encode()).hexdigest()[:32]
+
+
+@cache
+def _warn_once(message: str) -> None:
+    logger.warning(message)
