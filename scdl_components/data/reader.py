@@ -54,7 +54,7 @@ class VolumeReader(NibabelReader):
         if self.modalities is not None and modality not in self.modalities:
             raise InputError(
                 f"'{path}' is a DICOM series of modality {modality}, and {' and '.join(self.modalities)} is expected; "
-                f"if it is meant, allow it with --modalities \"{[*self.modalities, modality]}\""
+                f'if it is meant, allow it with --modalities "{[*self.modalities, modality]}"'
             )
         try:
             return read_series(path)
