@@ -61,12 +61,13 @@ def draw(folder: str, output: str, methods: Sequence[str] = ("cps_ga", "scdl"), 
     titles = ("reference", first.method, second.method)
     Path(output).parent.mkdir(parents=True, exist_ok=True)
     three_planes(image[box], {title: mask[box] for title, mask in zip(titles, masks)}, names).savefig(output)
-    outside = [f"{int((m > 0).sum() - (m[box] > 0).sum())} of {title}" for title, m in zip(titles[1:], masks[1:])]
+    beyond = [int((mask > 0).sum() - (mask[box] > 0).sum()) for mask in masks[1:]]
+    outside = [f"{count} of {title}" for title, count in zip(titles[1:], beyond)]
     print(
         f"The {organ} of {case}: Dice {dice[0]:.3f} with {first.method}, {dice[1]:.3f} with {second.method}. Chosen by "
         f"rule: the smallest organ ({organ}); of the runs with {num_labeled} labeled, the lowest seed that both have "
-        f"({first.seed}); of the cases, the one with the median difference of Dice (the lower of two middle ones). Shown is "
-        f"{MARGIN:g} mm around the reference, in slices where that is largest; voxels beyond: {', '.join(outside)}."
+        f"({first.seed}); of the cases, the one with the median difference of Dice (the lower of two middle ones). Shown "
+        f"is {MARGIN:g} mm around the reference, in slices where that is largest; voxels beyond: {', '.join(outside)}."
     )
 
 
@@ -89,7 +90,7 @@ def item_of(case: str, run: StudyRun, study: Path) -> dict[str, str]:
 
 
 def median_case(a: StudyRun, b: StudyRun, organ: str) -> tuple[str, tuple[float, float]]:
-    """The case with the median difference of an organ's Dice, the lower of two middle ones, and the Dice of both runs."""
+    """The case with the median difference of an organ's Dice (the lower of two middle ones), and the Dice of both."""
     table = a.evaluated.table
     column = table.organs.index(organ)
     dice = [run.evaluated.table.values["dice"][:, column] for run in (a, b)]

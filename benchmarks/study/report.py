@@ -37,7 +37,8 @@ READING = (
     "A run's Dice is the mean over the cases of each case's mean over its organs, of the weights that were best in "
     "validation; an organ that a segmentation lacks counts 0. Cells are the mean over the seeds ± their sample "
     "standard deviation, and the number of seeds. The seeds change initialisation, crops and order of the cases; the "
-    "cases are the same. Memory is the training process's peak in main memory; seconds are no more than a hint on a busy machine."
+    "cases are the same. Memory is the training process's peak in main memory; seconds are no more than a hint on a busy "
+    "machine."
 )
 PAIRING = (
     "Of the seeds' mean of each case, with a 95 % bootstrap interval over the cases (10000 resamples): how far a "

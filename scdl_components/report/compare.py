@@ -26,9 +26,9 @@ READING = (
     "Differences are those of the same cases, with a {confidence:g} % bootstrap interval over the cases ({num_resamples} "
     "resamples, seed {seed}) and the two-sided p of Wilcoxon's signed-rank test; p (Holm) is corrected for the number "
     "of organs. n are the cases in which both runs have a value, and everything in a line is of these. Lines of head, "
-    "tail and all are of each case's mean over its organs. The last column counts the case-organ pairs that one run alone "
-    "defines (first / second), such as an organ that it draws where there is none: they count in the Dice and NSD of "
-    "head, tail and all, and are left out of everything else. Runs of several seeds: the seeds' mean of each case."
+    "tail and all are of each case's mean over its organs. The last column counts the case-organ pairs that one run "
+    "alone defines (first / second), such as an organ that it draws where there is none: they count in the Dice and NSD "
+    "of head, tail and all, and are left out of everything else. Runs of several seeds: the seeds' mean of each case."
 )
 
 

@@ -71,8 +71,13 @@ class Evaluation:
                 f"{len(class_names) - 1} there are"
             )
         self.data = list(data)
-        self.names = result_names([item["image"] for item in self.data])
         self.predictions_dir = Path(predictions_dir)
+        # name -> files of image, reference and prediction
+        self.cases = {}
+        names = result_names([item["image"] for item in self.data])
+        for item in self.data:
+            name = names[item["image"]]
+            self.cases[name] = item["image"], item["label"], segmentation_of(self.predictions_dir, name)
         self.class_names = list(class_names)
         self.report_dir = Path(report_dir)
         self.protocol = protocol
@@ -127,29 +132,25 @@ class Evaluation:
         write_files(self.report_dir, texts)
         return summary
 
-    def prediction(self, image: str) -> Path:
-        """File of an image's segmentation."""
-        return segmentation_of(self.predictions_dir, self.names[image])
-
     def _check_predictions(self) -> dict[str, object]:
         """Weights and settings that all segmentations were made with, as far as their JSON files tell."""
-        missing = [item["image"] for item in self.data if not self.prediction(item["image"]).is_file()]
+        missing = [(image, prediction) for image, _, prediction in self.cases.values() if not prediction.is_file()]
         if missing:
             raise MissingFileError(
-                f"{len(missing)} of {len(self.data)} cases have no segmentation in '{self.predictions_dir}' (expected "
-                f"'{self.prediction(missing[0]).name}' and so on): run the inference on {', '.join(missing)}"
+                f"{len(missing)} of {len(self.cases)} cases have no segmentation in '{self.predictions_dir}' (expected "
+                f"'{missing[0][1].name}' and so on): run the inference on {', '.join(image for image, _ in missing)}"
             )
         made: dict[str, str] = {}
-        for item in self.data:
-            sidecar = read_sidecar(self.prediction(item["image"]))
+        for image, _, prediction in self.cases.values():
+            sidecar = read_sidecar(prediction)
             names = names_by_value(sidecar.get("labels", {}))
             if names and names != self.class_names:
                 raise InputError(
-                    f"'{self.prediction(item['image'])}' has the classes {', '.join(names)}; expected "
-                    f"{', '.join(self.class_names)}: it is of another network"
+                    f"'{prediction}' has the classes {', '.join(names)}; expected {', '.join(self.class_names)}: it is "
+                    "of another network"
                 )
             origin = {key: value for key, value in sidecar.get("made_with", {}).items() if key != "image"}
-            made.setdefault(json.dumps(origin, sort_keys=True), item["image"])
+            made.setdefault(json.dumps(origin, sort_keys=True), image)
         if len(made) > 1:
             raise InputError(
                 f"the segmentations in '{self.predictions_dir}' were made with {len(made)} different weights or "
@@ -161,29 +162,27 @@ class Evaluation:
     def _score(self) -> ScoreTable:
         """The scores of all cases, several cases at a time."""
 
-        def score(item: Mapping[str, str]) -> list[OrganScore] | InputError:
+        def score(files: tuple[str, str, Path]) -> list[OrganScore] | InputError:
+            _, label, prediction = files
             try:
-                files = self.prediction(item["image"]), item["label"]
-                return score_files(*files, len(self.class_names), self.protocol)
+                return score_files(prediction, label, len(self.class_names), self.protocol)
             except InputError as error:
                 return error
 
         # threads: decompression, erosion and the search of neighbours release the interpreter's lock
         with ThreadPool(self.num_workers) as pool:
-            scores = list(tqdm(pool.imap(score, self.data), "comparing", len(self.data), unit="case", disable=None))
+            results = pool.imap(score, self.cases.values())
+            scores = list(tqdm(results, "comparing", len(self.cases), unit="case", disable=None))
         problems = [str(result) for result in scores if isinstance(result, InputError)]
         if problems:
             raise InputError(f"{len(problems)} case(s) cannot be evaluated:\n" + "\n".join(f"- {p}" for p in problems))
-        names = [self.names[item["image"]] for item in self.data]
-        return ScoreTable.from_scores(names, self.class_names[1:], self.protocol.unit, scores)
+        return ScoreTable.from_scores(list(self.cases), self.class_names[1:], self.protocol.unit, scores)
 
     def _draw(self, case: str) -> Figure:
         """Picture of a case: image, reference, prediction."""
-        item = next(item for item in self.data if self.names[item["image"]] == case)
-        image, *masks = map(load_volume, (item["image"], item["label"], self.prediction(item["image"])))
-        return three_planes(
-            image, dict(zip(("reference", "prediction"), masks)), self.class_names, self.intensity_range
-        )
+        image, label, prediction = map(load_volume, self.cases[case])
+        masks = {"reference": label, "prediction": prediction}
+        return three_planes(image, masks, self.class_names, self.intensity_range)
 
 
 def versions() -> dict[str, str]:

@@ -90,7 +90,7 @@ def compare_tables(
             group = next((each for each in ("head", "tail") if mask.any() and masks[each][mask].all()), None)
             own = scope == "group" and metric not in DISTANCES
             means = [
-                np.mean([defined_mean(np.where(own | in_both, seed, nan)[:, mask], axis=1) for seed in values], axis=0)
+                np.mean([defined_mean(np.where(own | in_both, each, nan)[:, mask], axis=1) for each in values], axis=0)
                 for values in (values_a, values_b)
             ]
             found = _compare(*means, confidence, num_resamples, np.random.default_rng(seed))

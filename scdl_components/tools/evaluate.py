@@ -40,10 +40,7 @@ def evaluate(
     """
     data = read_case_list(case_list, cases)
     first = segmentation_of(predictions, next(iter(result_names([item["image"] for item in data]).values())))
-    if metadata:
-        names = class_names(metadata)
-    else:
-        names = names_by_value(read_sidecar(first).get("labels", {}))
+    names = class_names(metadata) if metadata else names_by_value(read_sidecar(first).get("labels", {}))
     if not names:
         raise InputError(f"'{first}' has no JSON beside it that names its organs; give --metadata of the bundle")
     summary = Evaluation(data, predictions, names, output, make_protocol(protocol, nsd_tolerance), num_tail).run()

@@ -57,7 +57,10 @@ def test_means_say_how_many_cases_they_are_of_and_what_is_missing(data, predict,
     assert summary["organs"]["liver"]["metrics"]["dice"] == {"mean": 1, "std": 0, "n": 4}
     # by case: 1, (1 + 1 + 0) / 3, 1, 1
     assert summary["groups"]["all"]["metrics"]["dice"]["mean"] == pytest.approx((3 + 2 / 3) / 4)
-    assert summary["groups"]["tail"]["organs"] == ["gallbladder"] and summary["groups"]["head"]["metrics"]["dice"]["n"] == 4
+    assert (
+        summary["groups"]["tail"]["organs"] == ["gallbladder"]
+        and summary["groups"]["head"]["metrics"]["dice"]["n"] == 4
+    )
     assert summary["worst_cases"][0] == {"case": "case1", "mean_dice": pytest.approx(2 / 3)}
     text = (tmp_path / "out" / "report.html").read_text()
     assert "<td>0.667 ± 0.577 (3)</td><td>0.00 ± 0.00 (2)</td>" in text and "NSD at 2 mm" in text
