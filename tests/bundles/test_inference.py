@@ -16,7 +16,6 @@ from support.dicom import write_series
 from support.runner import REAL_CT, copy_bundle, options, run_monai
 from support.threshold import TESTS, network
 
-pytestmark = pytest.mark.trains
 CT = REAL_CT / "ct.nii.gz"
 SIZE = ("--pixdim", "[3,3,3]")
 
@@ -57,6 +56,7 @@ def in_ras(path):
     return np.asarray(nib.as_closest_canonical(nib.load(path)).dataobj)
 
 
+@pytest.mark.trains
 def test_segments_in_the_patients_grid_whatever_the_storage_order(segmenting, tmp_path):
     source = nib.load(CT)
     images = tmp_path / "images with a $ space"
@@ -117,6 +117,7 @@ def test_scores_are_averaged_as_the_keys_say(trained, tmp_path):
     assert (tmp_path / "out" / "ct_seg.nii.gz").is_file(), output
 
 
+@pytest.mark.trains
 def test_dicom_series_gives_the_segmentation_of_the_same_nifti(segmenting, tmp_path):
     series, image = tmp_path / "series", nib.load(CT)
     write_series(series, np.asanyarray(image.dataobj), image.affine, "1.2.3")

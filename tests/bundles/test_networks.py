@@ -9,7 +9,6 @@ from ignite.engine import Events
 from monai.bundle import ConfigWorkflow
 from support.runner import copy_bundle
 
-pytestmark = pytest.mark.trains
 # network as a user writes it, module of the last decoder features, its channels, patch size
 NETWORKS = {
     "UNet": (

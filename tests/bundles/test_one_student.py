@@ -14,7 +14,6 @@ from support.runner import REAL_CT, TINY, options, run_monai
 from scdl_components.networks import DualStudent, VNet
 from scdl_components.networks.dual_student import CONVOLUTIONS
 
-pytestmark = pytest.mark.trains
 CT = REAL_CT / "ct.nii.gz"
 SCALE = [word for key in ("--pixdim", "--roi_size", "--num_filters", "--num_workers") for word in (key, TINY[key])]
 ONE_INITIALIZER = ["--network_def#initializers", "['$torch.nn.init.kaiming_normal_']"]
@@ -38,6 +37,7 @@ def weights(bundle) -> dict[str, torch.Tensor]:
     return state.get("model", state)
 
 
+@pytest.mark.trains
 def test_one_student_segments_and_done_cases_are_made_anew(segmenting, tmp_path):
     segment(segmenting, tmp_path / "out")
     both = voxels(tmp_path / "out")

@@ -17,7 +17,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from scdl_components.handlers import ReusedMemory
 
-pytestmark = pytest.mark.trains
 TRAIN = "configs/train.yaml"
 
 
@@ -31,6 +30,7 @@ def test_weights_and_logs_land_in_the_bundle(trained):
     assert not torch.equal(first, second)  # each is initialised on its own
 
 
+@pytest.mark.trains
 def test_tensorboard_shows_losses_ramp_learning_rate_and_dice_by_organ(trained):
     events = EventAccumulator(str(trained / "eval"), size_guidance={"images": 0}).Reload()
     scalars = set(events.Tags()["scalars"])
@@ -51,6 +51,7 @@ def test_tensorboard_shows_losses_ramp_learning_rate_and_dice_by_organ(trained):
     assert [event.step for event in events.Images("reference_and_prediction")] == [3, 6]
 
 
+@pytest.mark.trains
 def test_validation_labels_without_organs_choose_nothing(tmp_path, phantoms):
     data = shutil.copytree(phantoms, tmp_path / "data")
     label = nib.load(data / "label" / "label0007.nii.gz")
@@ -185,6 +186,7 @@ def test_empty_unlabeled_list_offers_supervised_training(tmp_path, phantoms):
     assert "--unlabeled_batch_size 0" in output.rstrip().splitlines()[-1]
 
 
+@pytest.mark.trains
 def test_half_precision_where_asked_for(tmp_path, phantoms):
     overrides = {"dataset_dir": str(phantoms), "case_list": str(phantoms / "case_list.json"), "device": "cpu"}
     overrides |= {"amp": True, "amp_dtype": "$torch.bfloat16", "pixdim": [10, 10, 10], "roi_size": [16, 16, 16]}

@@ -37,8 +37,6 @@ from scdl_components.memory import MemoryShortageError
 from scdl_components.networks import DualStudent, VNet, WithFeatures
 from scdl_components.proxies import ProxyBank, PublishedAssignment
 
-pytestmark = pytest.mark.trains
-
 
 def volume(seed: int) -> dict[str, torch.Tensor]:
     """A bright box in noise."""
@@ -88,6 +86,7 @@ def dice_of_unseen(student: torch.nn.Module) -> float:
         return compute_dice(student(case["image"][None]).argmax(1, keepdim=True), case["label"][None], num_classes=2)[0, 1]
 
 
+@pytest.mark.trains
 def test_both_students_learn_and_every_term_is_reported():
     # two layers, which learn the box to a Dice of 0.99 on any processor; a V-Net's batch norm over two crops is all noise
     torch.manual_seed(0)
