@@ -17,7 +17,6 @@ import numpy as np
 
 from ..atomic import check_writable, whole_file
 from ..class_names import class_names
-
 from ..data.nifti import SUFFIXES, load_nifti
 from ..errors import InputError
 

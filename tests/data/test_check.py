@@ -334,7 +334,7 @@ IMAGE_FAULTS: list[tuple[Callable, str]] = [
 ]
 
 
-def test_every_image_fault_in_one_report(crops):
+def test_every_image_fault_in_one_report(crops, record_property):
     """One case for each fault, among sound ones: each is named with its reason, and nothing else is."""
     image, label = crops.voxels(1)
     items = []
@@ -354,6 +354,7 @@ def test_every_image_fault_in_one_report(crops):
         assert len(lines) == 1 and expected in lines[0], (plant.__name__, lines)
     # three of the faults are planted in the label as well; there is no other line
     assert len(report) == len(items) + 3
+    record_property("faults planted and found", len(IMAGE_FAULTS) + len(LABEL_FAULTS))
 
 
 def label_missing(crops, item):
