@@ -133,48 +133,51 @@ def _read_nifti(path: str, max_voxels: int) -> dict:
     status = os.stat(path)
     if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
         raise UnreadableError("is no regular file (a pipe, socket or device); give the image's file")
-    size = status.st_size
+    if status.st_size == 0:
+        raise UnreadableError("is empty; copy it again from its source")
     with open(path, "rb") as file:
         compressed = file.read(2) == GZIP_MAGIC
-    if size == 0:
-        raise UnreadableError("is empty; copy it again from its source")
     if compressed != path.lower().endswith(".gz"):
-        is_so = "is" if compressed else "is not"
         raise UnreadableError(
-            f"{is_so} gzip-compressed, against its name; rename it, or copy it again if it was cut off"
+            f"{'is' if compressed else 'is not'} gzip-compressed, against its name; rename it, or copy it again if it "
+            "was cut off"
         )
-    with gzip.open(path) if compressed else open(path, "rb") as stream:
-        try:
-            header = _read_header(stream)
-            dtype, shape, offset = _layout_of(header)
+    try:
+        with gzip.open(path) if compressed else open(path, "rb") as stream:
+            header, shape = _read_header(stream)
+            dtype, offset = header.get_data_dtype(), int(header.get_data_offset())
             num_bytes = math.prod(shape) * dtype.itemsize
-            capacity = size * MAX_DEFLATE_RATIO if compressed else size
             if math.prod(shape) > max_voxels:
                 raise UnreadableError(
-                    f"its header announces {'x'.join(map(str, shape))} voxels in a file of {size} bytes; at most "
-                    f"{max_voxels} voxels are read: copy the file again, or crop the volume"
+                    f"its header announces {'x'.join(map(str, shape))} voxels in a file of {status.st_size} bytes; at "
+                    f"most {max_voxels} voxels are read: copy the file again, or crop the volume"
                 )
-            if offset + num_bytes > capacity:
+            if offset + num_bytes > status.st_size * (MAX_DEFLATE_RATIO if compressed else 1):
                 raise UnreadableError(
-                    f"is cut off: its header announces {offset + num_bytes} bytes, the file has {size}; copy it again"
+                    f"is cut off: its header announces {offset + num_bytes} bytes, the file has {status.st_size}; copy "
+                    "it again"
                 )
-            header = _checked(header, stream, offset)
+            stream.seek(0)
+            # as the loader will have it: refused or mended by nibabel (a qfac of 0 becomes 1), extensions read
+            header = type(header).from_fileobj(io.BytesIO(stream.read(offset)))
             slope, intercept = header.get_slope_inter()
-            scaled = (slope, intercept) not in ((None, None), (1.0, 0.0))
             raw = (np.frombuffer(chunk, dtype) for chunk in _chunks(stream, num_bytes))
+            scaled = (slope, intercept) not in ((None, None), (1.0, 0.0))
             statistics = summarize((chunk * slope + intercept for chunk in raw) if scaled else raw)
-            affine = np.asarray(header.get_best_affine(), dtype=float)
-            other_affine = _other_affine(header)
-        except UnreadableError:
-            raise
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise UnreadableError(f"is truncated or damaged ({error}); copy it again from its source") from error
-        except (nib.spatialimages.HeaderDataError, ValueError, OverflowError, KeyError) as error:
-            raise UnreadableError(f"has a damaged NIfTI header ({error}); convert it again from its source") from error
-    oriented = bool(header["sform_code"] > 0 or header["qform_code"] > 0)
-    units = {1: "metres", 3: "micrometres"}.get(int(header["xyzt_units"]) % 8, "mm")
-    geometry = {"affine": affine, "oriented": oriented, "units": units, "other_affine": other_affine}
-    return {"shape": shape[:3], **geometry, **statistics}
+        return {
+            "shape": shape[:3],
+            "affine": np.asarray(header.get_best_affine(), dtype=float),
+            "oriented": bool(header["sform_code"] > 0 or header["qform_code"] > 0),
+            "units": {1: "metres", 3: "micrometres"}.get(int(header["xyzt_units"]) % 8, "mm"),
+            "other_affine": _other_affine(header),
+            **statistics,
+        }
+    except UnreadableError:
+        raise
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise UnreadableError(f"is truncated or damaged ({error}); copy it again from its source") from error
+    except (nib.spatialimages.HeaderDataError, ValueError, OverflowError, KeyError) as error:
+        raise UnreadableError(f"has a damaged NIfTI header ({error}); convert it again from its source") from error
 
 
 def _other_affine(header: nib.Nifti1Header) -> np.ndarray | None:
@@ -192,30 +195,17 @@ def _other_affine(header: nib.Nifti1Header) -> np.ndarray | None:
         raise
 
 
-def _read_header(stream: BinaryIO) -> nib.Nifti1Header:
+def _read_header(stream: BinaryIO) -> tuple[nib.Nifti1Header, tuple[int, ...]]:
+    """Header, as it stands in the file, and shape of a volume, or why it is none."""
     block = stream.read(540)
     sizes = {int.from_bytes(block[:4], order) for order in ("little", "big")}
-    for header_class, size, magic in ((nib.Nifti1Header, 348, b"n+1"), (nib.Nifti2Header, 540, b"n+2")):
-        if size in sizes and len(block) >= size:
-            header = header_class(block[:size], check=False)
-            if bytes(header["magic"]).startswith(magic):
-                return header
-    raise UnreadableError("is not a single-file NIfTI (.nii, .nii.gz); convert it, for example with dcm2niix")
-
-
-def _checked(header: nib.Nifti1Header, stream: BinaryIO, offset: int) -> nib.Nifti1Header:
-    """The header as the loader will have it: refused or mended by nibabel (a qfac of 0 becomes 1), extensions read."""
-    if (header["pixdim"][1:4] == 0).any():  # which nibabel takes as 1 mm
-        raise UnreadableError("has a voxel size of 0 in its header (pixdim); write the right ones (nibabel: set_zooms)")
-    stream.seek(0)
-    return type(header).from_fileobj(io.BytesIO(stream.read(offset)))
-
-
-def _layout_of(header: nib.Nifti1Header) -> tuple[np.dtype, tuple[int, ...], int]:
-    """Data type, shape and offset of the voxels, or why they are no volume."""
-    dtype = header.get_data_dtype()
+    classes = {348: (nib.Nifti1Header, b"n+1"), 540: (nib.Nifti2Header, b"n+2")}
+    header_class, magic = next((classes[size] for size in classes if size in sizes and len(block) >= size), (None, b""))
+    header = header_class(block[: header_class.sizeof_hdr], check=False) if header_class else None
+    if header is None or not bytes(header["magic"]).startswith(magic):
+        raise UnreadableError("is not a single-file NIfTI (.nii, .nii.gz); convert it, for example with dcm2niix")
+    dtype, offset = header.get_data_dtype(), int(header.get_data_offset())
     shape = tuple(int(length) for length in header.get_data_shape())
-    offset = int(header.get_data_offset())
     if dtype.kind not in "iuf":
         kind = "RGB" if dtype.names else str(dtype)
         raise UnreadableError(f"has {kind} voxels; expected one real number a voxel, in HU or as a label")
@@ -228,7 +218,9 @@ def _layout_of(header: nib.Nifti1Header) -> tuple[np.dtype, tuple[int, ...], int
             f"says that its voxels begin at byte {offset:g} (vox_offset); expected {header.single_vox_offset} or some "
             "more, behind the header: convert it again from its source"
         )
-    return dtype, shape, offset
+    if (header["pixdim"][1:4] == 0).any():  # which nibabel takes as 1 mm
+        raise UnreadableError("has a voxel size of 0 in its header (pixdim); write the right ones (nibabel: set_zooms)")
+    return header, shape
 
 
 def _chunks(stream: BinaryIO, num_bytes: int) -> Iterator[bytes]:

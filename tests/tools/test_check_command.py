@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""The input checks as a command: 200 cases of every sound kind, 30 faults of as many kinds, all found and no more."""
+"""The input checks as a command: 200 cases of every sound kind, and faults among them, all found and no more."""
 
 from __future__ import annotations
 
@@ -29,7 +29,6 @@ NUM_ORGANS = 13
 SHAPE = (28, 24, 16)
 WEB_PAGE = gzip.compress(b"<html>Please log in</html>" * 50)
 FAULTY_AFFINE = np.diag([3.0, 3.0, 3.0, 1.0])  # of the images that faults are planted in
-SHIFTED = FAULTY_AFFINE + np.array([[0, 0, 0, 7]] * 3 + [[0] * 4])
 
 
 def run_check(dataset_dir: Path, *args: object) -> subprocess.CompletedProcess:
@@ -124,47 +123,17 @@ def write_sound(item: Mapping[str, str], number: int) -> None:
         nib.save(nib.Nifti1Image(label.astype([np.uint8, np.int16, np.float32][number % 3]), affine), item["label"])
 
 
-def rewrite(path: str, change: Callable[[np.ndarray], np.ndarray], affine: np.ndarray | None = None) -> None:
+def rewrite(path: str, change: Callable[[np.ndarray], np.ndarray]) -> None:
     volume = nib.load(path)
-    data = change(np.asanyarray(volume.dataobj))
-    nib.save(nib.Nifti1Image(data, volume.affine if affine is None else affine), path)
+    nib.save(nib.Nifti1Image(change(np.asanyarray(volume.dataobj)), volume.affine), path)
 
 
 def rewrite_bytes(path: str, change: Callable[[bytes], bytes]) -> None:
     Path(path).write_bytes(change(Path(path).read_bytes()))
 
 
-def announcing(*lengths: int) -> Callable:
-    """A tiny volume whose header tells of another shape."""
-
-    def plant(item: Mapping[str, str]) -> None:
-        nib.save(nib.Nifti1Image(np.zeros((4, 4, 4), np.int16), np.eye(4)), item["image"])
-        content = gzip.decompress(Path(item["image"]).read_bytes())
-        content = content[:40] + np.array([3, *lengths], "<i2").tobytes() + content[48:]
-        Path(item["image"]).write_bytes(gzip.compress(content))
-
-    return plant
-
-
 def flipped(content: bytes) -> bytes:
     return content[:-5] + bytes([content[-5] ^ 1]) + content[-4:]
-
-
-def windowed(image: np.ndarray, highest: int, dtype: type) -> np.ndarray:
-    return ((image.clip(-160, 240) + 160) * (highest / 400)).astype(dtype)
-
-
-def two_affines(path: str) -> None:
-    volume = nib.load(path)
-    volume = nib.Nifti1Image(np.asanyarray(volume.dataobj), volume.affine)
-    volume.set_sform(volume.affine, 1)
-    volume.set_qform(volume.affine @ np.diag([-1, 1, 1, 1]), 1)
-    nib.save(volume, path)
-
-
-def rgb(image: np.ndarray) -> np.ndarray:
-    gray = image.clip(0, 255).astype(np.uint8)
-    return np.ascontiguousarray(np.stack([gray] * 3, -1)).view([(c, "u1") for c in "RGB"])[..., 0]
 
 
 def swap(item: Mapping[str, str]) -> None:
@@ -173,77 +142,34 @@ def swap(item: Mapping[str, str]) -> None:
     Path(item["label"]).write_bytes(image)
 
 
-def to_folder(path: str) -> None:
-    Path(path).unlink()
-    Path(path).mkdir()
-
-
-def with_nan(image: np.ndarray) -> np.ndarray:
-    image = image.astype(np.float32)
-    image[2, 2, 2:4] = np.nan, np.inf
-    return image
-
-
-def with_half(label: np.ndarray) -> np.ndarray:
-    label = label.astype(np.float32)
-    label[3, 3, 3] = 1.5
-    return label
-
-
 def outside(label: np.ndarray) -> np.ndarray:
     label = label.astype(np.int16)
     label[3, 3, 3] = NUM_ORGANS + 1
     return label
 
 
-def voxels_to(key: str, change: Callable[[np.ndarray], np.ndarray], affine: np.ndarray | None = None) -> Callable:
-    return lambda item: rewrite(item[key], change, affine)
-
-
-def bytes_to(key: str, change: Callable[[bytes], bytes]) -> Callable:
-    return lambda item: rewrite_bytes(item[key], change)
-
-
-def without_sform(content: bytes) -> bytes:
-    content = gzip.decompress(content)
-    return gzip.compress(content[:280] + bytes(48) + content[328:])
-
-
-def same(image: np.ndarray) -> np.ndarray:
-    return image
-
-
-# name of the fault, its list, the file that the report must name, what it must say, how it is planted
+# name of the fault, its list, the file that the report must name, what it must say, how it is planted; of each kind one,
+# all of them are in data/test_check.py
 FAULTS: list[tuple[str, str, str, str, Callable]] = [
     ("missing file", "unlabeled", "image", "has no file", lambda item: os.remove(item["image"])),
     ("missing label", "labeled", "label", "has no label", lambda item: os.remove(item["label"])),
-    ("empty file", "unlabeled", "image", "is empty", bytes_to("image", lambda _: b"")),
-    ("cut off", "labeled", "image", "truncated or damaged", bytes_to("image", lambda content: content[:900])),
-    ("flipped bit", "test", "image", "truncated or damaged", bytes_to("image", flipped)),
-    ("web page", "unlabeled", "image", "not a single-file NIfTI", bytes_to("image", lambda _: WEB_PAGE)),
-    ("not compressed", "unlabeled", "image", "against its name", bytes_to("image", gzip.decompress)),
-    ("folder", "unlabeled", "image", "holds 0 DICOM slice(s)", lambda item: to_folder(item["image"])),
-    ("terabytes", "unlabeled", "image", "announces 32000x32000x32000", announcing(32000, 32000, 32000)),
-    ("zero length", "unlabeled", "image", "has shape (28, 0, 16)", announcing(28, 0, 16)),
-    ("2-D", "unlabeled", "image", "expected a volume of three axes", voxels_to("image", lambda v: v[:, :, 4])),
-    ("4-D", "unlabeled", "image", "is 4-D", voxels_to("image", lambda v: np.stack([v, v], -1))),
-    ("complex", "unlabeled", "image", "complex64 voxels", voxels_to("image", lambda v: v.astype(np.complex64))),
-    ("RGB", "unlabeled", "image", "has RGB voxels", voxels_to("image", rgb)),
-    ("NaN", "validation", "image", "has 2 NaN or infinite voxels", voxels_to("image", with_nan)),
-    ("constant", "unlabeled", "image", "is constant", voxels_to("image", np.zeros_like)),
-    ("scaled to 1", "labeled", "image", "are not HU", voxels_to("image", lambda v: windowed(v, 1, np.float32))),
-    ("grey values", "unlabeled", "image", "grey values", voxels_to("image", lambda v: windowed(v, 255, np.uint8))),
-    ("offset", "unlabeled", "image", "offset of 1000 or 1024", voxels_to("image", lambda v: v.clip(-1024) + 1024)),
-    ("unsigned", "test", "image", "are not HU", voxels_to("image", lambda v: v.astype(np.int16).view(np.uint16))),
-    ("zero affine", "unlabeled", "image", "degenerate affine", bytes_to("image", without_sform)),
-    ("metres", "unlabeled", "image", "voxels of 0.003", voxels_to("image", same, np.diag([0.003, 0.003, 0.003, 1]))),
-    ("micrometres", "unlabeled", "image", "voxels of 3000", voxels_to("image", same, np.diag([3e3, 3e3, 3e3, 1]))),
-    ("two affines", "unlabeled", "image", "its sform", lambda item: two_affines(item["image"])),
-    ("label shape", "labeled", "label", "its image", voxels_to("label", lambda v: v[:, :-1])),
-    ("label affine", "labeled", "label", "voxels off its image", voxels_to("label", same, SHIFTED)),
-    ("label value", "validation", "label", "has values 14 outside the organ table", voxels_to("label", outside)),
-    ("fractional label", "test", "label", "no integers", voxels_to("label", with_half)),
-    ("empty label", "labeled", "label", "is empty, all voxels are background", voxels_to("label", np.zeros_like)),
+    ("flipped bit", "test", "image", "truncated or damaged", lambda item: rewrite_bytes(item["image"], flipped)),
+    (
+        "web page",
+        "unlabeled",
+        "image",
+        "not a single-file",
+        lambda item: rewrite_bytes(item["image"], lambda _: WEB_PAGE),
+    ),
+    (
+        "offset",
+        "unlabeled",
+        "image",
+        "of 1000 or 1024",
+        lambda item: rewrite(item["image"], lambda v: v.clip(-1024) + 1024),
+    ),
+    ("label shape", "labeled", "label", "its image", lambda item: rewrite(item["label"], lambda v: v[:, :-1])),
+    ("label value", "validation", "label", "has values 14 outside", lambda item: rewrite(item["label"], outside)),
     ("swapped", "labeled", "image", "are not HU", swap),
 ]
 
@@ -338,7 +264,7 @@ def test_every_planted_fault_is_found_and_nothing_else(sound, tmp_path, record_p
     assert not unseen, result.stdout
     files = [path for _, item, _, _ in planted for path in item.values()]
     assert not [line for line in report if not any(f"{path}: " in line or f"'{path}'" in line for path in files)]
-    assert len(planted) == len(FAULTS) + 3 == 33
+    assert len(planted) == len(FAULTS) + 3
     record_property("sound cases", sum(NUM.values()) - len(planted))
     record_property("faults planted and found", len(planted))
 

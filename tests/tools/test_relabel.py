@@ -14,7 +14,7 @@ import pytest
 from scdl_components.errors import InputError
 from scdl_components.tools.relabel import TOTALSEGMENTATOR, map_labels, relabel
 
-SEGMENTATION = Path(__file__).parent / "real_ct" / "segmentation.nii.gz"
+SEGMENTATION = Path(__file__).parents[1] / "data" / "real_ct" / "segmentation.nii.gz"
 METADATA = Path(__file__).parents[2] / "bundles" / "scdl_synapse" / "configs" / "metadata.json"
 
 
