@@ -5,7 +5,7 @@
     python -m benchmarks.startup --folder startup
 
 The user's command in a process of its own each time, the three in turn, with a network so small that its iteration
-takes no time. A further config notes when each step of the config's ``run`` is over and ends the process after the
+takes no time. A further config notes when each of the config's ``steps`` is over and ends the process after the
 first iteration.
 """
 
@@ -50,13 +50,13 @@ class EndAfterFirstIteration:
 
 def overlay() -> dict:
     """Config behind train.yaml: the same run, with stamps between its steps."""
-    run: list = [{"_target_": "benchmarks.startup.stamp", "name": "imports, config"}]
-    steps = ConfigParser.load_config_file(str(CONFIGS / "train.yaml"))["run"]
+    stamped: list = [{"_target_": "benchmarks.startup.stamp", "name": "imports, config"}]
+    steps = ConfigParser.load_config_file(str(CONFIGS / "train.yaml"))["steps"]
     for step in steps[:-1]:
         name = step["_target_"].split(".")[-1] if isinstance(step, dict) else step.strip("$@")
-        run += [step, {"_target_": "benchmarks.startup.stamp", "name": name}]
-    run += [*DATASETS, {"_target_": "benchmarks.startup.stamp", "name": "preprocessed cases"}, steps[-1]]
-    return {"run": run, "+train#handlers": [{"_target_": "benchmarks.startup.EndAfterFirstIteration"}]}
+        stamped += [step, {"_target_": "benchmarks.startup.stamp", "name": name}]
+    stamped += [*DATASETS, {"_target_": "benchmarks.startup.stamp", "name": "preprocessed cases"}, steps[-1]]
+    return {"steps": stamped, "+train#handlers": [{"_target_": "benchmarks.startup.EndAfterFirstIteration"}]}
 
 
 def start(data: Path, folder: Path, cache_dir: Path | None, overrides: dict[str, object]) -> dict[str, float]:

@@ -10,7 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from types import FunctionType, ModuleType
 
@@ -110,13 +110,13 @@ def _find(module: str, name: str) -> object:
     return found
 
 
-@lru_cache(maxsize=None)
+@cache
 def _digest_source(module: str) -> str | None:
     path = getattr(sys.modules[module], "__file__", None) or ""
     return file_hash(Path(path)) if path.endswith(".py") else None
 
 
-@lru_cache(maxsize=None)
+@cache
 def _version(library: str) -> str | None:
     try:
         return importlib.metadata.version(library)

@@ -45,7 +45,7 @@ def read_labels(path: str | Path, num_classes: int) -> tuple[np.ndarray, np.ndar
     image = nib.as_closest_canonical(load_nifti(path))
     voxels = np.asanyarray(image.dataobj)
     lowest, highest = voxels.min(), voxels.max()
-    if not (0 <= lowest and highest < num_classes <= 256):
+    if not (lowest >= 0 and highest < num_classes <= 256):
         raise InputError(
             f"'{path}' holds values from {lowest:g} to {highest:g}; expected 0 to {num_classes - 1}, the values of the "
             "classes: is it of another data set?"

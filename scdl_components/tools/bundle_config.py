@@ -11,6 +11,7 @@ from pathlib import Path
 from monai.bundle import ConfigParser
 from monai.utils import ensure_tuple
 
+from scdl_components.bundle import check_keys
 from scdl_components.errors import InputError, UserError, causes
 
 
@@ -22,7 +23,7 @@ def read_bundle_config(config_file: str | Sequence[str], overrides: Mapping[str,
         overrides: keys of the config, as on the command line of MONAI's runner.
 
     Raises:
-        InputError: a file is missing, or an override is no key of the config.
+        InputError: a file is missing, or an override is no key of the bundle's configs.
     """
     files = [str(file) for file in ensure_tuple(config_file)]
     folder = Path(files[0]).resolve().parent
@@ -34,11 +35,9 @@ def read_bundle_config(config_file: str | Sequence[str], overrides: Mapping[str,
     parser.read_meta(folder / "metadata.json")
     # a bundle's own way to find its root asks MONAI's runner, which is not running here
     overrides = {"bundle_root": str(folder.parent), **overrides}
-    unknown = [key for key in overrides if key.replace("::", "#").split("#")[0] not in parser.config]
-    if unknown:
-        raise InputError(f"{', '.join(unknown)}: no argument of this command and no key of {', '.join(files)}")
     for key, value in overrides.items():
         parser[key] = value
+    check_keys(parser.get(), folder)
     return parser
 
 
