@@ -56,7 +56,7 @@ def make_list(
 
     Args:
         config_file: the bundle's ``train.yaml``, or several configs as MONAI's runner takes them; they say where the
-            cases are (``dataset_dir``, ``layouts``), which organs there are and which files are no CT.
+            cases are (``dataset_dir``, ``load_cases``), which organs there are and which files are no CT.
         output: JSON file to write; it must not be there.
         labeled: number of labeled cases, or their fraction of the training cases (those left by validation and test).
         validation: number of validation cases, or their fraction of all cases.
@@ -89,7 +89,7 @@ def make_list(
     if not cases:
         looked = "".join(f"\n- {os.path.join(facts['dataset_dir'], layout['image'])}" for layout in facts["layouts"])
         raise InputError(
-            f"no cases of {' or '.join(modalities)}; set dataset_dir or layouts; looked for:{looked}"
+            f"no cases of {' or '.join(modalities)}; set dataset_dir or load_cases#layouts; looked for:{looked}"
             f"\nWhere to get the data: {facts['where_to_get']}"
         )
 
