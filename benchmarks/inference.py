@@ -70,7 +70,7 @@ def memory(
             torch.save(DualStudent(VNet(1, number, num_filters)).state_dict(), place / "model.pt")
             keys = {"dataset_dir": place / "ct.nii.gz", "output_dir": tempfile.mkdtemp(dir=folder), "device": "cpu"}
             keys |= {"weights": place / "model.pt", "num_filters": num_filters, "overlap": overlap}
-            keys |= {"channel_def": {str(c): f"class {c}" for c in range(number)}, **overrides}
+            keys |= {"class_names": [f"class {c}" for c in range(number)], **overrides}
             try:
                 cost = measured(monai_run(["inference"], **keys), place / "run.log")
             except RuntimeError:  # the folder is about to go

@@ -44,8 +44,8 @@ def main(output: str = "demo_output/real_ct", max_iterations: int = 800) -> None
     (folder / "cases.json").write_text(json.dumps(cases))
     start = time.time()
     keys = {"dataset_dir": folder, "case_list": "cases.json", "ckpt_dir": folder, "output_dir": folder, **SCALE}
-    keys |= {"allow_overlap": ["labeled", "unlabeled", "test"], "max_iterations": max_iterations, "num_workers": 0}
-    keys |= {"labeled_batch_size": 1, "unlabeled_batch_size": 1}
+    keys |= {"labeled_batch_size": 1, "unlabeled_batch_size": 1, "max_iterations": max_iterations, "num_workers": 0}
+    keys |= {"load_cases#allow_overlap": ["labeled", "unlabeled", "test"]}
     subprocess.run(monai_run(["train"], "training", **keys), check=True)
     minutes = (time.time() - start) / 60
     keys = {"dataset_dir": folder / "ct.nii.gz", "output_dir": folder, "weights": folder / "model.pt", **SCALE}

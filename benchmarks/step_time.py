@@ -149,7 +149,7 @@ def main(
         spacing: of the phantoms, mm.
         threads: of PyTorch.
         output: CSV to write the table to.
-        overrides: keys of the training's config, e.g. --compile True.
+        overrides: keys of the training's config, e.g. --train#trainer#compile True.
     """
     torch.set_num_threads(threads)
     scale = {"roi_size": list(roi_size), "num_filters": num_filters, "spacing": spacing, **overrides}

@@ -30,7 +30,6 @@ RENAMED = {
     "assignment": "published.yaml behind train.yaml, or --proxy_bank#assignment",
     "initializers": "--network_def#initializers",
     "feature_channels": "--proxy_bank#in_channels",
-    "embed_dim": "--proxy_bank#embed_dim",
     "temperature": "--proxy_bank#assignment#tau",
     "initial_sigma": "--proxy_bank#initial_sigma",
     "num_proxy_samples": "--proxy_bank#num_samples",
@@ -45,6 +44,8 @@ RENAMED = {
     "other_modalities": "--load_cases#other_modalities",
     "where_to_get": "--load_cases#where_to_get",
     "allow_overlap": "--load_cases#allow_overlap",
+    "overlap": "--validate#inferer#overlap",
+    "channel_def": "--class_names",
     "n_saved": "--train#checkpoint#n_saved",
     "max_nonfinite": "--train#nonfinite_check#max_in_row",
     "compile": "--train#trainer#compile",
@@ -142,7 +143,7 @@ def check_keys(config: Mapping[str, object], configs_dir: str | Path) -> None:
     known = {key.split("#")[0].lstrip("+") for key in shipped} | MONAIS_KEYS | set(referred)
     problems = []
     for key in config:
-        if key in RENAMED and key not in known:
+        if key in RENAMED and key not in referred:  # inference has some of them still
             problems.append(f"'{key}' is no key any more; write {RENAMED[key]}")
         elif key not in known:
             near = get_close_matches(key, known, n=1)

@@ -32,6 +32,6 @@ def class_names(metadata: str) -> list[str]:
         MissingFileError: when there is no such file.
     """
     if not Path(metadata).is_file():
-        raise MissingFileError(f"no metadata at {metadata}: name the bundle's configs/metadata.json with --metadata")
+        raise MissingFileError(f"no metadata at {metadata}: a bundle's configs/metadata.json is needed")
     content = json.loads(Path(metadata).read_text(encoding="utf-8"))
     return names_by_value(content["network_data_format"]["outputs"]["pred"]["channel_def"])

@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from types import TracebackType
 
 
 class UserError(Exception):
@@ -75,18 +74,3 @@ def show(error: BaseException) -> bool:
     if found:
         print(f"\n{root_reason(error)}", file=sys.stderr)
     return found
-
-
-def show_user_errors() -> None:
-    """Makes an uncaught :py:class:`UserError` end the process with its message alone.
-
-    MONAI wraps what a config raises in errors of its own, one for each reference, and the message drowns in their
-    tracebacks. Everything else is shown as before.
-    """
-    previous = sys.excepthook
-
-    def hook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
-        if not show(error):
-            previous(kind, error, traceback)
-
-    sys.excepthook = hook

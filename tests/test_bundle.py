@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
-from monai.bundle import ConfigWorkflow
-from support.runner import run_monai
+from monai.bundle import ConfigParser, ConfigWorkflow
+from support.runner import BUNDLES, run_monai
 
-from scdl_components.errors import InputError, causes
+from scdl_components.bundle import RENAMED, check_keys, dataset_facts, read_words
+from scdl_components.errors import InputError, MissingFileError, causes
+from scdl_components.phantom import AMOS_ORGANS
 
+CONFIGS = BUNDLES / "scdl_synapse" / "configs"
+WORKFLOWS = {"training": ["train"], "inference": ["inference"], "evaluation": ["inference", "evaluate"]}
 BUILT_BADLY = {"_target_": "scdl_components.networks.DualStudent", "student": "$torch.nn.Identity()", "active": [7]}
 
 
@@ -23,7 +28,7 @@ def config(tmp_path):
         "bad_steps": ["$@counts.append(1)", "$@bad.eval()"],
         "run": [{"_target_": "scdl_components.bundle.run_section", "section": "good_steps"}],
     }
-    path = tmp_path / "configs" / "a.json"
+    path = tmp_path / "configs" / "a.yaml"  # JSON is YAML
     path.parent.mkdir()
     path.write_text(json.dumps(content))
     return path
@@ -60,3 +65,62 @@ def test_a_config_that_is_missing_is_named(config, tmp_path):
     assert output.rstrip().splitlines()[-1] == (
         f"InputError: these configs have no 'other': give {config.with_name('b.yaml')} in place of the first one"
     )
+
+
+def read(*names: str) -> ConfigParser:
+    parser = ConfigParser()
+    parser.read_config([str(CONFIGS / f"{name}.yaml") for name in names])
+    return parser
+
+
+@pytest.mark.parametrize("kind", WORKFLOWS)
+def test_an_unknown_key_is_refused_with_the_nearest_one(kind):
+    config = read(*WORKFLOWS[kind]).get()
+    check_keys({**config, "max_iterations": 1, "cases": "test"}, CONFIGS)  # those of another config are none
+    check_keys({**config, "half": 0.5, "overlay": "$@half / 2", "amp": "@overlay"}, CONFIGS)  # nor are those referred to
+    with pytest.raises(InputError) as error:
+        check_keys({**config, "roi_sise": 1, "xyzxyz": 2}, CONFIGS)
+    assert str(error.value) == "there is no key 'roi_sise'; did you mean roi_size?\nthere is no key 'xyzxyz'"
+
+
+def test_an_unknown_key_ends_monais_command(tmp_path):
+    words = ("--config_file", CONFIGS / "train.yaml", "--max_iteration", "5", "--n_saved", "3")
+    output = run_monai("run", "training", *words, cwd=tmp_path, check=False)
+    assert "Traceback" not in output and output.rstrip().splitlines()[-2:] == [
+        "InputError: there is no key 'max_iteration'; did you mean max_iterations?",
+        "'n_saved' is no key any more; write --train#checkpoint#n_saved",
+    ]
+
+
+@pytest.mark.parametrize("key", RENAMED)
+def test_a_key_of_the_first_version_is_refused_with_an_id_that_there_is(key):
+    train = read("train")
+    with pytest.raises(InputError, match=f"'{key}' is no key any more"):
+        check_keys({**train.get(), key: 1}, CONFIGS)
+    for id_ in re.findall(r"--([\w#]+)", RENAMED[key]):
+        place, _, name = id_.rpartition("#")
+        # an argument that the config leaves to its default may be set as well
+        assert id_ in train or name in ("initializers", "dtype") and place in train, id_
+    for file in re.findall(r"\w+\.yaml", RENAMED[key]):
+        assert (CONFIGS / file).is_file()
+
+
+def test_keys_that_inference_still_has_are_its_own():
+    inference = read("inference").get()
+    assert {"memory_format", "amp_dtype", "overlap"} <= inference.keys() & RENAMED.keys()
+    check_keys(inference, CONFIGS)
+
+
+def test_facts_of_the_dataset_come_from_the_metadata(tmp_path):
+    facts = dataset_facts(str(BUNDLES / "scdl_amos"))
+    assert facts["class_names"] == ["background", *AMOS_ORGANS]
+    assert facts["case_list"] == "ct" and facts["other_modalities"]["MR"] and "zenodo" in facts["where_to_get"]
+    assert str(BUNDLES / "scdl_amos" / "configs" / "phantom.yaml") in facts["phantom_hint"]
+    with pytest.raises(MissingFileError, match="no metadata at"):
+        dataset_facts(str(tmp_path))
+
+
+def test_the_words_true_and_false_are_what_they_say():
+    parser = ConfigParser({"a": "true", "b": "False", "c": "truely", "d": {"e": "false"}, "f": 0})
+    read_words(parser)
+    assert parser.get() == {"a": True, "b": False, "c": "truely", "d": {"e": "false"}, "f": 0}

@@ -16,5 +16,5 @@ def test_order_is_that_of_the_values_not_of_the_file():
 def test_a_value_without_a_name_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"there is none for \[1\]"):
         names_by_value({"0": "background", "2": "spleen"})
-    with pytest.raises(MissingFileError, match="--metadata"):
+    with pytest.raises(MissingFileError, match="no metadata at"):
         class_names(str(tmp_path / "metadata.json"))

@@ -1,28 +1,25 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""What is compared, and at what size: overrides of the bundle's train.yaml, and nothing else."""
+"""What is compared, and at what size: overlays and overrides of the bundle's train.yaml, and nothing else."""
 
 from __future__ import annotations
 
-SUPERVISED, CPS, SCDL = "@supervised_term", "@cps_term", "@scdl_term"
-
+# keys of train.yaml; "overlay" is a config of the bundle behind it
 METHODS: dict[str, dict[str, object]] = {
     # as many labeled samples an iteration as the others have samples in all
-    "supervised": {"loss_terms": [SUPERVISED], "labeled_batch_size": 4, "unlabeled_batch_size": 0},
-    "cps": {"loss_terms": [SUPERVISED, CPS], "supervised_losses": "@dice_ce_losses", "cps_loss": "@dice_ce"},
-    "cps_ga": {"loss_terms": [SUPERVISED, CPS]},
-    "scdl_published": {
-        "assignment": {"_target_": "scdl_components.proxies.PublishedAssignment", "tau_e2p": 0.2, "tau_p2e": 0.2}
-    },
+    "supervised": {"overlay": "supervised"},
+    "cps": {"overlay": "dice_ce", "scdl": False},
+    "cps_ga": {"scdl": False},
+    "scdl_published": {"proxy_bank#assignment": {"_target_": "scdl_components.proxies.PublishedAssignment"}},
     "scdl": {},
     # SCDL where nothing else balances the classes
-    "cps_scdl": {"supervised_losses": "@dice_ce_losses", "cps_loss": "@dice_ce", "scdl_weight": 1.0},
+    "cps_scdl": {"overlay": "dice_ce"},
     # one part at a time off
-    "scdl_no_sac": {"sac_weight": 0.0},
-    "scdl_no_agreement": {"agreement_weight": 0.0},
-    "scdl_no_unlabeled_tokens": {"scdl_unlabeled_weight": 0.0},
+    "scdl_no_sac": {"loss_function#terms#2#sac_weight": 0.0},
+    "scdl_no_agreement": {"loss_function#terms#2#cdba#weights#symmetric_kl": 0.0},
+    "scdl_no_unlabeled_tokens": {"loss_function#terms#2#unlabeled_weight": 0.0},
     "scdl_one_student": {
-        "loss_terms": [SUPERVISED, SCDL],
+        "loss_function#terms#1#_disabled_": True,
         "network_def#initializers": [{"_target_": "scdl_components.networks.pytorch_init_", "_mode_": "callable"}],
     },
 }

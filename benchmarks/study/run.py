@@ -68,9 +68,9 @@ def run_one(folder: Path, data: Path, method: Method, seed: int, num_labeled: in
         InputError: there is a finished run with other keys.
         RuntimeError: training or evaluation failed; the message names the log.
     """
-    overlay, common = [], settings
+    phantom, common = [], settings
     if not own_data(settings):
-        overlay = ["phantom"]
+        phantom = ["phantom"]
         numbers = {"dataset_dir#num_labeled": num_labeled, "dataset_dir#num_unlabeled": 16 - num_labeled}
         common = {"dataset_dir#output_dir": data, "dataset_dir#seed": 0, **numbers, **settings}
     training = {**common, **method, "seed": seed, "ckpt_dir": folder / "models", "output_dir": folder / "logs"}
@@ -83,13 +83,14 @@ def run_one(folder: Path, data: Path, method: Method, seed: int, num_labeled: in
     # the defaults that the overrides stand on are those of a commit
     describe = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
     commit = subprocess.run(describe, stdout=subprocess.PIPE, text=True, check=False).stdout.strip()
-    cost = measured(monai_run(["train", *overlay], **training), folder / "train.log")
+    overlay = [training.pop("overlay")] if "overlay" in method else []
+    cost = measured(monai_run(["train", *overlay, *phantom], **training), folder / "train.log")
     evaluation = {key: value for key, value in common.items() if key not in NOT_OF_INFERENCE}
     # the network's own keys belong to both
     evaluation |= {key: value for key, value in method.items() if key.startswith(("network_def", "student"))}
     evaluation |= {"weights": folder / "models" / "model.pt", "output_dir": folder / "segmentations", "cases": cases}
     evaluation |= {"report_dir": folder / "report", "progress": False}
-    measured(monai_run(["inference", "evaluate", *overlay], **evaluation), folder / "evaluate.log")
+    measured(monai_run(["inference", "evaluate", *phantom], **evaluation), folder / "evaluate.log")
     done = {"seed": seed, "num_labeled": num_labeled, "cases": cases, "training": cost, "commit": commit}
     done |= {"own_keys": list(method), "overrides": overrides}
     (folder / "done.part").write_text(json.dumps(done, indent=2))
@@ -129,7 +130,7 @@ def main(
 
     Args:
         folder: of all runs: ``<folder>/<num_labeled>_labeled/<method>/seed_<seed>``.
-        methods: names of methods.py, or {name: {key of train.yaml: value}}.
+        methods: names of methods.py, or {name: {key of train.yaml: value}}, "overlay" for a config behind it.
         seeds: of initialisation, crops and order of cases; the phantoms are the same for all.
         num_labeled: labeled ones of the 16 training phantoms, by default 2; of a dataset's cases, those of its list.
         scale: "cpu" or "gpu".

@@ -146,8 +146,7 @@ class TwoStreamLoader(DataLoader):
             if unlabeled is None or len(unlabeled) == 0:
                 raise InputError(
                     "semi-supervised training needs unlabeled cases and the case list's 'unlabeled' is empty. Add "
-                    "images there, or train on the labeled ones alone with --unlabeled_batch_size 0 "
-                    "--loss_terms \"['@supervised_term']\""
+                    "images there, or train on the labeled ones alone with supervised.yaml behind train.yaml"
                 )
             datasets["unlabeled"], batch_sizes["unlabeled"] = unlabeled, unlabeled_batch_size
         sampler = TwoStreamSampler({name: len(d) for name, d in datasets.items()}, batch_sizes, seed)

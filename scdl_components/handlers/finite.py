@@ -72,7 +72,7 @@ class NonFiniteCheck:
             paths = [path for i in range(iteration - in_row, iteration) for path in self.files(i)]
             files = "\n".join(f"- {path}" for path in dict.fromkeys(paths))
             raise NonFiniteError(
-                f"loss or gradient was not finite {in_row} times in a row (max_nonfinite), up to iteration {iteration}; "
+                f"loss or gradient was not finite {in_row} times in a row (max_in_row), up to iteration {iteration}; "
                 f"the weights are those of before. The loss was {values['loss']:.4g}, the learning rate "
                 f"{values['learning_rate']:.4g}. A learning rate too high is the usual cause (--learning_rate, --resume "
                 f"never); else look at the files of these batches:\n{files}"

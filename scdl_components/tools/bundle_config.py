@@ -10,6 +10,7 @@ from pathlib import Path
 from monai.bundle import ConfigParser
 from monai.utils import ensure_tuple
 
+from ..bundle import check_keys
 from ..errors import InputError, UserError, causes
 
 
@@ -21,7 +22,7 @@ def read_bundle_config(config_file: str | Sequence[str], overrides: Mapping[str,
         overrides: keys of the config, as on the command line of MONAI's runner.
 
     Raises:
-        InputError: a file is missing, or an override is no key of the config.
+        InputError: a file is missing, or an override is no key of the bundle's configs.
     """
     files = [str(file) for file in ensure_tuple(config_file)]
     metadata = Path(files[0]).resolve().with_name("metadata.json")
@@ -33,10 +34,8 @@ def read_bundle_config(config_file: str | Sequence[str], overrides: Mapping[str,
     parser.read_meta(metadata)
     # a bundle's own way to find its root asks MONAI's runner, which is not running here
     overrides = {"bundle_root": str(metadata.parents[1]), **overrides}
-    unknown = [key for key in overrides if key.replace("::", "#").split("#")[0] not in parser.config]
-    if unknown:
-        raise InputError(f"{', '.join(unknown)}: no argument of this command and no key of {', '.join(files)}")
     parser.update(overrides)
+    check_keys(parser.get(), metadata.parent)
     return parser
 
 

@@ -54,7 +54,7 @@ def make_list(
 
     Args:
         config_file: the bundle's ``train.yaml``, or several configs as MONAI's runner takes them; they say where the
-            cases are (``dataset_dir``, ``layouts``), which organs there are and which files are no CT.
+            cases are (``dataset_dir``, ``load_cases``), which organs there are and which files are no CT.
         output: JSON file to write; it must not be there.
         labeled: number of labeled cases, or their fraction of the training cases (those left by validation and test).
         validation: number of validation cases, or their fraction of all cases.

@@ -36,7 +36,7 @@ def study(module: str, *words: str) -> str:
 
 @pytest.mark.slow
 def test_a_grid_is_run_gone_on_with_and_reported(tmp_path):
-    cps_ga = {"loss_terms": ["@supervised_term", "@cps_term"]}
+    cps_ga = {"scdl": False}
     methods = ("--methods", str({"cps_ga": cps_ga, "lighter": {"scdl_weight": 1.0}}), "--seeds", "[0]")
     tiny = [word for key, value in TINY.items() for word in (f"--{key}", str(value))]
     study("benchmarks.study.run", "--folder", str(tmp_path), *methods, *tiny)

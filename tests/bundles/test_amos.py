@@ -130,8 +130,9 @@ def test_damaged_modalities_are_a_problem(tmp_path, modalities):
 
 def test_the_input_check_knows_mr():
     config = ConfigParser.load_config_file(CONFIGS / "train.yaml")
-    assert config["other_modalities"] == OTHER_MODALITIES
-    assert config["check"]["other_modalities"] == "@other_modalities"
+    assert config["check"]["other_modalities"] == "@load_cases#other_modalities"
+    config = ConfigParser({"bundle_root": str(CONFIGS.parent), "facts": config["facts"]})
+    assert config.get_parsed_content("facts")["other_modalities"] == OTHER_MODALITIES
 
 
 def test_mr_values_are_no_hu_and_told_once(tmp_path):

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -39,19 +39,21 @@ class Training:
 
     Args:
         folder: where its bundle is, or is copied to.
-        data: phantoms; None leaves them to phantom.yaml.
+        data: phantoms; None leaves them to an overlay.
         num_processes: 1 runs without torchrun and without the overlay.
+        overlays: further configs of the bundle.
         overrides: keys of the config.
     """
 
-    def __init__(self, folder: Path, data: Path | None, num_processes: int = 2, **overrides: object) -> None:
+    def __init__(
+        self, folder: Path, data: Path | None, num_processes: int = 2, overlays: Sequence[str] = (), **overrides: object
+    ) -> None:
         self.bundle = folder / "scdl_synapse" if (folder / "scdl_synapse").exists() else copy_bundle(folder)
         self.log_file = folder / f"{time.monotonic_ns()}.log"
         (folder / "precise.yaml").write_text(PRECISE)
         names = ["train", "multi_gpu_train"][: 1 + (num_processes > 1)]
-        if data is None:
-            names.append("phantom")
-        else:
+        names += overlays
+        if data is not None:
             overrides = {"dataset_dir": data, "case_list": "case_list.json", **overrides}
         configs = [self.bundle / "configs" / f"{name}.yaml" for name in names] + [folder / "precise.yaml"]
         start = [sys.executable]
@@ -216,8 +218,7 @@ def test_phantoms_are_written_once_and_supervised_training_alone_works(tmp_path)
     training = Training(
         tmp_path,
         data=None,
-        unlabeled_batch_size=0,
-        loss_terms="['@supervised_term']",
+        overlays=["supervised", "phantom"],
         max_iterations=2,
         **{"dataset_dir#num_labeled": 2, "dataset_dir#num_unlabeled": 0, "dataset_dir#num_test": 0},
         **{"dataset_dir#num_validation": 1, "dataset_dir#spacing": [9, 9, 9]},

@@ -57,13 +57,13 @@ def test_scdl_trains_any_network(tmp_path, phantoms, name):
         case_list="case_list.json",
         student={"_target_": name, "out_channels": "@num_classes", **arguments},
         feature_module=feature_module,
-        feature_channels=channels,
         roi_size=[size] * 3,
         pixdim=[8, 8, 8],
         max_iterations=2,
         labeled_batch_size=1,
         num_workers=0,
         val_interval=1000,
+        **{"proxy_bank#in_channels": channels},
     )
     workflow.initialize()
     trainer = workflow.trainer

@@ -45,6 +45,14 @@ def checkout(tmp_path_factory) -> Path:
     return root
 
 
+def run_tool(command: str, cwd: Path) -> str:
+    """Output of a `monai-scdl` command."""
+    words = [sys.executable, "-m", "scdl_components", *shlex.split(command)[1:]]
+    result = subprocess.run(words, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert result.returncode == 0, result.stdout
+    return result.stdout
+
+
 def run_at_scale(command: str, checkout: Path, **overrides: object) -> str:
     """The command with the paths of this machine, and the tiny scale where it says nothing else."""
     words = shlex.split(command)[3:]
@@ -83,18 +91,17 @@ def test_several_processes(checkout, tmp_path):
 
 
 def test_new_list(checkout, tmp_path):
-    command = next(c for c in bash_commands() if "make_list" in c).replace("my_list.json", str(tmp_path / "my_list.json"))
+    command = next(c for c in bash_commands() if "make-list" in c).replace("my_list.json", str(tmp_path / "my_list.json"))
     command = command.replace("/data/btcv", str(checkout / "bundles" / "scdl_synapse" / "data"))
-    subprocess.run([sys.executable, *shlex.split(command)[1:]], cwd=checkout, check=True)
+    run_tool(command, checkout)
     lists = json.loads((tmp_path / "my_list.json").read_text())
     assert {name: len(lists[name]) for name in ("labeled", "validation", "test")} == {"labeled": 4, "validation": 4, "test": 6}
 
 
 def test_data_check(checkout):
-    command = next(c for c in bash_commands() if "data.check" in c)
+    command = next(c for c in bash_commands() if "monai-scdl check" in c)
     command = command.replace("/data/btcv", str(checkout / "bundles" / "scdl_synapse" / "data"))
-    result = subprocess.run([sys.executable, *shlex.split(command)[1:]], cwd=checkout, stdout=subprocess.PIPE, text=True)
-    assert result.returncode == 0 and "spleen" in result.stdout, result.stdout
+    assert "spleen" in run_tool(command, checkout)
 
 
 def test_comparison(checkout, tmp_path):
@@ -103,7 +110,7 @@ def test_comparison(checkout, tmp_path):
     for name, overlap in (("a", 0.5), ("b", 0.25)):
         run_at_scale(evaluate, checkout, output_dir=tmp_path / name, overlap=overlap)
     command = re.search(r"`(monai-scdl compare .*?)`", README.replace("\n", " ")).group(1)
-    subprocess.run([sys.executable, *shlex.split(command)[1:]], cwd=tmp_path, check=True)
+    run_tool(command, tmp_path)
     assert any((tmp_path / "comparison").iterdir())
 
 
@@ -119,7 +126,7 @@ def test_options_of_training(checkout, tmp_path, added):
 
 def test_all_commands_are_known():
     """A command that no test runs must not slip into the README."""
-    run_here = [c for c in bash_commands() if any(w in c for w in ("monai.bundle", "make_list", "data.check"))]
+    run_here = [c for c in bash_commands() if any(w in c for w in ("monai.bundle", "monai-scdl"))]
     run_by_ci = ["make demo", "make test"]
     # tests/label takes these steps; they stand in its document, too
     of_label = [c for c in bash_commands() if c.startswith(("make package label-env", "unzip", "monailabel"))]

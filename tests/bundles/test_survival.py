@@ -289,7 +289,7 @@ def small_disk(tmp_path):
 def test_a_disk_that_fills_up_then_is_read_only_then_has_room(bundle, phantoms, small_disk):
     """Checkpoints and logs on it: whichever meets the end of it first, the message is clear."""
     disk, remount = small_disk
-    scale = {"max_iterations": 16, "val_interval": 2, "n_saved": 100, "num_filters": 4}
+    scale = {"max_iterations": 16, "val_interval": 2, "train#checkpoint#n_saved": 100, "num_filters": 4}
     scale |= {"ckpt_dir": disk / "models", "output_dir": disk / "eval"}
     training = Training(bundle, phantoms, **scale)
     assert training.status() not in (0, -signal.SIGKILL)
@@ -312,7 +312,8 @@ def test_a_disk_that_fills_up_then_is_read_only_then_has_room(bundle, phantoms, 
 
 @pytest.mark.slow
 def test_a_training_that_blows_up_is_ended_with_a_report(bundle, phantoms):
-    training = Training(bundle, phantoms, max_iterations=40, val_interval=1, learning_rate=1e30, max_nonfinite=3)
+    limit = {"train#nonfinite_check#max_in_row": 3}
+    training = Training(bundle, phantoms, max_iterations=40, val_interval=1, learning_rate=1e30, **limit)
     assert training.status() not in (0, -signal.SIGKILL)
     assert "step undone (1 in a row" in training.log and "step undone (3 in a row" in training.log
     message = training.log[training.log.rindex("NonFiniteError") :]

@@ -71,19 +71,13 @@ def test_validation_labels_without_organs_choose_nothing(tmp_path, phantoms):
 
 def test_runs_from_inside_with_run_and_other_folders(tmp_path, phantoms):
     bundle = copy_bundle(tmp_path)
-    elsewhere = tmp_path / "another root"
+    models, logs = tmp_path / "other models", tmp_path / "other logs"
     run_monai(
-        *("run", "--config_file", TRAIN, "--bundle_root", elsewhere),
-        *options(
-            dataset_dir=phantoms,
-            case_list=phantoms / "case_list.json",
-            unlabeled_batch_size=0,
-            loss_terms="['@supervised_term']",
-            max_iterations=1,
-        ),
+        *("run", "--config_file", TRAIN, "--ckpt_dir", models, "--output_dir", logs),
+        *options(dataset_dir=phantoms, case_list=phantoms / "case_list.json", max_iterations=1),
         cwd=bundle,
     )
-    assert (elsewhere / "models" / "model_final.pt").is_file() and (elsewhere / "eval").is_dir()
+    assert (models / "model_final.pt").is_file() and any(logs.iterdir())
     assert not (bundle / "models").exists()
 
 
@@ -183,13 +177,13 @@ def test_empty_unlabeled_list_offers_supervised_training(tmp_path, phantoms):
         cwd=tmp_path,
         check=False,
     )
-    assert "--unlabeled_batch_size 0" in output.rstrip().splitlines()[-1]
+    assert "supervised.yaml behind train.yaml" in output.rstrip().splitlines()[-1]
 
 
 @pytest.mark.trains
 def test_half_precision_where_asked_for(tmp_path, phantoms):
     overrides = {"dataset_dir": str(phantoms), "case_list": str(phantoms / "case_list.json"), "device": "cpu"}
-    overrides |= {"amp": True, "amp_dtype": "$torch.bfloat16", "pixdim": [10, 10, 10], "roi_size": [16, 16, 16]}
+    overrides |= {"amp": True, "train#amp_kwargs#dtype": "$torch.bfloat16", "pixdim": [10, 10, 10], "roi_size": [16, 16, 16]}
     overrides |= {"num_filters": 4, "embed_dim": 8, "num_workers": 0, "max_iterations": 2, "val_interval": 2}
     folder = copy_bundle(tmp_path)
     workflow = ConfigWorkflow(str(folder / TRAIN), logging_file=False, **overrides)
@@ -205,16 +199,16 @@ def test_half_precision_where_asked_for(tmp_path, phantoms):
     assert {value.dtype for value in network.parameters()} == {torch.float32}
 
 
-@pytest.mark.parametrize("word", ["true", "false"])
-def test_iterations_reuse_memory_unless_told_not_to(tmp_path, phantoms, word):
+@pytest.mark.parametrize("value", [True, False])
+def test_iterations_reuse_memory_unless_told_not_to(tmp_path, phantoms, value):
     overrides = {"dataset_dir": str(phantoms), "case_list": str(phantoms / "case_list.json"), "device": "cpu"}
     overrides |= {"pixdim": [10, 10, 10], "roi_size": [16, 16, 16], "num_filters": 4, "num_workers": 0}
     folder = copy_bundle(tmp_path)
-    overrides |= {"bundle_root": str(folder), "reuse_memory": word}
+    overrides |= {"bundle_root": str(folder), "reuse_memory": value}
     workflow = ConfigWorkflow(str(folder / TRAIN), logging_file=False, **overrides)
     workflow.initialize()
     (first, *_) = workflow.parser.get_parsed_content("train#handlers")
-    assert isinstance(first, ReusedMemory) is (word == "true")
+    assert isinstance(first, ReusedMemory) is value
 
 
 def test_channels_last_and_compile_are_keys_for_the_command_line(tmp_path, phantoms):
@@ -224,9 +218,10 @@ def test_channels_last_and_compile_are_keys_for_the_command_line(tmp_path, phant
     output = run_monai(
         *("run", "training", "--config_file", folder / TRAIN),
         *options(dataset_dir=phantoms, case_list="case_list.json", max_iterations=2, val_interval=2, num_workers=0),
-        *options(student=student | {"blocks_down": [1], "blocks_up": []}, feature_module="convInit", feature_channels=8),
+        *options(student=student | {"blocks_down": [1], "blocks_up": []}, feature_module="convInit"),
         *options(pixdim=[10, 10, 10], roi_size=[16, 16, 16], embed_dim=8, voxels_per_token=4),
-        *options(memory_format="$torch.channels_last_3d", compile=True, device="cpu"),
+        *options(**{"proxy_bank#in_channels": 8, "train#trainer#compile": True, "device": "cpu"}),
+        *options(**{"train#memory_format": "$torch.channels_last_3d"}),
         cwd=tmp_path,
     )
     assert "Key metric: val_mean_dice" in output

@@ -19,6 +19,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from scdl_components.data.two_stream import TwoStreamLoader
 from scdl_components.engines import DualStudentTrainer
 from scdl_components.handlers import IterationSeed, RunEvents, TrainingCheckpoint
+from scdl_components.handlers.resume import Start
 from scdl_components.losses import (
     CDBALoss,
     CrossPseudoSupervisionTerm,
@@ -126,7 +127,7 @@ def test_hard_labels_are_those_of_argmax(num_classes):
 
 def test_hard_labels_of_nan_are_classes():
     labels = hard_labels(torch.full((1, 3, 2), float("nan")))
-    assert 0 <= labels.min() and labels.max() < 3
+    assert labels.min() >= 0 and labels.max() < 3
 
 
 def test_cps_of_one_student_is_refused():
@@ -173,7 +174,7 @@ def test_resumed_training_ends_with_the_same_weights(tmp_path):
     def checkpointed(folder, resume=""):
         engine = trainer(max_epochs=4)
         objects = {"model": engine.network, "loss": engine.loss_function, "optimizer": engine.optimizer}
-        TrainingCheckpoint(str(tmp_path / folder), objects, interval=5, n_saved=3, resume=resume).attach(engine)
+        TrainingCheckpoint(str(tmp_path / folder), objects, interval=5, n_saved=3, start=Start(resume)).attach(engine)
         return engine
 
     whole = checkpointed("whole")
@@ -187,7 +188,7 @@ def test_resumed_training_ends_with_the_same_weights(tmp_path):
 
 def test_missing_checkpoint_is_named(tmp_path):
     engine = trainer()
-    TrainingCheckpoint(str(tmp_path), {"model": engine.network}, interval=5, resume="nowhere.pt").attach(engine)
+    TrainingCheckpoint(str(tmp_path), {"model": engine.network}, interval=5, start=Start("nowhere.pt")).attach(engine)
     with pytest.raises(FileNotFoundError, match="nowhere.pt"):
         engine.run()
 

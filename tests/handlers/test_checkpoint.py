@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import PolynomialLR
 from scdl_components.atomic import StorageError, read_saved, save_atomically
 from scdl_components.handlers import TrainingCheckpoint
 from scdl_components.handlers.checkpoint import MismatchError, checkpoints_in
+from scdl_components.handlers.resume import Start
 
 
 def names(folder: Path) -> list[str]:
@@ -21,7 +22,9 @@ def names(folder: Path) -> list[str]:
 class Tiny:
     """A model of one weight, trained by SGD with momentum; ``rates`` are those of each iteration."""
 
-    def __init__(self, folder: Path, total: int = 6, rate: float = 0.1, settings: dict | None = None, **kwargs) -> None:
+    def __init__(
+        self, folder: Path, total: int = 6, rate: float = 0.1, start: Start = Start(), n_saved: int = 2
+    ) -> None:
         torch.manual_seed(0)
         self.model, self.rates = torch.nn.Linear(1, 1), []
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=rate, momentum=0.9)
@@ -29,7 +32,7 @@ class Tiny:
         self.engine, self.total = Engine(self.step), total
         self.engine.add_event_handler(Events.ITERATION_COMPLETED, lambda: self.scheduler.step())
         items = {"model": self.model, "optimizer": self.optimizer, "scheduler": self.scheduler}
-        self.checkpoint = TrainingCheckpoint(str(folder), items, interval=2, settings=settings, **kwargs)
+        self.checkpoint = TrainingCheckpoint(str(folder), items, interval=2, n_saved=n_saved, start=start)
         self.checkpoint.attach(self.engine)
 
     def step(self, engine: Engine, batch: int) -> None:
@@ -46,7 +49,7 @@ class Tiny:
 def test_the_newest_are_kept_and_a_resumed_run_removes_the_older_ones_too(tmp_path):
     Tiny(tmp_path, n_saved=2).run()
     assert names(tmp_path) == ["checkpoint_4.pt", "checkpoint_6.pt"]
-    resumed = Tiny(tmp_path, total=8, resume=str(tmp_path / "checkpoint_6.pt"), n_saved=1).run()
+    resumed = Tiny(tmp_path, total=8, start=Start(str(tmp_path / "checkpoint_6.pt")), n_saved=1).run()
     assert resumed.engine.state.iteration == 8 and names(tmp_path) == ["checkpoint_8.pt"]
 
 
@@ -63,27 +66,27 @@ def test_a_prolonged_training_follows_the_schedule_of_its_new_length(tmp_path):
     """Values of the config hold from the resume on; without a change the resumed rates are the same to the bit."""
     whole, longer = Tiny(tmp_path / "a").run(), Tiny(tmp_path / "b", total=10, rate=0.2).run()
     path = str(tmp_path / "a" / "checkpoint_4.pt")
-    assert Tiny(tmp_path / "c", resume=path).run().rates == whole.rates[4:]
-    settings = {"settings": {"rate": 0.2}}
-    changed = Tiny(tmp_path / "a2", settings={"rate": 0.1}).run()
+    assert Tiny(tmp_path / "c", start=Start(path)).run().rates == whole.rates[4:]
+    changed = Tiny(tmp_path / "a2", start=Start(settings={"rate": 0.1})).run()
     assert changed.rates == whole.rates
     path = str(tmp_path / "a2" / "checkpoint_4.pt")
-    assert Tiny(tmp_path / "d", total=10, rate=0.2, resume=path, **settings).run().rates == longer.rates[4:]
+    start = Start(path, settings={"rate": 0.2})
+    assert Tiny(tmp_path / "d", total=10, rate=0.2, start=start).run().rates == longer.rates[4:]
 
 
 def test_a_second_run_of_a_trainer_goes_on_from_the_first(tmp_path):
     """As MONAI's federated learning does it: no checkpoint is loaded again, nothing of the first run put aside."""
     Tiny(tmp_path).run()
-    resumed = Tiny(tmp_path, total=8, n_saved=9, resume=str(tmp_path / "checkpoint_4.pt")).run()
+    resumed = Tiny(tmp_path, total=8, n_saved=9, start=Start(str(tmp_path / "checkpoint_4.pt"))).run()
     resumed.engine.run([0, 1], max_epochs=5)
     assert resumed.engine.state.iteration == 10 and len(resumed.rates) == 6
     assert [path.name for path in checkpoints_in(tmp_path)] == [f"checkpoint_{i}.pt" for i in (10, 8, 6, 4)]
 
 
 def test_momentum_is_kept_where_the_rate_changes(tmp_path):
-    Tiny(tmp_path / "a", settings={"rate": 0.1}).run()
+    Tiny(tmp_path / "a", start=Start(settings={"rate": 0.1})).run()
     path = tmp_path / "a" / "checkpoint_4.pt"
-    resumed = Tiny(tmp_path / "b", rate=0.2, settings={"rate": 0.2}, resume=str(path))
+    resumed = Tiny(tmp_path / "b", rate=0.2, start=Start(str(path), settings={"rate": 0.2}))
     seen = []
     resumed.engine.add_event_handler(Events.EPOCH_STARTED(once=3), lambda: seen.append(resumed.optimizer.state_dict()))
     resumed.run()
@@ -99,7 +102,8 @@ def test_what_another_training_left_is_kept_aside(tmp_path):
     assert names(tmp_path) == ["checkpoint_2.pt", "earlier_1", "model.pt"]
     assert names(tmp_path / "earlier_1") == [f"checkpoint_{i}.pt" for i in (2, 4, 6)] + ["model.pt"]
     # going back: what came after is no part of this run
-    again = Tiny(tmp_path / "earlier_1", n_saved=3, resume=str(tmp_path / "earlier_1" / "checkpoint_2.pt"))
+    start = Start(str(tmp_path / "earlier_1" / "checkpoint_2.pt"))
+    again = Tiny(tmp_path / "earlier_1", n_saved=3, start=start)
     again.engine.add_event_handler(Events.ITERATION_COMPLETED(once=3), again.engine.terminate)
     again.run()
     assert names(tmp_path / "earlier_1" / "earlier_1") == ["checkpoint_4.pt", "checkpoint_6.pt"]
@@ -122,7 +126,7 @@ def test_weights_are_kept_once_and_as_they_were(tmp_path):
 def test_without_keeping_weights_stay_and_checkpoints_go(tmp_path):
     Tiny(tmp_path, n_saved=3).run()
     (tmp_path / "model.pt").touch()
-    Tiny(tmp_path, total=2, keep_earlier=False).run()
+    Tiny(tmp_path, total=2, start=Start(keep_earlier=False)).run()
     assert names(tmp_path) == ["checkpoint_2.pt", "model.pt"]
 
 
@@ -141,7 +145,7 @@ def test_checkpoints_are_told_by_their_name(tmp_path):
 def test_a_checkpoint_of_other_sizes_is_refused_and_nothing_moved(tmp_path):
     Tiny(tmp_path).run()
     before = names(tmp_path)
-    wider = Tiny(tmp_path, resume=str(tmp_path / "checkpoint_4.pt"))
+    wider = Tiny(tmp_path, start=Start(str(tmp_path / "checkpoint_4.pt")))
     wider.checkpoint.save_dict["model"] = torch.nn.Linear(2, 1)
     with pytest.raises(MismatchError, match=r"checkpoint_4.pt .*weight is \(1, 1\), not \(1, 2\).*--resume never"):
         wider.run()

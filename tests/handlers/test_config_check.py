@@ -44,14 +44,13 @@ def test_changed_cases_are_told_by_what_came_and_went():
 TEXT = """
 imports: [$import json]
 rate: 0.1
-device: cpu
+num_workers: 0
 deep: {_target_: SimpleInferer}
 train: {dataset: {data: "$[{'image': 'FOLDER/a.nii', 'label': 'FOLDER/b.nii'}]"}}
-settings:
-  _target_: scdl_components.handlers.training_settings
+start:  # as all of FREE, not compared
+  _target_: scdl_components.handlers.config_check.training_settings
   cases: {labeled: '@train#dataset#data'}
-  free: [device, run, imports, settings]
-run: ["$json.dump(@settings, open('FOLDER/out.json', 'w'))"]
+run: ["$json.dump(@start, open('FOLDER/out.json', 'w'))"]
 """
 
 

@@ -12,6 +12,7 @@ from monai.transforms import Compose, RandSpatialCropd
 from scdl_components.data.two_stream import TwoStreamLoader
 from scdl_components.engines import DualStudentTrainer
 from scdl_components.handlers import TrainingCheckpoint
+from scdl_components.handlers.resume import Start
 from scdl_components.losses import (
     CDBALoss,
     DualStudentLoss,
@@ -130,7 +131,7 @@ def test_proxies_encoder_and_their_momentum_are_restored(tmp_path):
         torch.manual_seed(0)
         trainer = two_iterations()
         objects = {"model": trainer.network, "loss": trainer.loss_function, "optimizer": trainer.optimizer}
-        TrainingCheckpoint(str(tmp_path), objects, interval=2, resume=resume).attach(trainer)
+        TrainingCheckpoint(str(tmp_path), objects, interval=2, start=Start(resume)).attach(trainer)
         return trainer
 
     first = checkpointed()

@@ -93,12 +93,33 @@ def assert_content(folder: Path, repository: Path) -> None:
             content = {path.removeprefix(f"{name}/") for path in archive.namelist()}
             assert all(path.startswith(f"{name}/") for path in archive.namelist())
         assert sources <= content
-        names = ("train", "inference", "evaluate", "phantom", "multi_gpu_train")
-        configs = {f"configs/{file}.yaml" for file in names}
+        configs = {f"configs/{file.name}" for file in (ROOT / "bundles" / name / "configs").glob("*.yaml")}
         assert configs | {"configs/metadata.json", "LICENSE", "docs/README.md", "docs/data_license.txt"} <= content
         assert not {path for path in content if path.startswith(("models/", "eval/", "data/")) or path.endswith(".pyc")}
     with zipfile.ZipFile(folder / "scdl_components-0.1.0-py3-none-any.whl") as wheel:
         assert sources <= set(wheel.namelist()) and "scdl_components/notes.txt" not in wheel.namelist()
+
+
+def test_tools_work_inside_an_unpacked_zip(repository, tmp_path):
+    """The command of the bundle's README, with the code that the zip brings."""
+    package(repository, "build", "--output", tmp_path / "dist")
+    with zipfile.ZipFile(tmp_path / "dist" / "scdl_synapse_v0.1.0.zip") as archive:
+        archive.extractall(tmp_path)
+    bundle = tmp_path / "scdl_synapse"
+
+    def output(*words: str) -> str:
+        command = [sys.executable, *words]
+        environment = {**os.environ, "PYTHONPATH": ""}
+        return subprocess.check_output(command, cwd=bundle, env=environment, text=True)
+
+    found = output("-c", "import scdl_components; print(scdl_components.__file__)").strip()
+    assert found == str(bundle / "scdl_components" / "__init__.py")
+    sizes = "--num_labeled 2 --num_unlabeled 1 --num_validation 1 --num_test 1 --spacing [12,12,12]"
+    output("-m", "scdl_components", "phantom", "--output_dir", "data/phantom", *sizes.split())
+    readme = (bundle / "docs" / "README.md").read_text()
+    (line,) = (line for line in readme.splitlines() if line.startswith("python -m scdl_components check"))
+    words = line.replace("/path/of/data", "data/phantom").split()[1:]
+    assert "0 error(s)" in output(*words, "--case_list", "case_list.json")
 
 
 def test_version_follows(repository):

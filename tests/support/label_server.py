@@ -52,7 +52,7 @@ def install_bundle(app: Path, name: str = "scdl_synapse", **overrides: object) -
     for config in ("train.yaml", "inference.yaml"):
         path = bundle / "configs" / config
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        content |= {key: value for key, value in {**SCALE, **overrides}.items() if key in content}
+        content |= {key: value for key, value in {**SCALE, **overrides}.items() if key.split("#")[0] in content}
         path.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
     return bundle
 

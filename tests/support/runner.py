@@ -22,7 +22,7 @@ TINY = {
     "--max_iterations": "6",
     "--log_interval": "2",
     # as published: six iterations of the default leave one class everywhere
-    "--initializers": "['$torch.nn.init.kaiming_normal_','$torch.nn.init.xavier_normal_']",
+    "--network_def#initializers": "['$torch.nn.init.kaiming_normal_','$torch.nn.init.xavier_normal_']",
 }
 
 

@@ -272,7 +272,7 @@ def test_every_planted_fault_is_found_and_nothing_else(sound, tmp_path, record_p
 @pytest.mark.parametrize(
     "args, expected",
     [
-        (("--no_such_key", "1"), "no_such_key: no argument of this command and no key of"),
+        (("--no_such_key", "1"), "there is no key 'no_such_key'"),
         (("--case_list", "absent"), "case list 'absent' cannot be used"),
         (("--dataset_dir", "/no/where", "--case_list", "published"), "no data: none of the 30 cases"),
         (("--dataset_dir", "$HOME"), "./ in front keeps it a path"),
