@@ -190,13 +190,13 @@ def test_runs_with_other_settings_are_pointed_out(study, make):
     done["overrides"] |= {"max_iterations": "80", "scdl_weight": "0.1"}
     path.write_text(json.dumps(done))
     path = study / "2_labeled" / "cps_ga" / "seed_1" / "done.json"
-    path.write_text(path.read_text().replace("'@cps_term'", "'@scdl_term'"))
+    path.write_text(path.read_text().replace('"scdl": "False"', '"scdl": "True"'))
     text = make(study)[0].split("## Runs that differ in more than method and seed")[1]
     assert "- `max_iterations`: `40` in 2_labeled/supervised/seed_0, " in text
     assert "; `80` in 2_labeled/scdl/seed_1\n" in text
     assert "- `scdl_weight`: `the config's own value` in 2_labeled/" in text
     assert "; `0.1` in 2_labeled/scdl/seed_1\n" in text
-    assert "; `['@supervised_term', '@scdl_term']` in 2_labeled/cps_ga/seed_1\n" in text
+    assert "- `scdl`: `False` in 2_labeled/cps_ga/seed_0; `True` in 2_labeled/cps_ga/seed_1\n" in text
 
 
 def test_study_that_cannot_be_read(study, tmp_path, make):
