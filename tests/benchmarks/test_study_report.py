@@ -191,11 +191,11 @@ def test_runs_with_other_settings_are_pointed_out(study, make):
     done["overrides"] |= {"max_iterations": "80", "scdl_weight": "0.1"}
     path.write_text(json.dumps(done))
     path = study / "2_labeled" / "cps_ga" / "seed_1" / "done.json"
-    path.write_text(path.read_text().replace("'@cps_term'", "'@scdl_term'"))
+    path.write_text(path.read_text().replace('"scdl": "False"', '"scdl": "True"'))
     text = make(study)[0].split("## Runs that differ in more than method and seed")[1]
     assert "- `max_iterations` (all methods, 2 labeled): `40`, `80`\n" in text
     assert "- `scdl_weight` (all methods, 2 labeled): `the config's own value`, `0.1`\n" in text
-    assert "(cps_ga, 2 labeled): `['@supervised_term', '@cps_term']`, `['@supervised_term', '@scdl_term']`\n" in text
+    assert "- `scdl` (cps_ga, 2 labeled): `False`, `True`\n" in text
 
 
 def test_study_that_cannot_be_read(study, tmp_path, make):
