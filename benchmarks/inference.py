@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Inference: peak memory on a whole CT by number of classes, and sliding windows against the networks' own work.
 
-    python -m benchmarks.inference memory
-    python -m benchmarks.inference memory --shape "[512,512,800]" --spacing "[0.8,0.8,1.0]" --num_classes "[14]"
-    python -m benchmarks.inference windows
+python -m benchmarks.inference memory
+python -m benchmarks.inference memory --shape "[512,512,800]" --spacing "[0.8,0.8,1.0]" --num_classes "[14]"
+python -m benchmarks.inference windows
 """
 
 from __future__ import annotations
@@ -143,7 +143,9 @@ def windows(
         for _ in range(repeats):
             for name, side in (("bare", bare), ("bundle", bundle), ("plain", plain)):
                 times[name].append(seconds(side, device))
-    print(f"{len(places)} windows of {roi_size}, {num_filters} filters, {repeats} volumes, {threads} threads, {machine()}")
+    print(
+        f"{len(places)} windows of {roi_size}, {num_filters} filters, {repeats} volumes, {threads} threads, {machine()}"
+    )
     show(
         [
             figures("the networks alone, two windows at a time", times["bare"]),

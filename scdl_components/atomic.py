@@ -200,7 +200,5 @@ def _flush_folder(folder: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    try:
+    with suppress(OSError):  # what kept it from being written keeps it from being removed
         path.unlink(missing_ok=True)
-    except OSError:  # what kept it from being written keeps it from being removed
-        pass

@@ -217,7 +217,9 @@ def git(root: Path, *words: str) -> str:
 def large_files(weights: Path, url: str) -> bytes:
     """Content of ``large_files.yml``, as the zoo and ``monai.bundle download_large_files`` read it."""
     entry = {"path": "models/model.pt", "url": url, "hash_val": sha256(weights), "hash_type": "sha256"}
-    lines = [f"{'  - ' if i == 0 else '    '}{key}: {json.dumps(value)}" for i, (key, value) in enumerate(entry.items())]
+    lines = [
+        f"{'  - ' if i == 0 else '    '}{key}: {json.dumps(value)}" for i, (key, value) in enumerate(entry.items())
+    ]
     return "\n".join(["large_files:", *lines, ""]).encode()
 
 

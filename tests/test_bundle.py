@@ -77,7 +77,9 @@ def read(*names: str) -> ConfigParser:
 def test_an_unknown_key_is_refused_with_the_nearest_one(kind):
     config = read(*WORKFLOWS[kind]).get()
     check_keys({**config, "max_iterations": 1, "cases": "test"}, CONFIGS)  # those of another config are none
-    check_keys({**config, "half": 0.5, "overlay": "$@half / 2", "amp": "@overlay"}, CONFIGS)  # nor are those referred to
+    check_keys(
+        {**config, "half": 0.5, "overlay": "$@half / 2", "amp": "@overlay"}, CONFIGS
+    )  # nor are those referred to
     with pytest.raises(InputError) as error:
         check_keys({**config, "roi_sise": 1, "xyzxyz": 2}, CONFIGS)
     assert str(error.value) == "there is no key 'roi_sise'; did you mean roi_size?\nthere is no key 'xyzxyz'"

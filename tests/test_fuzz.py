@@ -25,7 +25,9 @@ EXAMPLES = 60
 def bounded(test):
     """The same examples on every machine, without a clock."""
     quiet = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
-    limits = settings(max_examples=EXAMPLES, deadline=None, database=None, derandomize=True, suppress_health_check=quiet)
+    limits = settings(
+        max_examples=EXAMPLES, deadline=None, database=None, derandomize=True, suppress_health_check=quiet
+    )
     return limits(test)
 
 

@@ -45,7 +45,9 @@ def test_example_of_a_class(name):
 
 
 def test_the_losses_alone_as_the_readme_shows_them():
-    (block,) = re.findall(r"```python\n(.*?)```", (Path(__file__).parents[1] / "README.md").read_text(), flags=re.DOTALL)
+    (block,) = re.findall(
+        r"```python\n(.*?)```", (Path(__file__).parents[1] / "README.md").read_text(), flags=re.DOTALL
+    )
     found: dict = {}
     exec(block, found)
     assert all(p.grad.abs().sum() > 0 for p in (found["bank"].proxies, found["features"]))

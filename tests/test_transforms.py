@@ -31,7 +31,10 @@ def test_same_labels_as_monai(affine, num_classes):
     logits = torch.randn(num_classes, *item["image"].shape[1:])
     item["pred"] = MetaTensor(logits, meta=item["image"].meta)
     whole = Compose(
-        [Invertd("pred", preprocessing, "image", nearest_interp=False, to_tensor=True), AsDiscreted("pred", argmax=True)]
+        [
+            Invertd("pred", preprocessing, "image", nearest_interp=False, to_tensor=True),
+            AsDiscreted("pred", argmax=True),
+        ]
     )(dict(item))["pred"]
     found = InvertArgmaxd("pred", preprocessing, "image")(item)["pred"]
     assert found.dtype == torch.uint8 and found.shape == (1, 20, 24, 9)

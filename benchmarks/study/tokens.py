@@ -52,7 +52,11 @@ def rates(term: SCDLTerm, outputs: StudentOutputs, truth: torch.Tensor) -> torch
     network = pool_labels(hard_labels(outputs.logits[0]), cdba.bank.num_classes, tokens.grid).argmax(-1)
     organ, background = (share > 0.5) & (label > 0), (share > 0.5) & (label == 0)
     chosen = consensus.argmax(-1)
-    rows = [((chosen == label) & organ, organ), ((network == label) & organ, organ), ((chosen > 0) & background, background)]
+    rows = [
+        ((chosen == label) & organ, organ),
+        ((network == label) & organ, organ),
+        ((chosen > 0) & background, background),
+    ]
     counts = [[hits.sum().item(), of.sum().item()] for hits, of in rows]
     distance = (consensus * (1 - result.similarity)).sum(-1)
     return torch.tensor([*counts, [distance.sum().item(), distance.numel()]], dtype=torch.float64)

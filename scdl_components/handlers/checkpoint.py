@@ -93,7 +93,9 @@ class TrainingCheckpoint:
         return {**self.save_dict, "trainer": self.engine} | ({} if scaler is None else {"scaler": scaler})
 
     def _start(self, engine: Engine) -> None:
-        if self._saved_iteration is not None:  # a run that another run of this trainer follows, as in federated learning
+        if (
+            self._saved_iteration is not None
+        ):  # a run that another run of this trainer follows, as in federated learning
             return
         check_writable([self.save_dir])
         at_home = bool(self.resume) and Path(self.resume).resolve().parent == self.save_dir.resolve()

@@ -65,7 +65,10 @@ class NonFiniteCheck:
         logger.warning(
             "iteration %d: loss or gradient is not finite; step undone (%d in a row, %d of all, in float16 one now and "
             "then is usual), batch: %s; %s",
-            iteration, in_row, self.counts["skipped"], ", ".join(self.files(iteration - 1)),
+            iteration,
+            in_row,
+            self.counts["skipped"],
+            ", ".join(self.files(iteration - 1)),
             ", ".join(f"{name}={value:.4g}" for name, value in values.items()),
         )
         if in_row >= self.max_in_row:

@@ -88,13 +88,18 @@ def find_start(
     if changed and finished and resume == "auto":
         logger.warning(
             "%s is of a finished training of another configuration (%s): starting anew. To go on from it, name it "
-            "with --resume and what may change with --allow_changed", path, _keys(changed)
+            "with --resume and what may change with --allow_changed",
+            path,
+            _keys(changed),
         )
         return Start(settings=settings)
     if changed:
         raise ChangedConfigError(_refusal(path, changed))
     logger.warning(
-        "%s: the training %s at iteration %d%s", path, "is finished" if finished else "goes on", trainer["iteration"],
+        "%s: the training %s at iteration %d%s",
+        path,
+        "is finished" if finished else "goes on",
+        trainer["iteration"],
         ". To train anew: --resume never" if finished else "",
     )
     return Start(str(path), trainer["iteration"], bool(content.get("validate_first")), settings=settings)
@@ -135,10 +140,12 @@ def _refusal(path: Path, changed: dict[str, str], shown: int = 20) -> str:
     lines = [f"- {key}: {difference}" for key, difference in changed.items()]
     more = [f"- and {len(lines) - shown} more"] if len(lines) > shown else []
     allowed = str(list(changed)[:shown]).replace(" ", "")
-    return "\n".join([
-        f"{path} is of a training with another configuration; what it was and what it is now:",
-        *lines[:shown],
-        *more,
-        f'To go on nevertheless: --allow_changed "{allowed}"; to start anew: --resume never (the earlier files are '
-        "kept); to leave them alone: another --ckpt_dir",
-    ])
+    return "\n".join(
+        [
+            f"{path} is of a training with another configuration; what it was and what it is now:",
+            *lines[:shown],
+            *more,
+            f'To go on nevertheless: --allow_changed "{allowed}"; to start anew: --resume never (the earlier files are '
+            "kept); to leave them alone: another --ckpt_dir",
+        ]
+    )

@@ -69,7 +69,9 @@ class BestWeights:
             logger.info("best %s so far, %.4f: %s", name, metric, self.path)
             save_on_rank_zero(self.network.state_dict(), self.path)
         elif not math.isfinite(metric) and self.best["best_metric"] == -math.inf:
-            logger.warning("%s is %s, is there no organ in the labels? %s holds the last weights", name, metric, self.path)
+            logger.warning(
+                "%s is %s, is there no organ in the labels? %s holds the last weights", name, metric, self.path
+            )
             save_on_rank_zero(self.network.state_dict(), self.path)
 
     def _save_last(self) -> None:

@@ -48,7 +48,9 @@ class VNet(nn.Module):
             return _ConvNormReLU(layers, norm, spatial_dims)
 
         def resample(kind: str, inputs: int, outputs: int) -> nn.Module:
-            return _ConvNormReLU([Conv[kind, spatial_dims](inputs, outputs, kernel_size=2, stride=2)], norm, spatial_dims)
+            return _ConvNormReLU(
+                [Conv[kind, spatial_dims](inputs, outputs, kernel_size=2, stride=2)], norm, spatial_dims
+            )
 
         self.block_one = block(1, f[0], in_channels)
         self.block_one_dw = resample(Conv.CONV, f[0], f[1])

@@ -168,8 +168,7 @@ def test_phantom_overlay_trains_and_segments_15_organs(tmp_path):
     image = bundle / "data" / "phantom" / drawn["test"][0]["image"]
     scale = [word for key in ("--pixdim", "--roi_size", "--num_filters") for word in (key, TINY[key])]
     run_monai(
-        *("run", "--config_file", bundle / "configs" / "inference.yaml", "--dataset_dir", image, *scale),
-        cwd=tmp_path,
+        *("run", "--config_file", bundle / "configs" / "inference.yaml", "--dataset_dir", image, *scale), cwd=tmp_path
     )
     name = image.name.removesuffix(".nii.gz")
     assert nib.load(bundle / "eval" / f"{name}_seg.nii.gz").shape == nib.load(image).shape

@@ -66,7 +66,10 @@ def test_phantom_overlay_gives_its_test_cases(tmp_path):
 
 @pytest.mark.parametrize(
     "cases, message",
-    [("tests", "expected the name of a list: labeled,"), ("unlabeled", "4 case.s. of the list 'unlabeled' have no label")],
+    [
+        ("tests", "expected the name of a list: labeled,"),
+        ("unlabeled", "4 case.s. of the list 'unlabeled' have no label"),
+    ],
 )
 def test_lists_that_cannot_be_evaluated(phantoms, tmp_path, cases, message):
     bundle = copy_bundle(tmp_path)

@@ -16,7 +16,10 @@ METHODS = {
     "dice_ce": ("dice_ce", [], {"supervised/dice_ce", "cps", "scdl/sac"}, ("supervised/ga_",)),
     "published": ("published", [], {"supervised/ga_ce", "cps", "scdl/separation"}, ("scdl/p2e",)),
 }
-WEIGHTS = {"dice_ce": {"separation": 1, "sac": 1}, "published": {"separation": 0.03, "symmetric_kl": 0.015, "sac": 0.01}}
+WEIGHTS = {
+    "dice_ce": {"separation": 1, "sac": 1},
+    "published": {"separation": 0.03, "symmetric_kl": 0.015, "sac": 0.01},
+}
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -91,11 +91,17 @@ def test_several_processes(checkout, tmp_path):
 
 
 def test_new_list(checkout, tmp_path):
-    command = next(c for c in bash_commands() if "make-list" in c).replace("my_list.json", str(tmp_path / "my_list.json"))
+    command = next(c for c in bash_commands() if "make-list" in c).replace(
+        "my_list.json", str(tmp_path / "my_list.json")
+    )
     command = command.replace("/data/btcv", str(checkout / "bundles" / "scdl_synapse" / "data"))
     run_tool(command, checkout)
     lists = json.loads((tmp_path / "my_list.json").read_text())
-    assert {name: len(lists[name]) for name in ("labeled", "validation", "test")} == {"labeled": 4, "validation": 4, "test": 6}
+    assert {name: len(lists[name]) for name in ("labeled", "validation", "test")} == {
+        "labeled": 4,
+        "validation": 4,
+        "test": 6,
+    }
 
 
 def test_data_check(checkout):

@@ -153,10 +153,9 @@ def test_twenty_kills_change_nothing(tmp_path, phantoms, record_property):
     assert not parts(training)
 
 
-@pytest.mark.parametrize("number, expected", [
-    pytest.param(signal.SIGTERM, 143),
-    pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),
-])
+@pytest.mark.parametrize(
+    "number, expected", [pytest.param(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
+)
 def test_a_signal_saves_first_and_training_goes_on_from_there(bundle, phantoms, number, expected):
     """Sent to the whole group, as a terminal and a cluster's scheduler do; the interval would not have saved."""
     scale = {"max_iterations": 30, "val_interval": 100, "num_workers": 1}

@@ -183,7 +183,12 @@ def test_empty_unlabeled_list_offers_supervised_training(tmp_path, phantoms):
 @pytest.mark.trains
 def test_half_precision_where_asked_for(tmp_path, phantoms):
     overrides = {"dataset_dir": str(phantoms), "case_list": str(phantoms / "case_list.json"), "device": "cpu"}
-    overrides |= {"amp": True, "train#amp_kwargs#dtype": "$torch.bfloat16", "pixdim": [10, 10, 10], "roi_size": [16, 16, 16]}
+    overrides |= {
+        "amp": True,
+        "train#amp_kwargs#dtype": "$torch.bfloat16",
+        "pixdim": [10, 10, 10],
+        "roi_size": [16, 16, 16],
+    }
     overrides |= {"num_filters": 4, "embed_dim": 8, "num_workers": 0, "max_iterations": 2, "val_interval": 2}
     folder = copy_bundle(tmp_path)
     workflow = ConfigWorkflow(str(folder / TRAIN), logging_file=False, **overrides)
@@ -207,13 +212,19 @@ def test_iterations_reuse_memory_unless_told_not_to(tmp_path, phantoms, value):
     overrides |= {"bundle_root": str(folder), "reuse_memory": value}
     workflow = ConfigWorkflow(str(folder / TRAIN), logging_file=False, **overrides)
     workflow.initialize()
-    (first, *_) = workflow.parser.get_parsed_content("train#handlers")
+    first, *_ = workflow.parser.get_parsed_content("train#handlers")
     assert isinstance(first, ReusedMemory) is value
 
 
 def test_channels_last_and_compile_are_keys_for_the_command_line(tmp_path, phantoms):
     """Two iterations of a small network, as compiling a V-Net takes minutes on a CPU."""
-    student = {"_target_": "SegResNet", "spatial_dims": 3, "init_filters": 8, "in_channels": 1, "out_channels": "@num_classes"}
+    student = {
+        "_target_": "SegResNet",
+        "spatial_dims": 3,
+        "init_filters": 8,
+        "in_channels": 1,
+        "out_channels": "@num_classes",
+    }
     folder = copy_bundle(tmp_path)
     output = run_monai(
         *("run", "training", "--config_file", folder / TRAIN),

@@ -196,7 +196,9 @@ def test_no_data(tmp_path):
 
 
 def test_unknown_name_offers_the_others(tmp_path):
-    with pytest.raises(CaseListError, match="(?s)case list 'publishd' cannot .*there is none.*published_10p.json, published_20p.json"):
+    with pytest.raises(
+        CaseListError, match="(?s)case list 'publishd' cannot .*there is none.*published_10p.json, published_20p.json"
+    ):
         load_cases(str(tmp_path), "publishd", LAYOUTS, str(PUBLISHED), 10)
     with pytest.raises(CaseListError, match="(?s)case list 'published' .*published_5p.json.*labeled_percent .now 5."):
         load_cases(str(tmp_path), "published", LAYOUTS, str(PUBLISHED), 5)

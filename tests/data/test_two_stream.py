@@ -16,7 +16,9 @@ def dataset(size: int, first: int, label: bool) -> Dataset:
     """Cases whose every voxel holds the case's number, plus a ramp along the last axis that tells where a crop lies."""
     keys = ["image", "label"] if label else ["image"]
     data = [{key: torch.full((1, 4, 4, 64), first + i) + torch.arange(64) / 64 for key in keys} for i in range(size)]
-    return Dataset(data, Compose([RandSpatialCropd(keys, (4, 4, 4), random_size=False), Lambdad(keys, lambda x: x.clone())]))
+    return Dataset(
+        data, Compose([RandSpatialCropd(keys, (4, 4, 4), random_size=False), Lambdad(keys, lambda x: x.clone())])
+    )
 
 
 def loader(num_labeled=3, num_unlabeled=5, **kwargs) -> TwoStreamLoader:

@@ -84,7 +84,9 @@ def weights(engine: DualStudentTrainer) -> torch.Tensor:
 def dice_of_unseen(student: torch.nn.Module) -> float:
     case = volume(9)
     with torch.no_grad():
-        return compute_dice(student(case["image"][None]).argmax(1, keepdim=True), case["label"][None], num_classes=2)[0, 1]
+        return compute_dice(student(case["image"][None]).argmax(1, keepdim=True), case["label"][None], num_classes=2)[
+            0, 1
+        ]
 
 
 @pytest.mark.trains
@@ -94,11 +96,15 @@ def test_both_students_learn_and_every_term_is_reported():
     layers = torch.nn.Conv3d(1, 8, 3, padding=1), torch.nn.ReLU(), torch.nn.Conv3d(8, 2, 1)
     engine = trainer(max_epochs=20, student=torch.nn.Sequential(*layers), rate=0.1)
     losses = []
-    engine.add_event_handler(Events.ITERATION_COMPLETED, lambda e: losses.append(float(e.state.output[0]["scalars"]["loss"])))
+    engine.add_event_handler(
+        Events.ITERATION_COMPLETED, lambda e: losses.append(float(e.state.output[0]["scalars"]["loss"]))
+    )
     engine.run()
     assert len(losses) == 60
     assert sum(losses[-10:]) < 0.2 * sum(losses[:10])  # reached: 0.01
-    assert min(dice_of_unseen(s) for s in engine.network.students) > 0.9  # reached: 0.999; by an untrained one at most 0.8
+    assert (
+        min(dice_of_unseen(s) for s in engine.network.students) > 0.9
+    )  # reached: 0.999; by an untrained one at most 0.8
     scalars = engine.state.output[0]["scalars"]
     assert {"loss", "learning_rate", "supervised/ga_ce", "supervised/ga_dice", "cps", "weight/cps"} <= set(scalars)
     total = sum(float(scalars[k.removeprefix("weight/")]) * v for k, v in scalars.items() if k.startswith("weight/"))
@@ -223,12 +229,16 @@ AMP = {
 def test_a_step_that_is_not_finite_changes_nothing(kind, amp, fused):
     """Parameters, momentum and batch norm's running statistics; in the first iteration, too."""
     engine = trainer(max_epochs=4, terms=[SometimesNotFinite({1: kind, 5: kind, 6: kind})], **AMP[amp])
-    engine.optimizer = torch.optim.SGD(engine.network.parameters(), lr=1e-3, momentum=0.9, weight_decay=0.1, fused=fused)
+    engine.optimizer = torch.optim.SGD(
+        engine.network.parameters(), lr=1e-3, momentum=0.9, weight_decay=0.1, fused=fused
+    )
     finite = []
 
     def state() -> dict[str, torch.Tensor]:
-        momentum = {f"momentum/{i}": engine.optimizer.state[p].get("momentum_buffer", torch.zeros_like(p))
-                    for i, p in enumerate(engine.network.parameters())}
+        momentum = {
+            f"momentum/{i}": engine.optimizer.state[p].get("momentum_buffer", torch.zeros_like(p))
+            for i, p in enumerate(engine.network.parameters())
+        }
         return {name: value.clone() for name, value in (engine.network.state_dict() | momentum).items()}
 
     states = [state()]
@@ -296,7 +306,10 @@ def test_memory_that_runs_out_is_told_with_the_keys_that_help():
         engine.run()
     message = str(raised.value)
     assert "DefaultCPUAllocator" in message
-    assert all(key in message for key in ("--roi_size", "--labeled_batch_size", "--num_filters", "--sw_batch_size", "--cache_rate"))
+    assert all(
+        key in message
+        for key in ("--roi_size", "--labeled_batch_size", "--num_filters", "--sw_batch_size", "--cache_rate")
+    )
 
 
 @pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.AdamW])

@@ -68,7 +68,8 @@ def test_an_undone_first_step_leaves_no_momentum(name):
 
 
 @pytest.mark.parametrize(
-    "dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16, torch.int64, torch.int8, torch.bool, torch.complex64]
+    "dtype",
+    [torch.float64, torch.float32, torch.bfloat16, torch.float16, torch.int64, torch.int8, torch.bool, torch.complex64],
 )
 def test_a_backup_is_restored_to_the_bit(dtype):
     values = torch.tensor([0.0, -0.0, 1.5, -3.0, 100.0]).to(dtype)

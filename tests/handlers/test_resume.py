@@ -30,7 +30,12 @@ def find(folder: Path, resume: str = "auto", allow_changed: Sequence[str] = (), 
     """What a running config with these keys is told."""
     start = {"_target_": "scdl_components.handlers.find_start", "ckpt_dir": str(folder), "cases": {}}
     start |= {"resume": resume, "allow_changed": list(allow_changed)}
-    config = {"rate": 0.1, "train": {"dataset": {"data": SETTINGS["train#dataset#data"]}}, "start": start, "run": "@start"}
+    config = {
+        "rate": 0.1,
+        "train": {"dataset": {"data": SETTINGS["train#dataset#data"]}},
+        "start": start,
+        "run": "@start",
+    }
     folder.parent.joinpath("train.json").write_text(json.dumps(config))
     workflow = ConfigWorkflow(str(folder.parent / "train.json"), meta_file=[], logging_file=False, **keys)
     workflow.initialize()
@@ -111,6 +116,8 @@ def test_a_checkpoint_of_the_first_version_is_refused_with_the_way_out(tmp_path)
     path = tmp_path / "checkpoint_4.pt"
     save_atomically({"trainer": {"iteration": 4, "max_epochs": 5, "epoch_length": 2}, "settings": {}}, path)
     for resume in ("auto", str(path)):
-        with pytest.raises(ChangedConfigError, match=f"{path} is of a training that version 0.1 .*--load_pretrain True"):
+        with pytest.raises(
+            ChangedConfigError, match=f"{path} is of a training that version 0.1 .*--load_pretrain True"
+        ):
             find(tmp_path, resume)
     assert find(tmp_path, "never") == Start()

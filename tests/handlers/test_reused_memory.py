@@ -8,6 +8,7 @@ import platform
 import resource
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -59,10 +60,8 @@ def run(free: int | None = None, device: str = "cpu", failing: bool = False) -> 
     engine.register_events(*RunEvents)
     ReusedMemory(device).attach(engine)
     engine.add_event_handler(Events.ITERATION_COMPLETED, validation)
-    try:
+    with suppress(ValueError):
         engine.run(range(4))
-    except ValueError:
-        pass
     engine.fire_event(RunEvents.ENDED)
     return before, after, resident() - start
 

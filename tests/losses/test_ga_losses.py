@@ -16,8 +16,7 @@ REFERENCE = Path(__file__).parents[1] / "reference" / "ga_losses.npz"
 
 @pytest.mark.parametrize("case", ["all_classes", "absent_classes"])
 @pytest.mark.parametrize(
-    "name, loss",
-    [("ga_dice", GADiceLoss()), ("ga_ce_k10", GACELoss(top_k=10)), ("ga_ce_k100", GACELoss(top_k=100))],
+    "name, loss", [("ga_dice", GADiceLoss()), ("ga_ce_k10", GACELoss(top_k=10)), ("ga_ce_k100", GACELoss(top_k=100))]
 )
 def test_reproduces_published_values_and_gradients(case, name, loss):
     arrays = np.load(REFERENCE)

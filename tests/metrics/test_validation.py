@@ -28,13 +28,15 @@ def measure(metric: ValidationDice, predictions: list[list[int]], labels: list[l
 
 def test_organs_that_no_label_has_are_left_out_and_invented_ones_counted():
     curves = measure(ValidationDice(5, NAMES), PREDICTIONS, LABELS)
-    assert curves == pytest.approx({
-        "val_dice/liver": (2 / 3 + 1) / 2,
-        "val_dice/spleen": 1.0,
-        "val_invented/spleen": 1.0,  # by the second case
-        "val_invented/aorta": 2.0,
-        "val_invented/duodenum": 0.0,
-    })
+    assert curves == pytest.approx(
+        {
+            "val_dice/liver": (2 / 3 + 1) / 2,
+            "val_dice/spleen": 1.0,
+            "val_invented/spleen": 1.0,  # by the second case
+            "val_invented/aorta": 2.0,
+            "val_invented/duodenum": 0.0,
+        }
+    )
 
 
 def test_the_mean_is_monais():

@@ -123,7 +123,7 @@ def test_tools_work_inside_an_unpacked_zip(repository, tmp_path):
 
 
 def test_version_follows(repository):
-    package(repository, "new_version", "0.2.0", 'AMOS, MR left out')
+    package(repository, "new_version", "0.2.0", "AMOS, MR left out")
     for name in BUNDLES:
         metadata = json.loads((repository / "bundles" / name / "configs" / "metadata.json").read_text())
         assert metadata["version"] == "0.2.0"

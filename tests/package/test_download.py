@@ -168,7 +168,9 @@ def test_half_a_zip(machine, dist, server, tmp_path):
 
 def test_without_weights(machine, bundle, tmp_path):
     words = ("run", "--config_file", bundle / "configs" / "inference.yaml", "--dataset_dir", REAL_CT / "ct.nii.gz")
-    output = machine.monai(*words, "--weights", tmp_path / "model.pt", "--output_dir", tmp_path, cwd=tmp_path, check=False)
+    output = machine.monai(
+        *words, "--weights", tmp_path / "model.pt", "--output_dir", tmp_path, cwd=tmp_path, check=False
+    )
     assert "Traceback" not in output and "train first" in output and str(tmp_path / "model.pt") in output
     # full size against two filters: weights of another network
     output = machine.monai(*words, "--output_dir", tmp_path, cwd=tmp_path, check=False)

@@ -22,7 +22,9 @@ class Crops:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         image = nib.load(Path(__file__).parents[1] / "data" / "real_ct" / "ct.nii.gz")
-        segmentation = np.asanyarray(nib.load(Path(__file__).parents[1] / "data" / "real_ct" / "segmentation.nii.gz").dataobj)
+        segmentation = np.asanyarray(
+            nib.load(Path(__file__).parents[1] / "data" / "real_ct" / "segmentation.nii.gz").dataobj
+        )
         self.affine = image.affine
         self.ct = np.asanyarray(image.dataobj)
         self.labels = np.zeros(segmentation.shape, np.uint8)

@@ -129,7 +129,9 @@ def training() -> dict[str, object]:
         train_handlers=[IterationSeed(0)],
     )
     finite, losses = [], []
-    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: finite.append(bool(trainer.state.output[0]["finite"])))
+    trainer.add_event_handler(
+        Events.ITERATION_COMPLETED, lambda: finite.append(bool(trainer.state.output[0]["finite"]))
+    )
     trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: losses.append(float(trainer.state.output[0]["loss"])))
     # what mixed precision on a GPU has, and what would differ where only one rank saw the NaN
     scaler = torch.amp.GradScaler("cpu", growth_interval=3)

@@ -144,7 +144,10 @@ def test_refusals_name_the_way_out(amos, tmp_path):
         ({"labeled": 2.5}, "labeled is 2.5; a number of cases is a whole number"),
         ({"test": -1}, "test is -1; expected a number of cases"),
         ({"label": 2}, "there is no key 'label'"),
-        ({"load_cases#layouts": [{"image": "img/{id}.nii.gz", "label": "label/{id}.nii.gz"}]}, "(?s)no cases of CT.*zenodo"),
+        (
+            {"load_cases#layouts": [{"image": "img/{id}.nii.gz", "label": "label/{id}.nii.gz"}]},
+            "(?s)no cases of CT.*zenodo",
+        ),
     ):
         with pytest.raises(InputError, match=message):
             draw(amos, output, **arguments)
