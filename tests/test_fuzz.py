@@ -32,7 +32,7 @@ def bounded(test):
 
 
 @st.composite
-def labelled_features(draw):
+def labeled_features(draw):
     """Features [B, D, *S] and labels [B, 1, *S] of one to three axes, with an ignored value at times."""
     rank, batch, channels = draw(st.integers(1, 3)), draw(st.integers(1, 3)), draw(st.integers(1, 5))
     size = tuple(draw(st.integers(1, 9)) for _ in range(rank))
@@ -48,7 +48,7 @@ def labelled_features(draw):
 
 
 @bounded
-@given(labelled_features())
+@given(labeled_features())
 def test_tokens(case):
     features, label, num_classes, edge, ignore = case
     tokens = tokenize(features, label, num_classes, edge, ignore)
@@ -64,7 +64,7 @@ def test_tokens(case):
 
 
 @bounded
-@given(labelled_features(), st.sampled_from([BidirectionalAssignment(), PublishedAssignment(tau_p2e=0.5)]))
+@given(labeled_features(), st.sampled_from([BidirectionalAssignment(), PublishedAssignment(tau_p2e=0.5)]))
 def test_scdl_losses(case, assignment):
     features, label, num_classes, edge, ignore = case
     torch.manual_seed(0)
@@ -82,7 +82,7 @@ def test_scdl_losses(case, assignment):
 
 
 @bounded
-@given(labelled_features(), st.sampled_from([GACELoss(top_k=10), GACELoss(top_k=100), GADiceLoss()]))
+@given(labeled_features(), st.sampled_from([GACELoss(top_k=10), GACELoss(top_k=100), GADiceLoss()]))
 def test_supervised_losses(case, loss):
     features, label, num_classes, _, ignore = case
     label = label.where(label != 255, 0)

@@ -53,7 +53,7 @@ def training_settings(cases: Mapping[str, Sequence[Mapping[str, str]]]) -> Setti
 
 
 def cases_are_given(settings: Settings | None) -> bool:
-    """Whether the labelled cases stand in the config itself, as MONAI Label puts them there, instead of in a list."""
+    """Whether the labeled cases stand in the config itself, as MONAI Label puts them there, instead of in a list."""
     return any(key.startswith("train#dataset#data#") for key in settings or ())
 
 

@@ -20,7 +20,7 @@ def overlay(image: torch.Tensor, label: torch.Tensor, num_classes: int) -> torch
 
 
 class OverlayBoard:
-    """Writes, of the first case of each validation, the axial slice with most labelled voxels: reference | prediction.
+    """Writes, of the first case of each validation, the axial slice with most labeled voxels: reference | prediction.
 
     Args:
         summary_writer: where to.

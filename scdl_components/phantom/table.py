@@ -53,7 +53,7 @@ class Part:
     """One organ or tissue.
 
     Args:
-        name: an organ of ``KNOWN_ORGANS``, or any other word for what is drawn but never labelled.
+        name: an organ of ``KNOWN_ORGANS``, or any other word for what is drawn but never labeled.
         tissue: row of ``HU``.
         solids: what it consists of; ``carved`` is taken away from it.
         wall: thickness (mm) beyond which it is filled with ``content``, another tissue (0: solid throughout).

@@ -15,7 +15,7 @@ from scdl_components.phantom import write_phantoms
 
 @pytest.fixture(scope="session")
 def phantoms(tmp_path_factory) -> Path:
-    """2 labelled, 4 unlabelled, 1 validation and 1 test phantom of 8 mm."""
+    """2 labeled, 4 unlabeled, 1 validation and 1 test phantom of 8 mm."""
     folder = tmp_path_factory.mktemp("phantoms") / "phantom"
     return Path(write_phantoms(folder, 2, 4, 1, 1, seed=7, spacing=(8.0, 8.0, 8.0)))
 

@@ -112,7 +112,7 @@ def curves(bundle: Path) -> dict[str, dict[int, float]]:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
-    """2 labelled, 4 unlabelled and 3 validation phantoms: two for one process, one for the other."""
+    """2 labeled, 4 unlabeled and 3 validation phantoms: two for one process, one for the other."""
     return Path(write_phantoms(tmp_path_factory.mktemp("data") / "phantom", 2, 4, 3, 0, seed=7, spacing=(8.0,) * 3))
 
 
@@ -203,7 +203,7 @@ def test_what_is_wrong_is_told_once(tmp_path, data):
     assert "UserError" not in training.log and "monai/bundle" not in training.log[training.log.index("CaseListError") :]
 
 
-def test_a_labelled_file_that_vanishes_ends_all(tmp_path, data):
+def test_a_labeled_file_that_vanishes_ends_all(tmp_path, data):
     """Whichever process meets it names it, and the other one does not wait for it."""
     copied = shutil.copytree(data, tmp_path / "data")
     training = Training(tmp_path, copied, max_iterations=60, val_interval=100, cache_rate=0.0, cache_dir=False)

@@ -233,7 +233,7 @@ def test_a_damaged_checkpoint_is_reported_and_the_one_before_is_used(bundle, pha
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["img0003", "img0001"])
 def test_a_file_that_vanishes_while_training(bundle, phantoms, tmp_path, name):
-    """An unlabelled one is skipped, a labelled one ends the training; both are named."""
+    """An unlabeled one is skipped, a labeled one ends the training; both are named."""
     data = shutil.copytree(phantoms, tmp_path / "data")
     training = Training(bundle, data, max_iterations=40, val_interval=10, cache_rate=0.0, num_workers=1)
     assert training.shows(" 2/40 "), training.log[-4000:]

@@ -147,9 +147,9 @@ def test_a_checkpoint_is_gone_on_from_with_what_may_change_alone(trained, tmp_pa
 def test_bad_input_is_listed_whole_before_training(tmp_path, phantoms):
     """Three bad files of three lists in one message, no training, nothing written."""
     data = shutil.copytree(phantoms, tmp_path / "data")
-    truncated = data / "img" / "img0003.nii.gz"  # unlabelled
+    truncated = data / "img" / "img0003.nii.gz"  # unlabeled
     truncated.write_bytes(truncated.read_bytes()[:1000])
-    for name, value in (("label0001", 99), ("label0007", 14)):  # labelled, validation
+    for name, value in (("label0001", 99), ("label0007", 14)):  # labeled, validation
         label = nib.load(data / "label" / f"{name}.nii.gz")
         voxels = np.asarray(label.dataobj).copy()
         voxels[0, 0, 0] = value

@@ -31,7 +31,7 @@ def load(path: str) -> np.ndarray:
 
 @pytest.fixture
 def make(tmp_path):
-    """Two labelled and four unlabelled files of these names, and a loader of them, one and two a batch."""
+    """Two labeled and four unlabeled files of these names, and a loader of them, one and two a batch."""
 
     def loader(labeled=("l0", "l1"), unlabeled=("u0", "u1", "u2", "u3"), num_workers=0, dataset=Dataset, gone=()):
         for name in (*labeled, *unlabeled):
@@ -47,12 +47,12 @@ def make(tmp_path):
 
 
 def sizes(loader, count: int) -> list[int]:
-    """Unlabelled samples of the first batches."""
+    """Unlabeled samples of the first batches."""
     return [len(batch.get("unlabeled", {"image": ()})["image"]) for batch in itertools.islice(loader, count)]
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
-def test_an_unlabelled_file_that_vanished_is_named_counted_and_left_out(make, tmp_path, caplog, num_workers):
+def test_an_unlabeled_file_that_vanished_is_named_counted_and_left_out(make, tmp_path, caplog, num_workers):
     loader = make(num_workers=num_workers)
     (tmp_path / "u1").unlink()
     assert sorted(sizes(loader, 4)) == [1, 1, 2, 2]  # once in each pass
@@ -60,7 +60,7 @@ def test_an_unlabelled_file_that_vanished_is_named_counted_and_left_out(make, tm
     assert f"skipped {tmp_path}/u1, FileNotFoundError" in caplog.text and "2 skipped samples of 1 files" in caplog.text
 
 
-def test_a_labelled_one_is_an_error(make, tmp_path):
+def test_a_labeled_one_is_an_error(make, tmp_path):
     loader = make()
     (tmp_path / "l1").unlink()
     with pytest.raises(InputError, match=r"labeled case .*/l1, .*/l1 cannot be loaded in iteration [12]: FileNotFound"):
@@ -77,12 +77,12 @@ def test_one_that_vanished_before_it_was_cached_is_left_out_too(make, tmp_path, 
     assert loader.skipped == {str(tmp_path / "u2"): 2}
 
 
-def test_a_labelled_one_that_vanished_before_it_was_cached_is_an_error_at_once(make):
+def test_a_labeled_one_that_vanished_before_it_was_cached_is_an_error_at_once(make):
     with pytest.raises(InputError, match=r"the labeled case .*/l0'} cannot be loaded: FileNotFound"):
         make(dataset=CaseDataset, gone=["l0"])
 
 
-def test_all_unlabelled_ones_gone_is_an_error_and_not_supervised_training(make, tmp_path):
+def test_all_unlabeled_ones_gone_is_an_error_and_not_supervised_training(make, tmp_path):
     loader = make()
     assert sizes(loader, 1) == [2]
     for number in range(4):

@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""The bundle in MONAI Label: a real server, driven over HTTP from an unlabelled folder to a retrained model.
+"""The bundle in MONAI Label: a real server, driven over HTTP from an unlabeled folder to a retrained model.
 
 MONAI Label lives in an environment of its own, which is built here where it is missing (minutes).
 """
@@ -67,7 +67,7 @@ def slicer_params(config: dict) -> dict:
     return {key: value[0] if isinstance(value, list) else value for key, value in config.items()}
 
 
-def test_from_unlabelled_studies_to_a_retrained_model(python, python_path, phantoms, tmp_path):
+def test_from_unlabeled_studies_to_a_retrained_model(python, python_path, phantoms, tmp_path):
     app = copy_app(python, tmp_path)
     bundle = install_bundle(app, val_interval=500)
     model = bundle / "models" / "model.pt"
@@ -90,7 +90,7 @@ def test_from_unlabelled_studies_to_a_retrained_model(python, python_path, phant
         assert model.is_file()
         events = EventAccumulator(str(bundle / "eval")).Reload()
         assert "scdl/unlabeled_separation" in events.Tags()["scalars"]
-        # two labelled cases and four unlabelled ones: two iterations an epoch
+        # two labeled cases and four unlabeled ones: two iterations an epoch
         assert (bundle / "models" / "checkpoint_4.pt").is_file()
 
     with LabelServer(python, app, studies, python_path) as server:
