@@ -108,11 +108,11 @@ def test_all_problems_in_one_message(tmp_path):
         "labeled": ["0001", "0002", "0002", "0005", {"image": "img/img0003.nii.gz"}, 7],
         "unlabeled": ["0003", "0009", "img/img0004.nii.gz", "../../etc/passwd"],
         "validation": ["0001", "0004"],
-        "labeled": ["0001"],
+        "labelled": ["0001"],
         "test": {"0001": 1},
     }
     expected = [
-        "unknown list 'labeled'",
+        "unknown list 'labelled'",
         "'test' is a dict",
         f"labeled[4] '{tmp_path}/img/img0003.nii.gz' has no label",
         "labeled[5] is 7",
@@ -172,8 +172,8 @@ def test_overlap_on_purpose(tmp_path):
     assert cases["labeled"][0]["image"] == cases["unlabeled"][0]["image"] == cases["validation"][0]["image"]
     problems = problems_of(tmp_path, content, allow_overlap=["labeled", "unlabeled"])
     assert len(problems) == 1 and "in labeled and in unlabeled and in validation" in problems[0]
-    with pytest.raises(ValueError, match="allow_overlap names \\['labeled'\\]"):
-        load_cases(str(tmp_path), path, LAYOUTS, allow_overlap=["labeled"])
+    with pytest.raises(ValueError, match="allow_overlap names \\['labelled'\\]"):
+        load_cases(str(tmp_path), path, LAYOUTS, allow_overlap=["labelled"])
 
 
 def test_no_data(tmp_path):

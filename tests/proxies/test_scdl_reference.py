@@ -16,8 +16,8 @@ from scdl_components.proxies import BidirectionalAssignment, ProxyBank, Publishe
 
 REFERENCE = Path(__file__).parents[1] / "reference" / "scdl_module.npz"
 CASES = {
-    "labeled": PublishedAssignment(),
-    "unlabeled": PublishedAssignment(),
+    "labelled": PublishedAssignment(),
+    "unlabelled": PublishedAssignment(),
     "taus_differ": PublishedAssignment(tau_e2p=0.2, tau_p2e=0.5),
 }
 
@@ -61,7 +61,7 @@ def test_losses_assignments_prior_and_gradients(case):
     assert_close(grad_proxies, arrays["grad_proxies"])
 
 
-@pytest.mark.parametrize("case", ["labeled", "taus_differ"])
+@pytest.mark.parametrize("case", ["labelled", "taus_differ"])
 def test_anchor_loss_and_gradient(case):
     arrays = load(case)
     bank = build_bank(arrays, CASES[case])
@@ -79,7 +79,7 @@ def test_anchor_loss_and_gradient(case):
 
 
 def test_published_symmetric_kl_teaches_nothing_where_ours_does():
-    arrays = load("labeled")
+    arrays = load("labelled")
     divergence, gradient = {}, {}
     for assignment in (PublishedAssignment(tau_e2p=0.2, tau_p2e=0.2), BidirectionalAssignment(tau=0.2)):
         bank = build_bank(arrays, assignment)
