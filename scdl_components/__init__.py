@@ -4,7 +4,7 @@
 
 from importlib import import_module
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # imported when they are asked for, so that a config loads no more than it names
 _MODULES = {

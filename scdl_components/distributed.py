@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -158,7 +158,7 @@ def on_rank_zero(function: Function) -> Function:
     def call(*args, **kwargs):
         if world_size() == 1:
             return function(*args, **kwargs)
-        outcome = [None, None]
+        outcome: list[Any] = [None, None]
         if rank() == 0:
             try:
                 with alone():  # what it calls is its own affair
@@ -169,13 +169,13 @@ def on_rank_zero(function: Function) -> Function:
                 raise
         with lost_process_errors():
             dist.broadcast_object_list(outcome)
-        result, error = outcome
-        if error is not None:
-            error.shown_elsewhere = True
-            raise error
+        result, failure = outcome
+        if failure is not None:
+            failure.shown_elsewhere = True
+            raise failure
         return result
 
-    return call
+    return cast(Function, call)
 
 
 @contextmanager

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
+from operator import add
 
 from torch import Tensor, nn
 
@@ -105,7 +107,7 @@ class CDBALoss(nn.Module):
         if isinstance(reduction, str) and reduction not in REDUCTIONS:
             raise ValueError(f"reduction={reduction!r}: expected one of {list(REDUCTIONS)}, or a function")
         if isinstance(reduction, str) and not set(weights or {}) <= set(WEIGHTS):
-            raise ValueError(f"weights={dict(weights)}: expected weights of {list(WEIGHTS)}")
+            raise ValueError(f"weights={weights}: expected weights of {list(WEIGHTS)}")
         self.bank = bank
         self.voxels_per_token = voxels_per_token
         self.reduction = REDUCTIONS[reduction] if isinstance(reduction, str) else reduction
@@ -125,7 +127,7 @@ class CDBALoss(nn.Module):
         tokens = tokenize(
             features, label, self.bank.num_classes, self.voxels_per_token, self.ignore_index, spatial_size
         )
-        return sum(weight * value for value, weight in self.terms(tokens).values())
+        return reduce(add, (weight * value for value, weight in self.terms(tokens).values()))
 
     def terms(self, tokens: Tokens) -> dict[str, LossTerm]:
         """Terms by name, scalars, with their weights."""

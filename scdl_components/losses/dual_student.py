@@ -5,10 +5,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import reduce
+from operator import add
 from typing import Any
 
 from torch import Tensor, nn
 
+from ..networks.dual_student import DualStudent
 from ..networks.features import WithFeatures
 from .terms import LossTerm, StudentOutputs
 
@@ -29,7 +32,7 @@ class DualStudentLoss(nn.Module):
         terms: dict[str, LossTerm] = {}
         for term in self.terms:
             terms.update(term(outputs))
-        return sum(weight * value for value, weight in terms.values()), terms
+        return reduce(add, (weight * value for value, weight in terms.values())), terms
 
 
 class NetworkWithLoss(nn.Module):
@@ -45,7 +48,7 @@ class NetworkWithLoss(nn.Module):
 
     def __init__(
         self,
-        network: nn.Module,
+        network: DualStudent,
         loss_function: nn.Module,
         feature_module: str | None,
         after_students: Callable[[], Any] = lambda: None,

@@ -48,7 +48,13 @@ class SACLoss(nn.Module):
         return self.value(tokenize(features, label, self.bank.num_classes, self.voxels_per_token, self.ignore_index))
 
     def value(self, tokens: Tokens) -> Tensor:
-        """Scalar loss of labeled tokens."""
+        """Scalar loss of labeled tokens.
+
+        Raises:
+            ValueError: the tokens have no labels.
+        """
+        if tokens.weights is None:
+            raise ValueError("SAC needs labeled tokens")
         with torch.autocast(tokens.features.device.type, enabled=False):
             pooled, present = class_tokens(tokens.features.detach(), tokens.weights)
             # without dropout: a target that moves with every draw would feed the means noise; published so, too

@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
+from typing import Any
 
 import torch
 from monai.utils import ensure_tuple
@@ -63,7 +64,7 @@ class DualStudent(nn.Module):
                     initializer(module.weight)
         self.active = _checked(active, len(self.students))
 
-    def load_state_dict(self, state_dict: Mapping[str, torch.Tensor], strict: bool = True, **kwargs: bool) -> object:
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Load weights, or say in one sentence how they differ: ``ckpt_export`` loads them without asking us.
 
         Raises:
@@ -72,7 +73,7 @@ class DualStudent(nn.Module):
         if strict:
             with exit_in_monais_command():
                 check_fits(state_dict, self.state_dict(), "the file")
-        return super().load_state_dict(state_dict, strict=strict, **kwargs)
+        return super().load_state_dict(state_dict, strict=strict, assign=assign)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Mean logits of the active students [B, num_classes, *spatial] of an image x [B, in_channels, *spatial]."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from copy import deepcopy
+from typing import TypeGuard
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -33,7 +34,7 @@ def fold_batch_norm(network: nn.Module) -> nn.Module:
     return folded
 
 
-def is_chain(module: nn.Module) -> bool:
+def is_chain(module: nn.Module | None) -> TypeGuard[nn.Sequential]:
     """Whether its children run one after another."""
     return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
 

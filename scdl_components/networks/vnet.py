@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from monai.networks.layers.factories import Conv
 from monai.networks.layers.utils import get_norm_layer
@@ -101,7 +103,7 @@ class VNet(nn.Module):
 class _ConvNormReLU(nn.Module):
     """Each convolution followed by norm and ReLU, in one Sequential named ``conv``."""
 
-    def __init__(self, convolutions: list[nn.Module], norm: str | tuple | None, spatial_dims: int) -> None:
+    def __init__(self, convolutions: list[Any], norm: str | tuple | None, spatial_dims: int) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         for conv in convolutions:

@@ -142,7 +142,8 @@ class ProxyBank(nn.Module):
             means = full_precision(self.mu)
             directions = torch.cat([F.normalize(samples, dim=-1).mean(1), F.normalize(means, dim=-1)])
             cosines = F.normalize(full_precision(embeddings), dim=-1) @ directions.T
-        return cosines.chunk(2, dim=-1)
+        to_samples, to_means = cosines.chunk(2, dim=-1)
+        return to_samples, to_means
 
     def semantic_prior(self, assigned: Assigned, grid: Sequence[int]) -> Tensor:
         """Map of class means for a host's decoder, normalise(Σ_c r̄_lc μ̂_c), [B, Z, *grid]."""

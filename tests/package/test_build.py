@@ -76,7 +76,7 @@ def test_same_commit_same_bytes(repository, tmp_path):
         os.utime(file, (0, 0))
         file.chmod(0o600)
     second = package(repository, "build", "--output", tmp_path / "second")
-    names = ["scdl_amos_v0.1.0.zip", "scdl_components-0.1.0-py3-none-any.whl", "scdl_synapse_v0.1.0.zip"]
+    names = ["scdl_amos_v0.2.0.zip", "scdl_components-0.2.0-py3-none-any.whl", "scdl_synapse_v0.2.0.zip"]
     for folder, output in (("first", first), ("second", second)):
         assert sorted(path.name for path in (tmp_path / folder).iterdir()) == names
         hashes = [hashlib.sha256((tmp_path / folder / name).read_bytes()).hexdigest() for name in names]
@@ -89,21 +89,21 @@ def test_same_commit_same_bytes(repository, tmp_path):
 def assert_content(folder: Path, repository: Path) -> None:
     sources = {str(p.relative_to(repository)) for p in (repository / "scdl_components").rglob("*.py")}
     for name in BUNDLES:
-        with zipfile.ZipFile(folder / f"{name}_v0.1.0.zip") as archive:
+        with zipfile.ZipFile(folder / f"{name}_v0.2.0.zip") as archive:
             content = {path.removeprefix(f"{name}/") for path in archive.namelist()}
             assert all(path.startswith(f"{name}/") for path in archive.namelist())
         assert sources <= content
         configs = {f"configs/{file.name}" for file in (ROOT / "bundles" / name / "configs").glob("*.yaml")}
         assert configs | {"configs/metadata.json", "LICENSE", "docs/README.md", "docs/data_license.txt"} <= content
         assert not {path for path in content if path.startswith(("models/", "eval/", "data/")) or path.endswith(".pyc")}
-    with zipfile.ZipFile(folder / "scdl_components-0.1.0-py3-none-any.whl") as wheel:
+    with zipfile.ZipFile(folder / "scdl_components-0.2.0-py3-none-any.whl") as wheel:
         assert sources <= set(wheel.namelist()) and "scdl_components/notes.txt" not in wheel.namelist()
 
 
 def test_tools_work_inside_an_unpacked_zip(repository, tmp_path):
     """The command of the bundle's README, with the code that the zip brings."""
     package(repository, "build", "--output", tmp_path / "dist")
-    with zipfile.ZipFile(tmp_path / "dist" / "scdl_synapse_v0.1.0.zip") as archive:
+    with zipfile.ZipFile(tmp_path / "dist" / "scdl_synapse_v0.2.0.zip") as archive:
         archive.extractall(tmp_path)
     bundle = tmp_path / "scdl_synapse"
 
@@ -127,7 +127,7 @@ def test_version_follows(repository):
     for name in BUNDLES:
         metadata = json.loads((repository / "bundles" / name / "configs" / "metadata.json").read_text())
         assert metadata["version"] == "0.2.0"
-        assert metadata["changelog"] == {"0.2.0": "AMOS, MR left out", "0.1.0": "first version"}
+        assert metadata["changelog"] == {"0.2.0": "AMOS, MR left out", "0.2.0": "first version"}
     git(repository, "commit", "--quiet", "--all", "--message", "0.2.0")
     output = package(repository, "build", "--output", "dist")
     assert "scdl_amos_v0.2.0.zip" in output and "scdl_components-0.2.0" in output and "warning" not in output
@@ -138,12 +138,12 @@ def test_version_follows(repository):
 def test_refuses_a_version_without_changelog(repository):
     file = repository / "bundles" / "scdl_amos" / "configs" / "metadata.json"
     before = file.read_text()
-    file.write_text(before.replace('"0.1.0": "first version"', '"0.0.9": "first version"'))
+    file.write_text(before.replace('"0.2.0": "first version"', '"0.0.9": "first version"'))
     output = package(repository, "build", "--output", "dist", check=False)
-    assert "Traceback" not in output and "metadata.json' has version 0.1.0 but its changelog" in output
-    file.write_text(before.replace('"version": "0.1.0"', '"version": "0.3.0"'))
+    assert "Traceback" not in output and "metadata.json' has version 0.2.0 but its changelog" in output
+    file.write_text(before.replace('"version": "0.2.0"', '"version": "0.3.0"'))
     output = package(repository, "build", "--output", "dist", check=False)
-    assert "has version 0.3.0, 'scdl_components/__init__.py' has 0.1.0" in output and "new_version" in output
+    assert "has version 0.3.0, 'scdl_components/__init__.py' has 0.2.0" in output and "new_version" in output
     assert not (repository / "dist").exists()
 
 
@@ -158,14 +158,14 @@ def test_weights(repository, tmp_path):
     assert not (repository / "dist").exists()
 
     package(repository, *words, {"scdl_synapse": str(large)}, "--weights_url", "https://example.org/weights/")
-    assert (repository / "dist" / "scdl_synapse_v0.1.0_model.pt").read_bytes() == large.read_bytes()
-    with zipfile.ZipFile(repository / "dist" / "scdl_synapse_v0.1.0.zip") as archive:
+    assert (repository / "dist" / "scdl_synapse_v0.2.0_model.pt").read_bytes() == large.read_bytes()
+    with zipfile.ZipFile(repository / "dist" / "scdl_synapse_v0.2.0.zip") as archive:
         archive.extractall(tmp_path / "unpacked")
     entries = ConfigParser.load_config_file(tmp_path / "unpacked" / "scdl_synapse" / "large_files.yml")["large_files"]
     assert entries == [
         {
             "path": "models/model.pt",
-            "url": "https://example.org/weights/scdl_synapse_v0.1.0_model.pt",
+            "url": "https://example.org/weights/scdl_synapse_v0.2.0_model.pt",
             "hash_val": hashlib.sha256(large.read_bytes()).hexdigest(),
             "hash_type": "sha256",
         }
@@ -178,7 +178,7 @@ def test_small_weights_travel_inside(repository, tmp_path):
     small = weights(tmp_path / "small", "scdl_amos", num_filters=4)
     output = package(repository, "build", "--output", "dist", "--weights", {"scdl_amos": str(small)})
     assert "warning: these changes are in no commit" in output
-    with zipfile.ZipFile(repository / "dist" / "scdl_amos_v0.1.0.zip") as archive:
+    with zipfile.ZipFile(repository / "dist" / "scdl_amos_v0.2.0.zip") as archive:
         assert archive.read("scdl_amos/models/model.pt") == small.read_bytes()
 
 
