@@ -17,6 +17,8 @@ import pytest
 import torch
 from monai.bundle import ConfigParser
 
+from scdl_components import __version__
+
 ROOT = Path(__file__).parents[2]
 BUNDLES = ("scdl_synapse", "scdl_amos")
 
@@ -76,7 +78,11 @@ def test_same_commit_same_bytes(repository, tmp_path):
         os.utime(file, (0, 0))
         file.chmod(0o600)
     second = package(repository, "build", "--output", tmp_path / "second")
-    names = ["scdl_amos_v0.2.0.zip", "scdl_components-0.2.0-py3-none-any.whl", "scdl_synapse_v0.2.0.zip"]
+    names = [
+        f"scdl_amos_v{__version__}.zip",
+        f"scdl_components-{__version__}-py3-none-any.whl",
+        f"scdl_synapse_v{__version__}.zip",
+    ]
     for folder, output in (("first", first), ("second", second)):
         assert sorted(path.name for path in (tmp_path / folder).iterdir()) == names
         hashes = [hashlib.sha256((tmp_path / folder / name).read_bytes()).hexdigest() for name in names]
@@ -89,21 +95,21 @@ def test_same_commit_same_bytes(repository, tmp_path):
 def assert_content(folder: Path, repository: Path) -> None:
     sources = {str(p.relative_to(repository)) for p in (repository / "scdl_components").rglob("*.py")}
     for name in BUNDLES:
-        with zipfile.ZipFile(folder / f"{name}_v0.2.0.zip") as archive:
+        with zipfile.ZipFile(folder / f"{name}_v{__version__}.zip") as archive:
             content = {path.removeprefix(f"{name}/") for path in archive.namelist()}
             assert all(path.startswith(f"{name}/") for path in archive.namelist())
         assert sources <= content
         configs = {f"configs/{file.name}" for file in (ROOT / "bundles" / name / "configs").glob("*.yaml")}
         assert configs | {"configs/metadata.json", "LICENSE", "docs/README.md", "docs/data_license.txt"} <= content
         assert not {path for path in content if path.startswith(("models/", "eval/", "data/")) or path.endswith(".pyc")}
-    with zipfile.ZipFile(folder / "scdl_components-0.2.0-py3-none-any.whl") as wheel:
+    with zipfile.ZipFile(folder / f"scdl_components-{__version__}-py3-none-any.whl") as wheel:
         assert sources <= set(wheel.namelist()) and "scdl_components/notes.txt" not in wheel.namelist()
 
 
 def test_tools_work_inside_an_unpacked_zip(repository, tmp_path):
     """The command of the bundle's README, with the code that the zip brings."""
     package(repository, "build", "--output", tmp_path / "dist")
-    with zipfile.ZipFile(tmp_path / "dist" / "scdl_synapse_v0.2.0.zip") as archive:
+    with zipfile.ZipFile(tmp_path / "dist" / f"scdl_synapse_v{__version__}.zip") as archive:
         archive.extractall(tmp_path)
     bundle = tmp_path / "scdl_synapse"
 
@@ -123,27 +129,29 @@ def test_tools_work_inside_an_unpacked_zip(repository, tmp_path):
 
 
 def test_version_follows(repository):
-    package(repository, "new_version", "0.2.0", "AMOS, MR left out")
-    for name in BUNDLES:
-        metadata = json.loads((repository / "bundles" / name / "configs" / "metadata.json").read_text())
-        assert metadata["version"] == "0.2.0"
-        assert metadata["changelog"] == {"0.2.0": "AMOS, MR left out", "0.2.0": "first version"}
-    git(repository, "commit", "--quiet", "--all", "--message", "0.2.0")
+    files = [repository / "bundles" / name / "configs" / "metadata.json" for name in BUNDLES]
+    before = [json.loads(file.read_text())["changelog"] for file in files]
+    package(repository, "new_version", "9.9.0", "AMOS, MR left out")
+    for file, changelog in zip(files, before):
+        metadata = json.loads(file.read_text())
+        assert metadata["version"] == "9.9.0"
+        assert metadata["changelog"] == {"9.9.0": "AMOS, MR left out", **changelog}
+    git(repository, "commit", "--quiet", "--all", "--message", "9.9.0")
     output = package(repository, "build", "--output", "dist")
-    assert "scdl_amos_v0.2.0.zip" in output and "scdl_components-0.2.0" in output and "warning" not in output
-    assert "already" in package(repository, "new_version", "0.2.0", "again", check=False)
+    assert "scdl_amos_v9.9.0.zip" in output and "scdl_components-9.9.0" in output and "warning" not in output
+    assert "already" in package(repository, "new_version", "9.9.0", "again", check=False)
     assert "three numbers" in package(repository, "new_version", "next", "again", check=False)
 
 
 def test_refuses_a_version_without_changelog(repository):
     file = repository / "bundles" / "scdl_amos" / "configs" / "metadata.json"
     before = file.read_text()
-    file.write_text(before.replace('"0.2.0": "first version"', '"0.0.9": "first version"'))
+    file.write_text(before.replace(f'"{__version__}": ', '"0.0.9": '))
     output = package(repository, "build", "--output", "dist", check=False)
-    assert "Traceback" not in output and "metadata.json' has version 0.2.0 but its changelog" in output
-    file.write_text(before.replace('"version": "0.2.0"', '"version": "0.3.0"'))
+    assert "Traceback" not in output and f"metadata.json' has version {__version__} but its changelog" in output
+    file.write_text(before.replace(f'"version": "{__version__}"', '"version": "9.9.0"'))
     output = package(repository, "build", "--output", "dist", check=False)
-    assert "has version 0.3.0, 'scdl_components/__init__.py' has 0.2.0" in output and "new_version" in output
+    assert f"has version 9.9.0, 'scdl_components/__init__.py' has {__version__}" in output and "new_version" in output
     assert not (repository / "dist").exists()
 
 
@@ -158,14 +166,14 @@ def test_weights(repository, tmp_path):
     assert not (repository / "dist").exists()
 
     package(repository, *words, {"scdl_synapse": str(large)}, "--weights_url", "https://example.org/weights/")
-    assert (repository / "dist" / "scdl_synapse_v0.2.0_model.pt").read_bytes() == large.read_bytes()
-    with zipfile.ZipFile(repository / "dist" / "scdl_synapse_v0.2.0.zip") as archive:
+    assert (repository / "dist" / f"scdl_synapse_v{__version__}_model.pt").read_bytes() == large.read_bytes()
+    with zipfile.ZipFile(repository / "dist" / f"scdl_synapse_v{__version__}.zip") as archive:
         archive.extractall(tmp_path / "unpacked")
     entries = ConfigParser.load_config_file(tmp_path / "unpacked" / "scdl_synapse" / "large_files.yml")["large_files"]
     assert entries == [
         {
             "path": "models/model.pt",
-            "url": "https://example.org/weights/scdl_synapse_v0.2.0_model.pt",
+            "url": f"https://example.org/weights/scdl_synapse_v{__version__}_model.pt",
             "hash_val": hashlib.sha256(large.read_bytes()).hexdigest(),
             "hash_type": "sha256",
         }
@@ -178,7 +186,7 @@ def test_small_weights_travel_inside(repository, tmp_path):
     small = weights(tmp_path / "small", "scdl_amos", num_filters=4)
     output = package(repository, "build", "--output", "dist", "--weights", {"scdl_amos": str(small)})
     assert "warning: these changes are in no commit" in output
-    with zipfile.ZipFile(repository / "dist" / "scdl_amos_v0.2.0.zip") as archive:
+    with zipfile.ZipFile(repository / "dist" / f"scdl_amos_v{__version__}.zip") as archive:
         assert archive.read("scdl_amos/models/model.pt") == small.read_bytes()
 
 

@@ -24,6 +24,8 @@ import pytest
 from support.bundle_env import bundle_python
 from support.runner import REAL_CT, options
 
+from scdl_components import __version__
+
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
@@ -86,8 +88,8 @@ def machine() -> Machine:
 def bundle(request, machine, server, tmp_path_factory) -> Path:
     """A bundle downloaded by MONAI and trained on phantoms from inside its folder."""
     folder = tmp_path_factory.mktemp("downloaded")
-    url = f"{server}/{request.param}_v0.2.0.zip"
-    words = ("--name", request.param, "--version", "0.2.0", "--url", url, "--bundle_dir", folder)
+    url = f"{server}/{request.param}_v{__version__}.zip"
+    words = ("--name", request.param, "--version", __version__, "--url", url, "--bundle_dir", folder)
     machine.monai("download", *words, cwd=folder)
     bundle = folder / request.param
     assert "scdl_components" in {path.name for path in bundle.iterdir()}
@@ -158,9 +160,9 @@ def test_torchscript_alone(machine, bundle, tmp_path, inside):
 
 
 def test_half_a_zip(machine, dist, server, tmp_path):
-    half = (dist / "scdl_amos_v0.2.0.zip").read_bytes()
+    half = (dist / f"scdl_amos_v{__version__}.zip").read_bytes()
     (dist / "half.zip").write_bytes(half[: len(half) // 2])
-    words = ("--name", "scdl_amos", "--version", "0.2.0", "--url", f"{server}/half.zip", "--bundle_dir", tmp_path)
+    words = ("--name", "scdl_amos", "--version", __version__, "--url", f"{server}/half.zip", "--bundle_dir", tmp_path)
     output = machine.monai("download", *words, cwd=tmp_path, check=False)
     assert "File is not a zip file" in output
     assert not (tmp_path / "scdl_amos").exists()
@@ -179,7 +181,16 @@ def test_without_weights(machine, bundle, tmp_path):
 
 def test_weights_of_the_other_bundle(machine, server, tmp_path, bundle):
     other = BUNDLES[1 - BUNDLES.index(bundle.name)]
-    words = ("--name", other, "--version", "0.2.0", "--url", f"{server}/{other}_v0.2.0.zip", "--bundle_dir", tmp_path)
+    words = (
+        "--name",
+        other,
+        "--version",
+        __version__,
+        "--url",
+        f"{server}/{other}_v{__version__}.zip",
+        "--bundle_dir",
+        tmp_path,
+    )
     machine.monai("download", *words, cwd=tmp_path)
     config = tmp_path / other / "configs" / "inference.yaml"
     words = ("run", "--config_file", config, "--dataset_dir", REAL_CT / "ct.nii.gz", *TINY_INFERENCE)
@@ -199,15 +210,24 @@ def test_large_files(machine, dist, server, tmp_path):
     build += ["--weights", str({"scdl_synapse": str(tmp_path / "model.pt")}), "--weights_url", f"{server}/weights"]
     subprocess.run(build, check=True)
     (dist / "weights").mkdir()
-    shutil.copy(tmp_path / "dist" / "scdl_synapse_v0.2.0_model.pt", dist / "weights")
-    shutil.copy(tmp_path / "dist" / "scdl_synapse_v0.2.0.zip", dist / "large.zip")
-    words = ("--name", "scdl_synapse", "--version", "0.2.0", "--url", f"{server}/large.zip", "--bundle_dir", tmp_path)
+    shutil.copy(tmp_path / "dist" / f"scdl_synapse_v{__version__}_model.pt", dist / "weights")
+    shutil.copy(tmp_path / "dist" / f"scdl_synapse_v{__version__}.zip", dist / "large.zip")
+    words = (
+        "--name",
+        "scdl_synapse",
+        "--version",
+        __version__,
+        "--url",
+        f"{server}/large.zip",
+        "--bundle_dir",
+        tmp_path,
+    )
     machine.monai("download", *words, cwd=tmp_path)
     place = ("download_large_files", "--bundle_path", tmp_path / "scdl_synapse")
     machine.monai(*place, cwd=tmp_path)
     assert (tmp_path / "scdl_synapse" / "models" / "model.pt").read_bytes() == (tmp_path / "model.pt").read_bytes()
     (tmp_path / "scdl_synapse" / "models" / "model.pt").unlink()
-    (dist / "weights" / "scdl_synapse_v0.2.0_model.pt").write_bytes(b"something else")
+    (dist / "weights" / f"scdl_synapse_v{__version__}_model.pt").write_bytes(b"something else")
     assert "hash check of downloaded file failed" in machine.monai(*place, cwd=tmp_path, check=False)
 
 

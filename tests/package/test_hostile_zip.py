@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from monai.apps.utils import extractall
 
+from scdl_components import __version__
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -52,7 +54,7 @@ def test_nothing_is_written_outside(tmp_path, kind, unpacks, record_property):
             shutil.copytree(ROOT / folder, repository / folder, ignore=shutil.ignore_patterns("__pycache__"))
         (repository / "dist").mkdir()
         for name in ("scdl_synapse", "scdl_amos"):
-            hostile(repository / "dist" / f"{name}_v0.2.0.zip", kind, outside)
+            hostile(repository / "dist" / f"{name}_v{__version__}.zip", kind, outside)
         words = [sys.executable, ROOT / "scripts" / "package.py", "zoo", "--root", repository, "--output", target]
         result = subprocess.run(words, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
         assert result.returncode != 0 and "Traceback" not in result.stderr, result.stderr
