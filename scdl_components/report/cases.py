@@ -11,7 +11,7 @@ from pathlib import Path
 from monai.bundle import ConfigParser
 
 from ..class_names import names_by_value
-from ..data.case_list import LISTS
+from ..data.case_list import LISTS, items_by_path
 from ..data.results import sidecar_of
 from ..errors import InputError
 
@@ -55,23 +55,12 @@ def labeled_items(lists: Mapping[str, Sequence[Mapping[str, str]]], cases: str) 
 
 
 def read_case_list(path: str, cases: str) -> list[dict[str, str]]:
-    """Items of one list of a JSON, with the paths relative to its folder resolved.
+    """Items of one list of a JSON with labels, paths relative to its folder resolved.
 
     Raises:
         InputError: it is no such JSON, or the list lacks cases or labels.
     """
-    try:
-        lists = json.loads(Path(path).read_text(encoding="utf-8"))
-        items = labeled_items({key: value for key, value in lists.items() if key == cases}, cases)
-        root = Path(path).parent
-        return [{key: str(root / item[key]) for key in ("image", "label")} for item in items]
-    except InputError:
-        raise
-    except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
-        raise InputError(
-            f"'{path}' cannot be used ({type(error).__name__}: {error}); expected a JSON with a list '{cases}' of "
-            '{"image": path, "label": path}'
-        ) from error
+    return labeled_items({cases: items_by_path(path, cases)}, cases)
 
 
 def read_sidecar(segmentation: Path) -> dict:

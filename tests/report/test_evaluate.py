@@ -210,7 +210,7 @@ def test_tail_is_some_of_the_organs(num_tail):
         ("{", "expected a JSON"),
         ("[]", "expected a JSON"),
         ('{"test": []}', "the list 'test' is empty"),
-        ('{"test": ["0001"]}', "expected a JSON"),
+        ('{"test": ["0001"]}', "is an id; expected image and label"),
         ('{"test": [{"image": "a.nii.gz"}]}', "no label to compare with.*a.nii.gz"),
     ],
 )
