@@ -34,6 +34,7 @@ TOY = {
     "benchmarks.real_ct": "--max_iterations 2",
     "benchmarks.study.report": "",
     "benchmarks.study.picture": "",
+    "benchmarks.study.tokens": "--num_crops 4",
 }
 
 
@@ -46,9 +47,9 @@ def at_toy_scale(command: str, folder: Path) -> list[str]:
             words[words.index(option) + 1] = value
         else:
             words += [option, value]
-    places = [w for w in ("--folder", "--output") if w in words]
+    places = [w for w in ("--folder", "--output", "--run") if w in words]
     for option in places:
-        words[words.index(option) + 1] = str(folder / words[words.index(option) + 1])
+        words[words.index(option) + 1] = str(folder / words[words.index(option) + 1].replace("seed_100", "seed_0"))
     if name == "benchmarks.real_ct":
         words += ["--output", str(folder / "real_ct")]
     if name == "benchmarks.study.run":

@@ -87,7 +87,7 @@ def test_a_finished_run_with_other_keys_is_not_taken_for_the_one_asked_for(tmp_p
     "keys, message",
     [
         ({"dataset_dir": "data", "num_labeled": [2]}, "are those of its case list"),
-        ({"dataset_dir": "data", "case_list": "none.json"}, "no case list 'none.json'"),
+        ({"dataset_dir": "data", "case_list": "none.json"}, "case list 'none.json' cannot be used"),
         ({"methods": ["sdcl"]}, "unknown.*sdcl.*scdl"),
         ({"scale": "tpu"}, "unknown: tpu.*scales"),
     ],

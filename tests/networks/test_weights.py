@@ -29,7 +29,7 @@ def test_loads_what_trainings_save_whichever_students_run(tmp_path, wrap, active
     [
         (network(1).state_dict(), "students.1.0.* is missing.*--network_def#initializers"),
         (network(3).state_dict(), "students.2.0.* is not expected"),
-        (network().students[0].state_dict(), "scdl_components.tools.convert"),
+        (network().students[0].state_dict(), "monai-scdl convert"),
         (torch.zeros(2), "holds weights of another network: students.0.* is missing"),
         ({"model": torch.zeros(2)}, "model is not expected|students.0.* is missing"),
     ],
