@@ -16,7 +16,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.utils import ensure_tuple
 
 from .class_names import class_names
-from .errors import InputError, exit_in_monais_command
+from .errors import InputError, exit_in_monais_command, user_errors_alone
 
 # what MONAI, its tracking and MONAI Label read or add themselves
 MONAIS_KEYS = {
@@ -115,7 +115,7 @@ def run_section(section: str, needs: Mapping[str, str] | None = None) -> None:
     """
     workflow = running_workflow()
     parser = workflow.parser
-    with exit_in_monais_command():
+    with exit_in_monais_command(), user_errors_alone():
         check_keys(parser.get(), workflow.config_root_path)
         read_words(parser)
         for id_, file in (needs or {}).items():

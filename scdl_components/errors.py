@@ -45,6 +45,18 @@ def root_reason(error: BaseException) -> str:
 
 
 @contextmanager
+def user_errors_alone() -> Iterator[None]:
+    """Raise a user error without what MONAI has wrapped it in, so that the end of a server's log tells it."""
+    try:
+        yield
+    except Exception as error:
+        found = next((cause for cause in causes(error) if isinstance(cause, UserError)), None)
+        if found is None:
+            raise
+        raise found from None
+
+
+@contextmanager
 def exit_on_user_errors() -> Iterator[None]:
     """End the process with a user error's message alone and status 1; other errors pass.
 

@@ -91,5 +91,10 @@ def worker_errors(iteration: int) -> Iterator[None]:
 
 
 def start_worker(worker_id: int) -> None:
-    """In a worker process: Ctrl-C reaches it, too, and it is the training process that ends it, after it saved."""
+    """Leaves it to the training process, in a worker, to end the worker after a signal to both.
+
+    A worker that dies while it holds a lock of the loader's leaves the training process waiting for that lock for ever.
+    A second SIGTERM, such as PyTorch sends to workers that do not end, ends it.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
