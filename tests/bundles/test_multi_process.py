@@ -236,8 +236,7 @@ def test_batch_norm_is_synchronised_by_key(tmp_path):
     for sync, kind in ((True, torch.nn.SyncBatchNorm), (False, torch.nn.BatchNorm3d)):
         parser = ConfigParser()
         parser.read_config([configs / "train.yaml", configs / "multi_gpu_train.yaml"])
-        parser.read_meta(configs / "metadata.json")
-        parser.update({"sync_batch_norm": sync, "num_filters": 2, "device": "cpu"})
+        parser.update({"bundle_root": str(configs.parent), "sync_batch_norm": sync, "num_filters": 2, "device": "cpu"})
         network = parser.get_parsed_content("network")
         norms = [m for m in network.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
         assert norms and all(type(norm) is kind for norm in norms)

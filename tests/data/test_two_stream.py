@@ -67,7 +67,7 @@ def test_supervised_only():
 
 
 def test_no_unlabeled_case_offers_supervised_training():
-    with pytest.raises(ValueError, match="--unlabeled_batch_size 0"):
+    with pytest.raises(ValueError, match="supervised.yaml behind train.yaml"):
         loader(num_unlabeled=0)
 
 
