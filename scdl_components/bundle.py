@@ -16,7 +16,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.utils import ensure_tuple
 
 from .class_names import class_names
-from .errors import InputError, exit_in_monais_command, user_errors_alone
+from .errors import InputError, exit_in_monais_command
 
 # what MONAI, its tracking and MONAI Label read or add themselves
 MONAIS_KEYS = {
@@ -102,8 +102,8 @@ def run_section(section: str, needs: Mapping[str, str] | None = None) -> None:
     """Evaluate a list of the running config, item by item, as MONAI does with ``run``.
 
     MONAI builds what an item refers to before it evaluates the item, so only who asks for the items sees every error.
-    Under ``python -m monai.bundle`` a user error ends the process with its message alone; elsewhere, as in MONAI
-    Label's server, it stays an exception.
+    In MONAI's command, and in the process that MONAI Label starts for a training, a user error ends the process with its
+    message alone; elsewhere, as in MONAI Label's server, it stays an exception.
 
     Args:
         section: id of the list; not a reference, which MONAI would evaluate itself.
@@ -115,7 +115,7 @@ def run_section(section: str, needs: Mapping[str, str] | None = None) -> None:
     """
     workflow = running_workflow()
     parser = workflow.parser
-    with exit_in_monais_command(), user_errors_alone():
+    with exit_in_monais_command():
         check_keys(parser.get(), workflow.config_root_path)
         read_words(parser)
         for id_, file in (needs or {}).items():

@@ -10,6 +10,10 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 
+# modules that run as processes of their own, for one run
+COMMANDS = ("monai.bundle.__main__", "monailabel.interfaces.utils.app")
+
+
 class UserError(Exception):
     """Something outside of the program is wrong; the message names it and the way out."""
 
@@ -45,18 +49,6 @@ def root_reason(error: BaseException) -> str:
 
 
 @contextmanager
-def user_errors_alone() -> Iterator[None]:
-    """Raise a user error without what MONAI has wrapped it in, so that the end of a server's log tells it."""
-    try:
-        yield
-    except Exception as error:
-        found = next((cause for cause in causes(error) if isinstance(cause, UserError)), None)
-        if found is None:
-            raise
-        raise found from None
-
-
-@contextmanager
 def exit_on_user_errors() -> Iterator[None]:
     """End the process with a user error's message alone and status 1; other errors pass.
 
@@ -72,9 +64,12 @@ def exit_on_user_errors() -> Iterator[None]:
 
 
 def exit_in_monais_command() -> AbstractContextManager:
-    """Do as :func:`exit_on_user_errors` under ``python -m monai.bundle``; elsewhere, as in a server, nothing."""
+    """Do as :func:`exit_on_user_errors` in a process that MONAI or MONAI Label started for one run; elsewhere nothing.
+
+    A server is such an elsewhere: it must survive a user's errors.
+    """
     spec = getattr(sys.modules["__main__"], "__spec__", None)  # None in an interactive session
-    return exit_on_user_errors() if spec is not None and spec.name == "monai.bundle.__main__" else nullcontext()
+    return exit_on_user_errors() if spec is not None and spec.name in COMMANDS else nullcontext()
 
 
 def show(error: BaseException) -> bool:
