@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
-
 # modules that run as processes of their own, for one run
 COMMANDS = ("monai.bundle.__main__", "monailabel.interfaces.utils.app")
 
