@@ -15,6 +15,7 @@ from typing import NamedTuple
 from ..errors import InputError
 
 logger = logging.getLogger(__name__)
+SECONDS_AFTER_SIGTERM = 5
 
 
 class Fault(NamedTuple):
@@ -94,7 +95,8 @@ def start_worker(worker_id: int) -> None:
     """Leaves it to the training process, in a worker, to end the worker after a signal to both.
 
     A worker that dies while it holds a lock of the loader's leaves the training process waiting for that lock for ever.
-    A second SIGTERM, such as PyTorch sends to workers that do not end, ends it.
+    After SIGTERM it has some seconds more, in which it is ended in order or goes idle.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
+    if hasattr(signal, "alarm"):  # not on Windows
+        signal.signal(signal.SIGTERM, lambda *_: signal.alarm(SECONDS_AFTER_SIGTERM))
