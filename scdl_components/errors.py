@@ -35,7 +35,9 @@ class UnreadableError(ValueError):
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
     """An exception and those that it was raised from."""
-    while error is not None:
+    seen: set[int] = set()  # what is raised again while it is handled may come back to itself
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
         yield error
         error = error.__cause__ or error.__context__
 
