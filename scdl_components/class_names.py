@@ -33,7 +33,8 @@ def class_names(metadata: str) -> list[str]:
     """
     if not Path(metadata).is_file():
         raise MissingFileError(
-            f"no metadata at {metadata}: name a bundle's configs/metadata.json with --metadata, or in a config its folder with --bundle_root"
+            f"no metadata at {metadata}: name a bundle's configs/metadata.json with --metadata, or in a config its folder "
+            "with --bundle_root"
         )
     content = json.loads(Path(metadata).read_text(encoding="utf-8"))
     return names_by_value(content["network_data_format"]["outputs"]["pred"]["channel_def"])
