@@ -32,16 +32,14 @@ from benchmarks.measure import between, figures, machine, moment, seconds, show,
 from benchmarks.plain_loop import PlainLoop, PlainSCDL
 from scdl_components.data.two_stream import prepare_two_stream_batch
 from scdl_components.engines import DualStudentTrainer
-from scdl_components.losses import DualStudentLoss, StudentOutputs
 from scdl_components.memory import reused_memory
 from scdl_components.networks import DualStudent, VNet
 
 # part of an iteration -> the event that ends it
 PARTS = {
     "data": Events.ITERATION_STARTED,
-    "students, forward": IterationEvents.FORWARD_COMPLETED,
-    "losses, forward": IterationEvents.LOSS_COMPLETED,
-    "losses and students, backward": IterationEvents.BACKWARD_COMPLETED,
+    "students and losses, forward": IterationEvents.LOSS_COMPLETED,
+    "students and losses, backward": IterationEvents.BACKWARD_COMPLETED,
     "optimizer": IterationEvents.MODEL_COMPLETED,
     "schedule and logging": Events.ITERATION_COMPLETED,
 }
@@ -99,7 +97,6 @@ def training(pairs: int, **scale: object) -> dict[str, list[float]]:
         memory = reused_memory if run.parser.get_parsed_content("reuse_memory") else nullcontext
         precision = partial(torch.autocast, device.type, enabled=trainer.amp, **trainer.amp_kwargs)
         times = record_parts(trainer)
-        scdl_alone = DualStudentLoss([trainer.loss_function.terms[-1]])
         feature_shape = (4, scale["num_filters"], *scale["roi_size"])
 
         def both_ways(forward: Callable[[], torch.Tensor], name: str) -> None:
@@ -117,7 +114,8 @@ def training(pairs: int, **scale: object) -> dict[str, list[float]]:
             images, label = prepare_two_stream_batch(trainer.state.batch, device, **trainer.to_kwargs)
             both_ways(lambda: sum(student(images).mean() for student in trainer.network.students), "bare")
             features = [torch.rand(feature_shape, device=device, requires_grad=True) for _ in range(2)]
-            both_ways(lambda: scdl_alone(StudentOutputs([], features, label, trainer.progress))[0], "scdl")
+            terms = partial(trainer.loss_function.scdl, features, label, 0.5)
+            both_ways(lambda: sum(weight * value for value, weight in terms().values()), "scdl")
             target = label.long()
             both_ways(lambda: sum(scdl(each, target) for scdl, each in zip(loop.scdl, features)), "plain scdl")
             trainer.optimizer.zero_grad(set_to_none=True)

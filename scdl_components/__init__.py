@@ -12,7 +12,7 @@ _MODULES = {
     "GACELoss": "losses",
     "GADiceLoss": "losses",
     "SACLoss": "losses",
-    "SCDLTerm": "losses",
+    "SCDLLoss": "losses",
     "BidirectionalAssignment": "proxies",
     "ProxyBank": "proxies",
     "PublishedAssignment": "proxies",

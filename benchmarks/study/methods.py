@@ -15,11 +15,11 @@ METHODS: dict[str, dict[str, object]] = {
     # SCDL where nothing else balances the classes
     "cps_scdl": {"overlay": "dice_ce"},
     # one part at a time off
-    "scdl_no_sac": {"loss_function#terms#2#sac_weight": 0.0},
-    "scdl_no_agreement": {"loss_function#terms#2#cdba#weights#symmetric_kl": 0.0},
-    "scdl_no_unlabeled_tokens": {"loss_function#terms#2#unlabeled_weight": 0.0},
+    "scdl_no_sac": {"scdl_loss#sac_weight": 0.0},
+    "scdl_no_agreement": {"scdl_loss#cdba#weights#symmetric_kl": 0.0},
+    "scdl_no_unlabeled_tokens": {"scdl_loss#unlabeled_weight": 0.0},
     "scdl_one_student": {
-        "loss_function#terms#1#_disabled_": True,
+        "host": {"_target_": "scdl_components.hosts.Supervised", "supervised_losses": "@supervised_losses"},
         "network_def#initializers": [{"_target_": "scdl_components.networks.pytorch_init_", "_mode_": "callable"}],
     },
 }

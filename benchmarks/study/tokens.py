@@ -21,22 +21,21 @@ from benchmarks.measure import CONFIGS
 from scdl_components.atomic import read_saved
 from scdl_components.command import run_command
 from scdl_components.errors import InputError
-from scdl_components.losses import SCDLTerm
-from scdl_components.losses.cps import hard_labels
-from scdl_components.losses.terms import StudentOutputs
-from scdl_components.networks.features import WithFeatures
+from scdl_components.hosts.base import hard_labels
+from scdl_components.losses import SCDLLoss
+from scdl_components.networks.features import StudentOutput, WithFeatures
 from scdl_components.tokens import pool_labels
 from scdl_components.tools.bundle_config import evaluate, read_bundle_config
 
 COLUMNS = ("iteration", "organs by bank", "organs by network", "background to organs", "distance")
 
 
-def rates(term: SCDLTerm, outputs: StudentOutputs, truth: torch.Tensor) -> torch.Tensor:
+def rates(scdl: SCDLLoss, output: StudentOutput, truth: torch.Tensor) -> torch.Tensor:
     """Hits and counts of one batch of unlabeled crops, for the first student.
 
     Args:
-        term: with the proxies of a checkpoint.
-        outputs: of the crops, as if all were unlabeled.
+        scdl: with the proxies of a checkpoint.
+        output: of the first student on the crops.
         truth: their classes [B, 1, *spatial].
 
     Returns:
@@ -44,12 +43,12 @@ def rates(term: SCDLTerm, outputs: StudentOutputs, truth: torch.Tensor) -> torch
         network; background tokens that the consensus gives to organs; each with the number of such tokens. The last
         row has the sum of the distances to the assigned classes, and the number of tokens.
     """
-    cdba, _ = term.losses[0]
-    _, tokens = term.tokens(outputs)[0]
+    cdba, _ = scdl.losses[0]
+    _, tokens = scdl.tokens([output.features[scdl.feature_module]], truth[:0])[0]
     result = cdba.bank(tokens.features, None)
     consensus = result.assigned.consensus()
     share, label = pool_labels(truth, cdba.bank.num_classes, tokens.grid).max(-1)
-    network = pool_labels(hard_labels(outputs.logits[0]), cdba.bank.num_classes, tokens.grid).argmax(-1)
+    network = pool_labels(hard_labels(output.logits), cdba.bank.num_classes, tokens.grid).argmax(-1)
     organ, background = (share > 0.5) & (label > 0), (share > 0.5) & (label == 0)
     chosen = consensus.argmax(-1)
     rows = [
@@ -93,10 +92,9 @@ def main(run: str, num_crops: int = 28, batch_size: int = 4, **overrides: object
     keys = {key: yaml.safe_load(value) for key, value in keys.items()}  # they are kept as text
     parser = read_bundle_config([CONFIGS / "train.yaml", CONFIGS / "phantom.yaml"], {**keys, **overrides})
     network, loss = evaluate(parser, "network_def"), evaluate(parser, "loss_function")
-    term = next((part for part in loss.modules() if isinstance(part, SCDLTerm)), None)
-    if term is None:
+    if loss.scdl is None:
         raise InputError(f"'{run}' is of a method without SCDL: it has no proxies")
-    student = WithFeatures(network.students[0], evaluate(parser, "feature_module")).train()
+    student = WithFeatures(network.students[0], loss.feature_modules).train()
     batches = crops(parser, num_crops, batch_size)
     print("  ".join(COLUMNS))
     found = sorted((folder / "models").glob("checkpoint_*.pt"), key=lambda path: int(path.stem.split("_")[1]))
@@ -108,9 +106,7 @@ def main(run: str, num_crops: int = 28, batch_size: int = 4, **overrides: object
         total = torch.zeros(4, 2, dtype=torch.float64)
         with torch.no_grad():
             for batch in batches:
-                logits, features = student(batch["image"])
-                outputs = StudentOutputs([logits], features, batch["label"][:0], 1.0)
-                total += rates(term, outputs, batch["label"])
+                total += rates(loss.scdl, student(batch["image"]), batch["label"])
         values = (f"{hits / count:.2f}".rjust(len(name)) for (hits, count), name in zip(total.tolist(), COLUMNS[1:]))
         print("  ".join([str(path.stem.split("_")[1]).rjust(len(COLUMNS[0])), *values]), flush=True)
 

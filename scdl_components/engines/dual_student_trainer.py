@@ -20,7 +20,7 @@ from ..atomic import storage_errors
 from ..data.two_stream import prepare_two_stream_batch
 from ..distributed import all_reduce_means, lost_process_errors
 from ..handlers.events import RunEvents
-from ..losses import DualStudentLoss, NetworkWithLoss
+from ..hosts import Batch, NetworkWithLoss, TrainingLoss
 from ..memory import memory_shortages
 from .finite import Backup, all_finite, step_where
 
@@ -44,8 +44,8 @@ def _identity(value: Any) -> Any:
 class DualStudentTrainer(SupervisedTrainer):
     """Trains the students of a :py:class:`~scdl_components.networks.DualStudent` on two-stream batches.
 
-    Each iteration runs every student on all images, hands logits, features and labels to ``loss_function`` and makes
-    one optimizer step on its sum (docs/method.md). From ``MODEL_COMPLETED`` on, ``engine.state.output`` is a list of
+    Each iteration is what the host of ``loss_function`` says, and one optimizer step on the sum of its losses and SCDL's
+    (docs/method.md). From ``MODEL_COMPLETED`` on, ``engine.state.output`` is a list of
     dicts, one a sample, labeled ones first, as MONAI's handlers expect it. Each has the sample's "image" and, if it is
     labeled, "label", and the same of the whole batch: "loss" (the total), "scalars" (the total, each term as
     ``<name>``, each weight as ``weight/<name>``, the learning rate) and "finite". Where that is False, loss or gradient
@@ -61,13 +61,11 @@ class DualStudentTrainer(SupervisedTrainer):
         train_data_loader: :py:class:`~scdl_components.data.TwoStreamLoader`.
         network: the students.
         optimizer: over the parameters of the network and of the loss.
-        loss_function: the sum of terms; moved to the device.
-        feature_module: name of the module of a student whose output is its last decoder features, e.g. "block_nine"
-            of the V-Net; None when no term needs features.
+        loss_function: a host's and SCDL's; moved to the device.
         prepare_batch: batch -> (images, labels of the first images).
         compile: run the students through ``torch.compile``; validation runs them as they are.
         compile_kwargs: of ``torch.compile``.
-        parallel: put around :class:`~scdl_components.losses.NetworkWithLoss`, e.g.
+        parallel: put around :class:`~scdl_components.hosts.NetworkWithLoss`, e.g.
             ``partial(torch.nn.parallel.DistributedDataParallel, ...)``.
         kwargs: further arguments of MONAI's SupervisedTrainer: train_handlers, amp, amp_kwargs, ...
     """
@@ -79,8 +77,7 @@ class DualStudentTrainer(SupervisedTrainer):
         train_data_loader,
         network: nn.Module,
         optimizer: torch.optim.Optimizer,
-        loss_function: DualStudentLoss,
-        feature_module: str | None = None,
+        loss_function: TrainingLoss,
         prepare_batch: Callable = prepare_two_stream_batch,
         compile: bool = False,
         compile_kwargs: Mapping[str, Any] | None = None,
@@ -100,11 +97,7 @@ class DualStudentTrainer(SupervisedTrainer):
             **kwargs,
         )
         network_with_loss = NetworkWithLoss(
-            network,
-            self.loss_function,
-            feature_module,
-            partial(self.fire_event, IterationEvents.FORWARD_COMPLETED),
-            partial(torch.compile, **(compile_kwargs or {})) if compile else None,
+            network, self.loss_function, partial(torch.compile, **(compile_kwargs or {})) if compile else None
         )
         self.network_with_loss = network_with_loss if parallel is None else parallel(network_with_loss)
         # an epoch may be one iteration, and ignite reports each; progress is the handlers' to show
@@ -131,11 +124,6 @@ class DualStudentTrainer(SupervisedTrainer):
         self.data_loader.batch_sampler.start = self.state.iteration
 
     @property
-    def progress(self) -> float:
-        """Fraction of the iterations that lie behind the current one."""
-        return (self.state.iteration - 1) / (self.state.max_epochs * self.state.epoch_length)
-
-    @property
     def scaler_in_use(self) -> torch.amp.GradScaler | None:
         """MONAI's scaler; None where it does nothing (no GPU), for it steps on infinities there, or is not needed."""
         needed = self.amp_kwargs.get("dtype") != torch.bfloat16  # which has float32's range
@@ -146,12 +134,14 @@ class DualStudentTrainer(SupervisedTrainer):
         engine.network.train()
         engine.loss_function.train()
         engine.optimizer.zero_grad(set_to_none=True)
+        batch = Batch(images, label, engine.state.iteration - 1, engine.state.max_epochs * engine.state.epoch_length)
         statistics = Backup(b for m in (engine.network, engine.loss_function) for b in m.buffers())
         with torch.autocast(engine.state.device.type, enabled=engine.amp, **engine.amp_kwargs):
-            loss, terms = engine.network_with_loss(images, label, engine.progress)
+            loss, terms, curves = engine.network_with_loss(*batch)
         # of all ranks, so that all find the same of it finite
         total, *values = all_reduce_means([loss, *(term.value for term in terms.values())])
         engine.state.output = {Keys.IMAGE: images, Keys.LABEL: label, Keys.LOSS: total}
+        engine.fire_event(IterationEvents.FORWARD_COMPLETED)
         engine.fire_event(IterationEvents.LOSS_COMPLETED)
         scaler = engine.scaler_in_use
         scale = scaler.scale if scaler is not None else _identity
@@ -163,6 +153,7 @@ class DualStudentTrainer(SupervisedTrainer):
         finite = all_finite([total, *gradients])
         step_where(finite, engine.optimizer)
         statistics.restore(~finite)
+        engine.loss_function.host.after_step(engine.network, batch, finite)
         if scaler is not None:
             scaler.update()
         scalars = {
@@ -170,6 +161,7 @@ class DualStudentTrainer(SupervisedTrainer):
             "learning_rate": engine.optimizer.param_groups[0]["lr"],
             **dict(zip(terms, values, strict=True)),
             **{f"weight/{name}": term.weight for name, term in terms.items()},
+            **curves,
         }
         samples = [{Keys.IMAGE: image, Keys.LOSS: total, "finite": finite, "scalars": scalars} for image in images]
         for sample, its_label in zip(samples, label):

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from torch.utils.tensorboard import SummaryWriter
 
 from ..distributed import alone
-from ..losses import SCDLTerm, StudentOutputs
+from ..losses import SCDLLoss
 from ..proxies import ProxyBank
 from ..tokens import Tokens
 
@@ -31,7 +31,7 @@ def principal_plane(embeddings: torch.Tensor, means: torch.Tensor) -> tuple[torc
 class TensorBoardProxyHandler:
     """Writes, for the first student: the spread σ of each class, the cosines between class means, how many of the
     labeled tokens each class gets from either assignment, and a map of token embeddings and class means. Nothing is
-    written where the trainer's loss has no :class:`SCDLTerm`.
+    written where the trainer's loss has no :class:`SCDLLoss`.
 
     Args:
         summary_writer: where to.
@@ -43,7 +43,7 @@ class TensorBoardProxyHandler:
         self.writer = summary_writer
         self.class_names = list(class_names)
         self.interval = interval
-        self.term: SCDLTerm | None = None
+        self.term: SCDLLoss | None = None
         self.seen: list[Tokens] = []  # labeled tokens of the iteration that is shown
 
     def attach(self, engine: Engine) -> None:
@@ -52,16 +52,16 @@ class TensorBoardProxyHandler:
         engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.interval), self)
 
     def _start(self, engine: Engine) -> None:
-        self.term = next((part for part in engine.loss_function.modules() if isinstance(part, SCDLTerm)), None)
+        self.term = next((part for part in engine.loss_function.modules() if isinstance(part, SCDLLoss)), None)
 
     def _watch(self) -> None:
         if self.term is None:
             return
 
         @torch.no_grad()
-        def keep(term: SCDLTerm, inputs: tuple[StudentOutputs], terms: dict) -> None:
+        def keep(term: SCDLLoss, inputs: tuple, terms: dict) -> None:
             hook.remove()
-            self.seen = [term.tokens(inputs[0])[0][0]]
+            self.seen = [term.tokens(*inputs[:2])[0][0]]
 
         hook = self.term.register_forward_hook(keep)
 

@@ -1,28 +1,13 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""Losses, and the terms of the training loss that use them."""
+"""Losses: those of SCDL, and the gradient-aware ones of its hosts."""
 
 from .cdba import CDBALoss
-from .cps import CrossPseudoSupervisionTerm
-from .dual_student import DualStudentLoss, NetworkWithLoss
 from .functional import gaussian_ramp
 from .ga_ce import GACELoss
 from .ga_dice import GADiceLoss
 from .sac import SACLoss
-from .scdl import SCDLTerm
-from .terms import LossTerm, StudentOutputs, SupervisedTerm
+from .scdl import SCDLLoss
+from .terms import LossTerm
 
-__all__ = [
-    "CDBALoss",
-    "CrossPseudoSupervisionTerm",
-    "DualStudentLoss",
-    "GACELoss",
-    "GADiceLoss",
-    "LossTerm",
-    "NetworkWithLoss",
-    "SACLoss",
-    "SCDLTerm",
-    "StudentOutputs",
-    "SupervisedTerm",
-    "gaussian_ramp",
-]
+__all__ = ["CDBALoss", "GACELoss", "GADiceLoss", "LossTerm", "SACLoss", "SCDLLoss", "gaussian_ramp"]

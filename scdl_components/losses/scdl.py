@@ -1,34 +1,35 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""SCDL in dual-student training: CDBALoss and SACLoss on the tokens of every student."""
+"""SCDL beside a host's losses: CDBALoss and SACLoss on the tokens of every student."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 
-from torch import nn
+from torch import Tensor, nn
 
 from ..distributed import world_size
 from ..tokens import Tokens, pool_labels, pool_tokens, token_grid
 from .cdba import CDBALoss
 from .functional import gaussian_ramp
 from .sac import SACLoss
-from .terms import LossTerm, StudentOutputs
+from .terms import LossTerm
 
 
-class SCDLTerm(nn.Module):
+class SCDLLoss(nn.Module):
     """weight · (CDBA + SAC of labeled tokens + CDBA of unlabeled ones), summed over students.
 
     Every student has a proxy bank of its own, its features being no one else's (arXiv 2603.05202; docs/method.md).
 
     >>> bank = ProxyBank(in_channels=16, num_classes=14)
-    >>> term = SCDLTerm(CDBALoss(bank), SACLoss(bank))  # one of DualStudentLoss's terms
+    >>> scdl = SCDLLoss(CDBALoss(bank), SACLoss(bank))
 
     Args:
         cdba: of the first student; the others get copies.
         sac: likewise, with the same bank.
         num_students: how many students there are.
+        feature_module: name of the module of a student whose output its tokens are of, e.g. the V-Net's "block_nine".
         weight: factor of everything; 10 suits GA-CE's large gradient (docs/results.md), published is 0.1.
         sac_weight: further factor of SAC.
         unlabeled_weight: further factor of what unlabeled tokens contribute; 0 leaves them out.
@@ -43,6 +44,7 @@ class SCDLTerm(nn.Module):
         cdba: CDBALoss,
         sac: SACLoss,
         num_students: int = 2,
+        feature_module: str = "block_nine",
         weight: float = 10.0,
         sac_weight: float = 1.0,
         unlabeled_weight: float = 0.1,
@@ -50,23 +52,34 @@ class SCDLTerm(nn.Module):
     ) -> None:
         super().__init__()
         if cdba.bank is not sac.bank or (cdba.ignore_index, sac.ignore_index) != (None, None):
-            raise ValueError("SCDLTerm needs CDBALoss and SACLoss of one bank, both without ignore_index")
+            raise ValueError("SCDLLoss needs CDBALoss and SACLoss of one bank, both without ignore_index")
         cdba.bank.embedding_sigma.requires_grad_(False)  # no loss uses it, and DDP waits for every gradient
         # no submodules: all that they hold is the bank, and the state dict has it once
         self.losses = ((cdba, sac), *(deepcopy((cdba, sac)) for _ in range(num_students - 1)))
         self.banks = nn.ModuleList([cdba.bank for cdba, _ in self.losses])
+        self.feature_module = feature_module
         self.weight = weight
         self.sac_weight = sac_weight
         self.unlabeled_weight = unlabeled_weight
         self.unlabeled_ramp = unlabeled_ramp
 
-    def forward(self, outputs: StudentOutputs) -> dict[str, LossTerm]:
-        if len(outputs.features) != len(self.banks):
+    def forward(self, features: Sequence[Tensor], label: Tensor, progress: float) -> dict[str, LossTerm]:
+        """Losses by name.
+
+        Args:
+            features: of each student, [B, D, *feature_spatial]; labeled samples come first.
+            label: class indices of the labeled samples, [B_labeled, 1, *spatial].
+            progress: fraction of training done.
+
+        Raises:
+            ValueError: there are more or fewer students than banks.
+        """
+        if len(features) != len(self.banks):
             raise ValueError(
-                f"SCDL has {len(self.banks)} proxy banks and got features of {len(outputs.features)} students: name "
-                "the trainer's feature_module, and give num_students the number of the network's students"
+                f"SCDL has {len(self.banks)} proxy banks and got features of {len(features)} students: give "
+                "num_students the number of the network's students"
             )
-        factor = self.unlabeled_weight * self.unlabeled_ramp(outputs.progress)
+        factor = self.unlabeled_weight * self.unlabeled_ramp(progress)
         terms: dict[str, LossTerm] = {}
 
         def add(found: Mapping[str, LossTerm], prefix: str = "scdl/", factor: float = 1.0) -> None:
@@ -74,7 +87,7 @@ class SCDLTerm(nn.Module):
                 others = terms[prefix + name].value if prefix + name in terms else 0
                 terms[prefix + name] = LossTerm(others + value, self.weight * factor * weight)
 
-        for (cdba, sac), (labeled, unlabeled) in zip(self.losses, self.tokens(outputs)):
+        for (cdba, sac), (labeled, unlabeled) in zip(self.losses, self.tokens(features, label)):
             add(cdba.terms(labeled))
             add({"sac": LossTerm(sac.value(labeled), self.sac_weight)})
             # of several ranks, one without unlabeled samples takes part in the sums over tokens all the same
@@ -82,10 +95,10 @@ class SCDLTerm(nn.Module):
                 add(cdba.terms(unlabeled), "scdl/unlabeled_", factor)
         return terms
 
-    def tokens(self, outputs: StudentOutputs) -> list[tuple[Tokens, Tokens]]:
+    def tokens(self, features: Sequence[Tensor], label: Tensor) -> list[tuple[Tokens, Tokens]]:
         """Labeled and unlabeled tokens of every student."""
         cdba, _ = self.losses[0]
-        grid = token_grid(outputs.label.shape[2:], cdba.voxels_per_token)
-        shares, labeled = pool_labels(outputs.label, cdba.bank.num_classes, grid), len(outputs.label)
-        pooled = [pool_tokens(features, grid) for features in outputs.features]
+        grid = token_grid(label.shape[2:], cdba.voxels_per_token)
+        shares, labeled = pool_labels(label, cdba.bank.num_classes, grid), len(label)
+        pooled = [pool_tokens(found, grid) for found in features]
         return [(Tokens(x[:labeled], shares, grid), Tokens(x[labeled:], None, grid)) for x in pooled]

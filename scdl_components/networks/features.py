@@ -1,46 +1,57 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""Features of any network: the output of one of its modules."""
+"""Features of any network: the outputs of its named modules."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
 
+class StudentOutput(NamedTuple):
+    """What a student makes of images: logits [B, C, *spatial], and features [B, D, *feature_spatial] by module."""
+
+    logits: Tensor
+    features: Mapping[str, Tensor]
+
+
 class WithFeatures(nn.Module):
-    """A network whose forward gives its output [B, C, *spatial] and, in a list, that of one of its modules.
+    """A network whose forward also gives what its named modules returned, in training mode.
 
     Args:
         network: any.
-        name: of the module, as in ``named_modules()``; None for none: the list is then empty.
+        names: of modules, as in ``named_modules()``.
 
     Raises:
         ValueError: when the network has no such module.
     """
 
-    def __init__(self, network: nn.Module, name: str | None) -> None:
+    def __init__(self, network: nn.Module, names: Sequence[str]) -> None:
         super().__init__()
         self.network = network
-        self.last: list[Tensor] = []
-        if name is None:
-            return
+        self.last: dict[str, Tensor] = {}
         modules = dict(network.named_modules())
-        if name not in modules:
-            raise ValueError(
-                f"feature_module {name!r} is not a module of {type(network).__name__}; it has {sorted(modules)[1:]}"
-            )
-        last = self.last
+        for name in names:
+            if name not in modules:
+                raise ValueError(
+                    f"feature_module {name!r} is not a module of {type(network).__name__}; it has {sorted(modules)[1:]}"
+                )
+            modules[name].register_forward_hook(_keeper(self.last, name))
 
-        # stays, for torch.compile looks at hooks once; a function, for copies of the network share it
-        def keep(module: nn.Module, inputs: tuple, output: Tensor) -> None:
-            if module.training:
-                last.append(output)
-
-        modules[name].register_forward_hook(keep)
-
-    def forward(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def forward(self, images: Tensor) -> StudentOutput:
         self.last.clear()
-        output = self.network(images)
-        features = self.last[-1:]
+        logits = self.network(images)
+        features = dict(self.last)
         self.last.clear()
-        return output, features
+        return StudentOutput(logits, features)
+
+
+def _keeper(last: dict[str, Tensor], name: str):
+    # a hook that stays, for torch.compile looks at hooks once; a function, for copies of the network share it
+    def keep(module: nn.Module, inputs: tuple, output: Tensor) -> None:
+        if module.training:
+            last[name] = output
+
+    return keep

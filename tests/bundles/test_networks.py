@@ -67,7 +67,7 @@ def test_scdl_trains_any_network(tmp_path, phantoms, name):
     )
     workflow.initialize()
     trainer = workflow.trainer
-    scdl = trainer.loss_function.terms[-1]
+    scdl = trainer.loss_function.scdl
     proxies = [bank.proxies.detach().clone() for bank in scdl.banks]
     gradients = []
 

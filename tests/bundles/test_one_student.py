@@ -87,7 +87,7 @@ def test_a_student_trained_alone_is_evaluated(phantoms, trained, tmp_path):
     common = options(dataset_dir=phantoms, case_list="case_list.json", max_iterations=2)
     run_monai(
         *("run", "training", "--config_file", trained / "configs" / "train.yaml", *common, *ONE_INITIALIZER),
-        *("--loss_function#terms#1#_disabled_", "True"),
+        *("--host", "{'_target_':'scdl_components.hosts.Supervised','supervised_losses':'@supervised_losses'}"),
         *("--ckpt_dir", tmp_path, "--output_dir", tmp_path / "logs"),
         cwd=tmp_path,
     )

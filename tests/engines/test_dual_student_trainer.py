@@ -20,22 +20,12 @@ from scdl_components.data.two_stream import TwoStreamLoader
 from scdl_components.engines import DualStudentTrainer
 from scdl_components.handlers import IterationSeed, RunEvents, TrainingCheckpoint
 from scdl_components.handlers.resume import Start
-from scdl_components.losses import (
-    CDBALoss,
-    CrossPseudoSupervisionTerm,
-    DualStudentLoss,
-    GACELoss,
-    GADiceLoss,
-    LossTerm,
-    SACLoss,
-    SCDLTerm,
-    SupervisedTerm,
-    gaussian_ramp,
-)
-from scdl_components.losses.cdba import REDUCTIONS
-from scdl_components.losses.cps import hard_labels
+from scdl_components.hosts import CPS, Batch, Host, HostOutput, TrainingLoss
+from scdl_components.hosts.base import hard_labels
+from scdl_components.losses import CDBALoss, GACELoss, GADiceLoss, LossTerm, SACLoss, SCDLLoss, gaussian_ramp
 from scdl_components.memory import MemoryShortageError
 from scdl_components.networks import DualStudent, VNet, WithFeatures
+from scdl_components.networks.features import StudentOutput
 from scdl_components.proxies import ProxyBank, PublishedAssignment
 
 
@@ -48,21 +38,19 @@ def volume(seed: int) -> dict[str, torch.Tensor]:
     return {"image": label + 0.3 * torch.randn(label.shape, generator=generator), "label": label}
 
 
+def cps() -> CPS:
+    return CPS({"ga_ce": GACELoss(), "ga_dice": GADiceLoss()}, GACELoss(top_k=100))
+
+
 def trainer(
-    max_epochs=2, terms=None, feature_module=None, handlers=(), device="cpu", student=None, rate=0.01, **kwargs
+    max_epochs=2, host=None, scdl=None, handlers=(), device="cpu", student=None, rate=0.01, **kwargs
 ) -> DualStudentTrainer:
     torch.manual_seed(0)
     crop = RandSpatialCropd(["image", "label"], (16, 16, 16), random_size=False, allow_missing_keys=True)
     labeled = Dataset([volume(0), volume(1)], Compose([crop]))
     unlabeled = Dataset([{"image": volume(s)["image"]} for s in (2, 3, 4)], Compose([crop]))
     network = DualStudent(student or VNet(1, 2, num_filters=2)).to(device)
-    loss = DualStudentLoss(
-        terms
-        or [
-            SupervisedTerm({"ga_ce": GACELoss(), "ga_dice": GADiceLoss()}),
-            CrossPseudoSupervisionTerm(GACELoss(top_k=100), weight=0.1, ramp=gaussian_ramp),
-        ]
-    )
+    loss = TrainingLoss(host or cps(), scdl)
     optimizer = torch.optim.SGD(list(network.parameters()) + list(loss.parameters()), lr=rate, momentum=0.9)
     return DualStudentTrainer(
         device=device,
@@ -71,7 +59,6 @@ def trainer(
         network=network,
         optimizer=optimizer,
         loss_function=loss,
-        feature_module=feature_module,
         train_handlers=[IterationSeed(0), *handlers],
         **kwargs,
     )
@@ -116,8 +103,9 @@ def test_both_students_learn_and_every_term_is_reported():
 def test_cps_teaches_each_student_the_other_ones_labels():
     outputs = [torch.tensor([[5.0, 0.0], [0.0, 0.0]]), torch.tensor([[0.0, 5.0], [0.0, 0.0]])]
     logits = [o.reshape(1, 2, 2, 1, 1).requires_grad_() for o in outputs]
-    term = CrossPseudoSupervisionTerm(GACELoss(top_k=100), weight=1.0)
-    term(type("O", (), {"logits": logits, "progress": 0.0}))["cps"].value.backward()
+    students = [lambda _, values=values: StudentOutput(values, {}) for values in logits]
+    nothing = torch.zeros(0, 1, 2, 1, 1)
+    CPS({}, GACELoss(top_k=100))(students, Batch(nothing, nothing, 0, 1)).terms["cps"].value.backward()
     # voxel 0 is class 0 to the first student, voxel 1 class 0 to the second: each is pulled to the other's class
     assert logits[1].grad[0, 0, 0] < 0 < logits[1].grad[0, 1, 0]
     assert logits[0].grad[0, 0, 1] < 0 < logits[0].grad[0, 1, 1]
@@ -138,42 +126,48 @@ def test_hard_labels_of_nan_are_classes():
 
 def test_cps_of_one_student_is_refused():
     with pytest.raises(ValueError, match="two students"):
-        CrossPseudoSupervisionTerm(GACELoss())(type("O", (), {"logits": [torch.zeros(1, 2, 1)], "progress": 0.0}))
+        cps()([lambda images: images], Batch(torch.zeros(1), torch.zeros(1), 0, 1))
 
 
-class FeatureTerm(torch.nn.Module):
-    """A term with a parameter of its own that looks at the features."""
+class OfFeatures(Host):
+    """A host with a parameter of its own that looks at features alone."""
+
+    feature_modules = ("block_nine",)
 
     def __init__(self):
         super().__init__()
         self.scale = torch.nn.Parameter(torch.ones(1))
         self.seen = []
 
-    def forward(self, outputs):
-        self.seen = [f.shape for f in outputs.features]
-        return {"features": LossTerm(self.scale * sum(f.mean() for f in outputs.features), 1.0)}
+    def forward(self, students, batch):
+        features = [student(batch.images).features for student in students]
+        self.seen = [found["block_nine"].shape for found in features]
+        value = self.scale * sum(found["block_nine"].mean() for found in features)
+        return HostOutput({"features": LossTerm(value, 1.0)}, features)
 
 
-def test_features_of_a_named_module_reach_the_terms():
-    term = FeatureTerm()
-    engine = trainer(max_epochs=1, terms=[term], feature_module="block_nine")
+def test_features_of_named_modules_reach_the_host():
+    host = OfFeatures()
+    engine = trainer(max_epochs=1, host=host)
     engine.run()
-    assert term.seen == [(2, 2, 16, 16, 16)] * 2
-    assert term.scale.item() != 1
-    assert engine.network_with_loss.students[0].last == []
+    assert host.seen == [(2, 2, 16, 16, 16)] * 2
+    assert host.scale.item() != 1
+    assert engine.network_with_loss.students[0].last == {}
 
 
 def test_features_are_those_of_training_alone_and_copies_have_their_own():
-    engine = trainer(max_epochs=1, terms=[FeatureTerm()], feature_module="block_nine")
+    engine = trainer(max_epochs=1, host=OfFeatures())
     image = torch.rand(1, 1, 16, 16, 16)
     engine.network.eval()(image)
     deepcopy(engine.network).eval()(image)
-    assert [s.last for s in engine.network_with_loss.students] == [[], []]
+    assert [s.last for s in engine.network_with_loss.students] == [{}, {}]
 
 
 def test_unknown_feature_module_is_named_with_those_there_are():
+    host = OfFeatures()
+    host.feature_modules = ("block_ten",)
     with pytest.raises(ValueError, match="'block_ten'.*block_nine"):
-        trainer(max_epochs=1, feature_module="block_ten").run()
+        trainer(max_epochs=1, host=host)
 
 
 def test_resumed_training_ends_with_the_same_weights(tmp_path):
@@ -199,21 +193,21 @@ def test_missing_checkpoint_is_named(tmp_path):
         engine.run()
 
 
-class SometimesNotFinite(torch.nn.Module):
-    """A term that is NaN, or finite with an infinite gradient, in the named iterations of 12."""
+class SometimesNotFinite(Host):
+    """A loss that is NaN, or finite with an infinite gradient, in the named iterations."""
 
     def __init__(self, kinds: dict[int, str]) -> None:
         super().__init__()
         self.kinds = kinds
 
-    def forward(self, outputs):
-        kind = self.kinds.get(round(outputs.progress * 12) + 1)
-        value = sum(logits.square().mean() for logits in outputs.logits)
+    def forward(self, students, batch):
+        kind = self.kinds.get(batch.iteration + 1)
+        value = sum(student(batch.images).logits.square().mean() for student in students)
         if kind == "loss":
             value = value * float("nan")
         elif kind == "gradient":
             value = (value - value.detach()).sqrt()  # 0, whose slope there is infinite
-        return {"term": LossTerm(value, 1.0)}
+        return HostOutput({"loss of logits": LossTerm(value, 1.0)}, [])
 
 
 AMP = {
@@ -228,7 +222,7 @@ AMP = {
 @pytest.mark.parametrize("fused", [False, True])
 def test_a_step_that_is_not_finite_changes_nothing(kind, amp, fused):
     """Parameters, momentum and batch norm's running statistics; in the first iteration, too."""
-    engine = trainer(max_epochs=4, terms=[SometimesNotFinite({1: kind, 5: kind, 6: kind})], **AMP[amp])
+    engine = trainer(max_epochs=4, host=SometimesNotFinite({1: kind, 5: kind, 6: kind}), **AMP[amp])
     engine.optimizer = torch.optim.SGD(
         engine.network.parameters(), lr=1e-3, momentum=0.9, weight_decay=0.1, fused=fused
     )
@@ -312,18 +306,20 @@ def test_memory_that_runs_out_is_told_with_the_keys_that_help():
     )
 
 
-@pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.AdamW])
-def test_an_iteration_never_asks_the_device_for_a_value(optimizer, monkeypatch):
+@pytest.mark.parametrize(
+    ("optimizer", "reduction", "assignment"),
+    [
+        (torch.optim.SGD, "class", None),
+        (torch.optim.AdamW, "class_mean", None),
+        (torch.optim.SGD, "token", PublishedAssignment()),
+    ],
+)
+def test_an_iteration_never_asks_the_device_for_a_value(optimizer, reduction, assignment, monkeypatch):
     monkeypatch.setattr(torch, "autocast", lambda *args, **kwargs: nullcontext())  # knows no "meta"
     # tensors on "meta" have shapes alone, so that whatever waits for a value of the device fails there
-    terms = [
-        SupervisedTerm({"ga_ce": GACELoss(), "ga_dice": GADiceLoss()}),
-        CrossPseudoSupervisionTerm(GACELoss(top_k=100)),
-    ]
-    for reduction, assignment in zip(REDUCTIONS, (None, PublishedAssignment(), None), strict=True):
-        bank = ProxyBank(2, 2, embed_dim=8, assignment=assignment)
-        terms.append(SCDLTerm(CDBALoss(bank, reduction=reduction), SACLoss(bank)))
-    engine = trainer(max_epochs=1, terms=terms, feature_module="block_nine", device="meta")
+    bank = ProxyBank(2, 2, embed_dim=8, assignment=assignment)
+    scdl = SCDLLoss(CDBALoss(bank, reduction=reduction), SACLoss(bank))
+    engine = trainer(max_epochs=1, scdl=scdl, device="meta")
     engine.optimizer = optimizer([*engine.network.parameters(), *engine.loss_function.parameters()], lr=0.01)
     engine.run()
     assert engine.state.iteration == 3
@@ -334,14 +330,13 @@ def test_an_iteration_never_asks_the_device_for_a_value(optimizer, monkeypatch):
 
 def test_a_compiled_network_gives_the_same_output_and_features():
     network = torch.nn.Sequential(torch.nn.Conv3d(1, 2, 3), torch.nn.ReLU(), torch.nn.Conv3d(2, 2, 1))
-    plain, compiled = WithFeatures(network, "1"), torch.compile(WithFeatures(network, "1"))
+    plain, compiled = WithFeatures(network, ["1"]), torch.compile(WithFeatures(network, ["1"]))
     for seed in range(2):
         torch.manual_seed(seed)
         image = torch.rand(1, 1, 8, 8, 8)
         (output, features), (expected, expected_features) = compiled(image), plain(image)
-        torch.testing.assert_close([output, *features], [expected, *expected_features])
-        assert len(features) == 1
-    (output.sum() + features[0].sum()).backward()
+        torch.testing.assert_close([output, features["1"]], [expected, expected_features["1"]])
+    (output.sum() + features["1"].sum()).backward()
     assert network[0].weight.grad.abs().sum() > 0
 
 
@@ -351,16 +346,16 @@ def test_compile_is_asked_for_each_student_and_leaves_the_network_as_it_is():
     assert list(engine.network.state_dict()) == list(trainer().network.state_dict())
 
 
-class Overflow(torch.nn.Module):
-    """A term whose gradient is infinite in float16 while its scale is over 2^10."""
+class Overflow(Host):
+    """A loss whose gradient is infinite in float16 while its scale is over 2^10."""
 
-    def forward(self, outputs):
-        loss = sum(logits.float().mean() for logits in outputs.logits)
-        return {"term": LossTerm((loss.half() * 64.0).float(), 1.0)}
+    def forward(self, students, batch):
+        loss = sum(student(batch.images).logits.float().mean() for student in students)
+        return HostOutput({"loss": LossTerm((loss.half() * 64.0).float(), 1.0)}, [])
 
 
 def test_float16_finds_its_scale():
-    engine = trainer(max_epochs=4, terms=[Overflow()], amp=True, amp_kwargs={"dtype": torch.float16})
+    engine = trainer(max_epochs=4, host=Overflow(), amp=True, amp_kwargs={"dtype": torch.float16})
     scales, finite, states = [], [], [weights(engine)]
 
     def look():

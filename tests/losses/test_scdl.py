@@ -13,34 +13,29 @@ from scdl_components.data.two_stream import TwoStreamLoader
 from scdl_components.engines import DualStudentTrainer
 from scdl_components.handlers import TrainingCheckpoint
 from scdl_components.handlers.resume import Start
-from scdl_components.losses import (
-    CDBALoss,
-    DualStudentLoss,
-    GADiceLoss,
-    SACLoss,
-    SCDLTerm,
-    StudentOutputs,
-    SupervisedTerm,
-    gaussian_ramp,
-)
+from scdl_components.hosts import Supervised, TrainingLoss
+from scdl_components.losses import CDBALoss, GADiceLoss, SACLoss, SCDLLoss, gaussian_ramp
 from scdl_components.networks import DualStudent, VNet
 from scdl_components.proxies import ProxyBank, PublishedAssignment
 
 NUM_CLASSES = 3
 
 
-def outputs(progress=0.5, features=8, num_labeled=1, num_unlabeled=1) -> StudentOutputs:
+def inputs(progress=0.5, num_unlabeled=1) -> tuple[list[torch.Tensor], torch.Tensor, float]:
+    """Features of two students, one label, and the fraction of training done."""
     torch.manual_seed(0)
-    batch = num_labeled + num_unlabeled
-    maps = [torch.randn(batch, features, 16, 16, 16, requires_grad=True) for _ in range(2)]
-    label = torch.randint(0, NUM_CLASSES, (num_labeled, 1, 16, 16, 16))
-    return StudentOutputs([], maps, label, progress)
+    features = [torch.randn(1 + num_unlabeled, 8, 16, 16, 16, requires_grad=True) for _ in range(2)]
+    return features, torch.randint(0, NUM_CLASSES, (1, 1, 16, 16, 16)), progress
 
 
-def term(assignment=None, **kwargs) -> SCDLTerm:
+def total(terms) -> torch.Tensor:
+    return sum(weight * value for value, weight in terms.values())
+
+
+def loss(assignment=None, **kwargs) -> SCDLLoss:
     torch.manual_seed(0)
     bank = ProxyBank(8, NUM_CLASSES, embed_dim=16, num_samples=4, assignment=assignment)
-    return SCDLTerm(CDBALoss(bank), SACLoss(bank), **kwargs)
+    return SCDLLoss(CDBALoss(bank), SACLoss(bank), **kwargs)
 
 
 @pytest.mark.parametrize("reduction", ["class", "token", "class_mean"])
@@ -50,28 +45,27 @@ def test_it_is_cdba_and_sac_in_value_and_gradient(reduction):
     cdba, sac = CDBALoss(bank, reduction=reduction), SACLoss(bank)
     label = torch.randint(0, NUM_CLASSES, (2, 1, 16, 16, 16))
     features = torch.randn(3, 8, 16, 16, 16, dtype=torch.float64, requires_grad=True)
-    inputs = [features, bank.proxies, *bank.encoder.parameters()]
+    variables = [features, bank.proxies, *bank.encoder.parameters()]
     torch.manual_seed(1)
     expected = 10 * (cdba(features[:2], label) + sac(features[:2], label))
     expected = expected + 10 * 0.1 * gaussian_ramp(0.4) * cdba(features[2:])
     torch.manual_seed(1)
-    total, _ = DualStudentLoss([SCDLTerm(cdba, sac, num_students=1)])(StudentOutputs([], [features], label, 0.4))
-    torch.testing.assert_close(total, expected)
-    torch.testing.assert_close(torch.autograd.grad(total, inputs), torch.autograd.grad(expected, inputs))
+    found = total(SCDLLoss(cdba, sac, num_students=1)([features], label, 0.4))
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(torch.autograd.grad(found, variables), torch.autograd.grad(expected, variables))
 
 
 def test_losses_of_two_banks_or_with_voxels_left_out_are_refused():
     banks = [ProxyBank(8, NUM_CLASSES) for _ in range(2)]
     for cdba, sac in ((banks[0], banks[1]), (banks[0], banks[0])):
         with pytest.raises(ValueError, match="one bank"):
-            SCDLTerm(CDBALoss(cdba), SACLoss(sac, ignore_index=255))
+            SCDLLoss(CDBALoss(cdba), SACLoss(sac, ignore_index=255))
 
 
 def test_every_part_of_both_students_is_trained():
-    scdl, given = term(), outputs()
-    total, _ = DualStudentLoss([scdl])(given)
-    total.backward()
-    for bank, features in zip(scdl.banks, given.features):
+    scdl, given = loss(), inputs()
+    total(scdl(*given)).backward()
+    for bank, features in zip(scdl.banks, given[0]):
         assert bank.proxies.grad.abs().sum() > 0
         assert all(p.grad.abs().sum() > 0 for p in bank.encoder.parameters() if p.ndim == 2)
         # labeled and unlabeled features alike
@@ -79,31 +73,32 @@ def test_every_part_of_both_students_is_trained():
 
 
 def test_unlabeled_tokens_are_ramped_and_can_be_left_out():
-    ramped = term(unlabeled_weight=2.0, unlabeled_ramp=gaussian_ramp)
+    ramped = loss(unlabeled_weight=2.0, unlabeled_ramp=gaussian_ramp)
     for progress in (0.0, 0.5, 1.0):
-        terms = ramped(outputs(progress))
+        terms = ramped(*inputs(progress))
         ratio = terms["scdl/unlabeled_separation"].weight / terms["scdl/separation"].weight
         assert ratio == pytest.approx(2 * gaussian_ramp(progress))
-    given = outputs()
-    without = DualStudentLoss([term(unlabeled_weight=0.0)])(given)
-    assert not any("unlabeled" in name for name in without[1])
-    without[0].backward()
-    assert given.features[0].grad[1].abs().sum() == 0
+    given = inputs()
+    without = loss(unlabeled_weight=0.0)(*given)
+    assert not any("unlabeled" in name for name in without)
+    total(without).backward()
+    assert given[0][0].grad[1].abs().sum() == 0
 
 
 def test_supervised_batches_have_no_unlabeled_terms():
-    assert not any("unlabeled" in name for name in term()(outputs(num_unlabeled=0)))
+    assert not any("unlabeled" in name for name in loss()(*inputs(num_unlabeled=0)))
 
 
 def test_published_assignment_by_name():
-    published = term(PublishedAssignment())(outputs())["scdl/symmetric_kl"].value
+    published = loss(PublishedAssignment())(*inputs())["scdl/symmetric_kl"].value
     assert published.item() == pytest.approx(0, abs=1e-6)
-    assert term()(outputs())["scdl/symmetric_kl"].value.item() > 1e-2
+    assert loss()(*inputs())["scdl/symmetric_kl"].value.item() > 1e-2
 
 
-def test_missing_features_say_which_key_to_set():
-    with pytest.raises(ValueError, match="feature_module"):
-        term()(outputs()._replace(features=[]))
+def test_another_number_of_students_is_refused():
+    features, label, progress = inputs()
+    with pytest.raises(ValueError, match="num_students"):
+        loss()(features[:1], label, progress)
 
 
 def two_iterations() -> DualStudentTrainer:
@@ -113,8 +108,8 @@ def two_iterations() -> DualStudentTrainer:
     unlabeled = Dataset([{"image": volume["image"]}] * 2, Compose([crop]))
     students = DualStudent(VNet(1, NUM_CLASSES, num_filters=2))
     bank = ProxyBank(2, NUM_CLASSES, embed_dim=16, num_samples=4)
-    scdl = SCDLTerm(CDBALoss(bank), SACLoss(bank), weight=1.0)
-    loss = DualStudentLoss([SupervisedTerm({"ga_dice": GADiceLoss()}), scdl])
+    scdl = SCDLLoss(CDBALoss(bank), SACLoss(bank), weight=1.0)
+    loss = TrainingLoss(Supervised({"ga_dice": GADiceLoss()}), scdl)
     return DualStudentTrainer(
         device="cpu",
         max_epochs=1,
@@ -122,7 +117,6 @@ def two_iterations() -> DualStudentTrainer:
         network=students,
         optimizer=torch.optim.SGD(list(students.parameters()) + list(loss.parameters()), lr=0.01, momentum=0.9),
         loss_function=loss,
-        feature_module="block_nine",
     )
 
 
@@ -139,7 +133,7 @@ def test_proxies_encoder_and_their_momentum_are_restored(tmp_path):
     second = checkpointed(resume=str(tmp_path / "checkpoint_2.pt"))
     second.run()  # finished already: restores and does no further iteration
     restored = second.loss_function.state_dict()
-    assert "terms.1.banks.1.proxies" in restored and "terms.1.banks.0.encoder.0.weight" in restored
+    assert "scdl.banks.1.proxies" in restored and "scdl.banks.0.encoder.0.weight" in restored
     for name, value in first.loss_function.state_dict().items():
         assert torch.equal(value, restored[name]), name
     momenta = [opt.state_dict()["state"] for opt in (first.optimizer, second.optimizer)]

@@ -7,7 +7,7 @@ from __future__ import annotations
 import torch
 
 from scdl_components.distributed import rank, world_size
-from scdl_components.losses import CDBALoss, GACELoss, GADiceLoss, SACLoss, SCDLTerm, StudentOutputs
+from scdl_components.losses import CDBALoss, GACELoss, GADiceLoss, SACLoss, SCDLLoss
 from scdl_components.proxies import ProxyBank
 
 NUM_CLASSES = 5
@@ -37,8 +37,8 @@ def objective(name: str, label, logits, features, bank: ProxyBank) -> torch.Tens
     if name.startswith("scdl"):
         torch.manual_seed(7)  # the same proxy samples on every rank
         name, _, reduction = name.partition(" ")
-        term = SCDLTerm(CDBALoss(bank, reduction=reduction or "token"), SACLoss(bank), num_students=1)
-        terms = term(StudentOutputs(logits[:1], features[:1], label, 0.5))
+        scdl = SCDLLoss(CDBALoss(bank, reduction=reduction or "token"), SACLoss(bank), num_students=1)
+        terms = scdl(features[:1], label, 0.5)
         return sum(value for term, (value, _) in terms.items() if name in (term, "scdl_in_all"))
     loss = {"ga_dice": GADiceLoss(), "ga_ce": GACELoss(top_k=100), "ga_ce_hardest": GACELoss(top_k=10)}[name]
     return sum(loss(student[: len(label)], label) for student in logits)

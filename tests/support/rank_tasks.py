@@ -27,16 +27,8 @@ from scdl_components.distributed import (
 from scdl_components.engines import DualStudentTrainer
 from scdl_components.errors import InputError, UserError
 from scdl_components.handlers import IterationSeed
-from scdl_components.losses import (
-    CDBALoss,
-    CrossPseudoSupervisionTerm,
-    DualStudentLoss,
-    GACELoss,
-    GADiceLoss,
-    SACLoss,
-    SCDLTerm,
-    SupervisedTerm,
-)
+from scdl_components.hosts import CPS, TrainingLoss
+from scdl_components.losses import CDBALoss, GACELoss, GADiceLoss, SACLoss, SCDLLoss
 from scdl_components.networks import DualStudent, VNet
 from scdl_components.proxies import ProxyBank
 
@@ -113,9 +105,8 @@ def training() -> dict[str, object]:
     norm = ("group", {"num_groups": 1})
     network = DualStudent(VNet(1, 2, num_filters=2, norm=norm)).double()
     bank = ProxyBank(2, 2, embed_dim=8, num_samples=5, dropout=0.0)
-    scdl = SCDLTerm(CDBALoss(bank, reduction="token"), SACLoss(bank)).double()
-    supervised = SupervisedTerm({"ga_ce": GACELoss(), "ga_dice": GADiceLoss()})
-    loss = DualStudentLoss([supervised, CrossPseudoSupervisionTerm(GACELoss(top_k=100)), scdl])
+    scdl = SCDLLoss(CDBALoss(bank, reduction="token"), SACLoss(bank)).double()
+    loss = TrainingLoss(CPS({"ga_ce": GACELoss(), "ga_dice": GADiceLoss()}, GACELoss(top_k=100)), scdl)
     trainer = DualStudentTrainer(
         device="cpu",
         max_epochs=5,
@@ -123,7 +114,6 @@ def training() -> dict[str, object]:
         network=network,
         optimizer=torch.optim.SGD([*network.parameters(), *loss.parameters()], lr=0.01, momentum=0.9),
         loss_function=loss,
-        feature_module="block_nine",
         parallel=DistributedDataParallel if world_size() > 1 else None,
         to_kwargs={"dtype": torch.float64},
         train_handlers=[IterationSeed(0)],

@@ -1,0 +1,10 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+"""Semi-supervised hosts that SCDL is a plug-in of: each file reads top to bottom as what one iteration does."""
+
+from .base import Batch, Host, HostOutput
+from .cps import CPS
+from .supervised import Supervised
+from .training_loss import NetworkWithLoss, TrainingLoss
+
+__all__ = ["Batch", "CPS", "Host", "HostOutput", "NetworkWithLoss", "Supervised", "TrainingLoss"]

@@ -1,0 +1,52 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+"""Cross pseudo supervision: students learn from each other's hard labels (CPS, CVPR 2021; docs/method.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from ..losses.functional import gaussian_ramp
+from ..losses.terms import LossTerm
+from .base import Batch, Host, HostOutput, Loss, Student, hard_labels, supervised_terms
+
+
+class CPS(Host):
+    """Two students: supervised losses of each, and each learns the hard labels of the other on all samples.
+
+    Hard labels carry no gradient. With GA losses this is the host of the published SCDL code.
+
+    Args:
+        supervised_losses: name -> loss(logits [B, C, *spatial], label [B, 1, *spatial]), e.g. GA-CE and GA-Dice.
+        cps_loss: loss of logits against hard labels.
+        weight: of ``cps_loss`` at the end of the ramp.
+        ramp: fraction of training done -> factor of the weight.
+
+    Raises:
+        ValueError: in training, when there is one student.
+    """
+
+    def __init__(
+        self,
+        supervised_losses: Mapping[str, Loss],
+        cps_loss: Loss,
+        weight: float = 0.1,
+        ramp: Callable[[float], float] = gaussian_ramp,
+    ) -> None:
+        super().__init__()
+        self.supervised_losses = dict(supervised_losses)
+        self.cps_loss = cps_loss
+        self.weight = weight
+        self.ramp = ramp
+
+    def forward(self, students: Sequence[Student], batch: Batch) -> HostOutput:
+        if len(students) < 2:
+            raise ValueError("cross pseudo supervision needs two students: give network_def two initializers")
+        outputs = [student(batch.images) for student in students]
+        logits = [output.logits for output in outputs]
+        terms = supervised_terms(self.supervised_losses, logits, batch.label)
+        labels = [hard_labels(values) for values in logits]
+        others = labels[1:] + labels[:1]
+        value = sum(self.cps_loss(values, label) for values, label in zip(logits, others))
+        terms["cps"] = LossTerm(value, self.weight * self.ramp(batch.progress))
+        return HostOutput(terms, [output.features for output in outputs])
