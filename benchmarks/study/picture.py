@@ -51,7 +51,7 @@ def draw(folder: str, output: str, methods: Sequence[str] = ("cps_ga", "scdl"), 
     case, dice = median_case(first, second, organ)
     item = item_of(case, first, Path(folder))
     files = [segmentation_of(run.folder / "segmentations", case) for run in (first, second)]
-    names = ["background", *first.evaluated.table.organs]
+    names = ["background", *first.evaluated.tables[0].organs]
     image, label, *segmented = (load_volume(file) for file in (item["image"], item["label"], *files))
     value = names.index(organ)
     # the organ alone: neighbours would hide where it ends
@@ -91,9 +91,9 @@ def item_of(case: str, run: StudyRun, study: Path) -> dict[str, str]:
 
 def median_case(a: StudyRun, b: StudyRun, organ: str) -> tuple[str, tuple[float, float]]:
     """The case with the median difference of an organ's Dice (the lower of two middle ones), and the Dice of both."""
-    table = a.evaluated.table
+    table = a.evaluated.tables[0]
     column = table.organs.index(organ)
-    dice = [run.evaluated.table.values["dice"][:, column] for run in (a, b)]
+    dice = [run.evaluated.tables[0].values["dice"][:, column] for run in (a, b)]
     # a case without the organ has no size to look for
     has_organ = table.values["volume_reference_ml"][:, column] > 0
     candidates = np.flatnonzero(~np.isnan(dice[1] - dice[0]) & has_organ)
