@@ -22,7 +22,7 @@ import torch
 from ignite.engine import Events
 from monai.engines.utils import IterationEvents
 
-from benchmarks.measure import between, figures, machine, moment, seconds, show, training_workflow
+from benchmarks.measure import clock, figures, machine, seconds, show, training_workflow
 from scdl_components.data.two_stream import prepare_two_stream_batch
 from scdl_components.engines import DualStudentTrainer
 from scdl_components.losses import DualStudentLoss, StudentOutputs
@@ -44,19 +44,19 @@ def record_parts(trainer: DualStudentTrainer) -> dict[str, list[float]]:
     """Seconds of whole iterations and of their parts; the lists grow while the trainer runs.
 
     Args:
-        trainer: with all its handlers, so that logging is in the iteration. A GPU is waited for at its end alone.
+        trainer: with all its handlers, so that logging is in the iteration. A GPU is waited for at the end of each part.
     """
     times: dict[str, list[float]] = {name: [] for name in ("iteration", *PARTS)}
-    stamps: list[float | torch.cuda.Event] = []
+    stamps: list[float] = []
     device = torch.device(trainer.state.device)
 
     def stamp() -> None:
-        stamps.append(moment(device))
+        stamps.append(clock(device))
 
     def end() -> None:
         for name, start, stop in zip(PARTS, stamps, stamps[1:]):
-            times[name].append(between(start, stop))
-        times["iteration"].append(between(stamps[0], stamps[-1]))
+            times[name].append(stop - start)
+        times["iteration"].append(stamps[-1] - stamps[0])
 
     trainer.add_event_handler(Events.GET_BATCH_STARTED, stamps.clear)
     for event in (Events.GET_BATCH_STARTED, *PARTS.values()):
