@@ -163,10 +163,9 @@ def _reach(solids: Sequence[Solid], margin: float, deformation: SmoothField, axe
     slices = []
     for low, high, moved, coordinates in zip(*bounds(solids), deformation.values, axes):
         # u + d(u) reaches the box only from within the box moved by the range of -d
-        first, last = low - margin - moved.max(), high + margin - moved.min()
-        slices.append(
-            slice(*map(int, (np.searchsorted(coordinates, first), np.searchsorted(coordinates, last, "right"))))
-        )
+        ends = low - margin - moved.max(), high + margin - moved.min()
+        first, stop = np.searchsorted(coordinates, ends[0]), np.searchsorted(coordinates, ends[1], side="right")
+        slices.append(slice(int(first), int(stop)))
     return tuple(slices)
 
 
