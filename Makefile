@@ -26,12 +26,12 @@ MAX_ITERATIONS ?= 1200
 PHANTOMS := $(BUNDLE)/data/phantom
 with_phantoms = "['$(BUNDLE)/configs/$(1).yaml','$(BUNDLE)/configs/phantom.yaml']"
 
-# Phantoms, training and segmentation of the two test cases through MONAI's runner, then a table and pictures.
+# Phantoms, training and segmentation of the two test cases through MONAI's runner, then a report with pictures.
 demo: install
 	python -m monai.bundle run training --config_file $(call with_phantoms,train) --max_iterations $(MAX_ITERATIONS)
 	python -m monai.bundle run --config_file $(call with_phantoms,inference) \
 	    --dataset_dir "['$(PHANTOMS)/img/img0019.nii.gz','$(PHANTOMS)/img/img0020.nii.gz']"
-	monai-scdl preview --case_list $(PHANTOMS)/case_list.json \
+	monai-scdl evaluate --case_list $(PHANTOMS)/case_list.json \
 	    --predictions $(BUNDLE)/eval --output demo_output
 
 # lint, format and types, first of all in CI

@@ -12,7 +12,6 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Sequence
-from copy import deepcopy
 from pathlib import Path
 
 import fire
@@ -20,12 +19,8 @@ import nibabel
 import numpy as np
 import torch
 from monai.bundle import ConfigWorkflow
-from monai.data.utils import dense_patch_slices
-from monai.inferers.utils import _get_scan_interval
-from monai.utils import ensure_tuple_rep
 
-from benchmarks.measure import CONFIGS, figures, machine, measured, monai_run, seconds, show
-from benchmarks.plain_loop import segment
+from benchmarks.measure import CONFIGS, clock, figures, machine, measured, monai_run, seconds, show
 from scdl_components.networks import DualStudent, VNet, fold_batch_norm
 from scdl_components.phantom import AMOS_ORGANS, phantom_case
 
@@ -89,14 +84,13 @@ def windows(
     output: str = "",
     **overrides: object,
 ) -> None:
-    """Measures the windows of a volume of noise in turn: bare networks, the bundle, a plain loop.
+    """Measures the sliding window over a volume of noise, and the networks' own time within it.
 
-    The volume is twice the window in each direction. Networks, windows and arithmetic are the same on all sides. The
-    bundle does what it does by default: windows two at a time, memory reused, channels last, batch norm folded; mixed
-    precision on a GPU.
+    The volume is twice the window in each direction. The bundle does what it does by default: windows two at a time,
+    memory reused, channels last, batch norm folded; mixed precision on a GPU.
 
     Args:
-        repeats: volumes of each side.
+        repeats: volumes.
         roi_size: window.
         num_filters: of the V-Nets.
         threads: of PyTorch.
@@ -104,57 +98,36 @@ def windows(
         overrides: keys of inference.yaml.
     """
     torch.set_num_threads(threads)
-    roi_size = tuple(roi_size)
     keys = {"roi_size": list(roi_size), "num_filters": num_filters, "progress": False, "load_pretrain": False}
-    # as the plain loop: probabilities, all voxels of a window alike
-    keys |= {"window_weights": "constant", "window_activation": "$torch.nn.Softmax(dim=1)", **overrides}
-    run = ConfigWorkflow(str(CONFIGS / "inference.yaml"), workflow_type="infer", logging_file=False, **keys)
+    config = str(CONFIGS / "inference.yaml")
+    run = ConfigWorkflow(config, workflow_type="infer", logging_file=False, **keys, **overrides)
     run.initialize()
     inferer = run.inferer
-    names = ("network", "num_classes", "device", "amp", "amp_dtype")
-    network, num_classes, device, amp, dtype = (run.parser.get_parsed_content(name) for name in names)
+    names = ("network", "device", "amp", "amp_dtype")
+    network, device, amp, dtype = (run.parser.get_parsed_content(name) for name in names)
     device = torch.device(device)
-    image = np.random.default_rng(0).random([2 * n for n in roi_size], np.float32)
-    volume = torch.from_numpy(image)[None, None].to(device)
-    steps = _get_scan_interval(image.shape, roi_size, 3, ensure_tuple_rep(inferer.overlap, 3))
-    places = dense_patch_slices(image.shape, roi_size, steps, True)
-    batches = [torch.cat([volume[(..., *place)] for place in places[i : i + 2]]) for i in range(0, len(places), 2)]
-    times: dict[str, list[float]] = {"bare": [], "bundle": [], "plain": []}
-    labels: dict[str, np.ndarray] = {}
-    with torch.no_grad():
-        for _ in range(5):  # running statistics that belong to such images
-            network.train()(batches[0])
-        network.eval()
-        plain_network = deepcopy(network).to(memory_format=torch.contiguous_format)
+    volume = torch.rand((1, 1, *(2 * n for n in roi_size)), generator=torch.Generator().manual_seed(0)).to(device)
+    folded = fold_batch_norm(network.eval())
+    whole, alone, counts = [], [], []
 
-        def bare() -> None:
-            with torch.autocast(device.type, dtype, enabled=amp):
-                for batch in batches:
-                    network(batch)
+    def timed(windows: torch.Tensor) -> torch.Tensor:
+        start = clock(device)
+        result = folded(windows)
+        alone[-1] += clock(device) - start
+        counts[-1] += len(windows)
+        return result
 
-        def bundle() -> None:
-            with torch.autocast(device.type, dtype, enabled=amp):  # as MONAI's evaluator
-                score = inferer(volume, fold_batch_norm(network))
-            labels["bundle"] = score[0].argmax(0).cpu().numpy()
-
-        def plain() -> None:
-            labels["plain"] = segment(plain_network, image, places, num_classes)
-
-        for _ in range(repeats):
-            for name, side in (("bare", bare), ("bundle", bundle), ("plain", plain)):
-                times[name].append(seconds(side, device))
+    with torch.no_grad(), torch.autocast(device.type, dtype, enabled=amp):  # as MONAI's evaluator
+        for _ in range(repeats + 1):
+            alone.append(0.0)
+            counts.append(0)
+            whole.append(seconds(lambda: inferer(volume, timed), device))
+    whole, alone = whole[1:], alone[1:]  # in the first one the process's memory still grows
     print(
-        f"{len(places)} windows of {roi_size}, {num_filters} filters, {repeats} volumes, {threads} threads, {machine()}"
+        f"{counts[0]} windows of {roi_size}, {num_filters} filters, {repeats} volumes, {threads} threads, {machine()}"
     )
-    show(
-        [
-            figures("the networks alone, two windows at a time", times["bare"]),
-            figures("the bundle, over the networks", times["bundle"], times["bare"]),
-            figures("a plain loop, over the bundle", times["plain"], times["bundle"]),
-        ],
-        output,
-    )
-    print(f"voxels with the same label from bundle and plain loop: {np.mean(labels['bundle'] == labels['plain']):.6f}")
+    rows = [figures("the networks alone", alone), figures("the bundle, over the networks", whole, alone)]
+    show(rows, output)
 
 
 if __name__ == "__main__":

@@ -55,23 +55,6 @@ def seconds(function: Callable[[], object], device: torch.device) -> float:
     return clock(device) - start
 
 
-def moment(device: torch.device) -> float | torch.cuda.Event:
-    """A moment in the device's own order of work, which goes on: seconds of a CPU, an event of a GPU."""
-    if device.type != "cuda":
-        return time.perf_counter()
-    event = torch.cuda.Event(enable_timing=True)
-    event.record()
-    return event
-
-
-def between(start: float | torch.cuda.Event, stop: float | torch.cuda.Event) -> float:
-    """Seconds from one moment to another; waits until the second has come."""
-    if isinstance(start, float):
-        return stop - start
-    stop.synchronize()
-    return start.elapsed_time(stop) / 1000
-
-
 def measured(words: Sequence[str], log: Path, **environment: str) -> dict[str, float]:
     """Runs a command with its output in a file; its wall time and peak memory.
 

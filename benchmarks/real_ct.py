@@ -30,7 +30,7 @@ def main(output: str = "demo_output/real_ct", max_iterations: int = 800) -> None
     """Trains, segments and compares.
 
     Args:
-        output: folder for data, weights, segmentation and pictures.
+        output: folder for data, weights, segmentation and report.
         max_iterations: of the training.
     """
     folder = Path(output).resolve()
@@ -50,8 +50,8 @@ def main(output: str = "demo_output/real_ct", max_iterations: int = 800) -> None
     minutes = (time.time() - start) / 60
     keys = {"dataset_dir": folder / "ct.nii.gz", "output_dir": folder, "weights": folder / "model.pt", **SCALE}
     subprocess.run(monai_run(["inference"], **keys), check=True)
-    preview = ["--case_list", folder / "cases.json", "--predictions", folder, "--output", folder]
-    subprocess.run([sys.executable, "-m", "scdl_components", "preview", *map(str, preview)], check=True)
+    words = ["--case_list", folder / "cases.json", "--predictions", folder, "--output", folder]
+    subprocess.run([sys.executable, "-m", "scdl_components", "evaluate", *map(str, words)], check=True)
     print(f"Dice of its own training case; {max_iterations} iterations, {minutes:.1f} minutes on {processor()}")
 
 

@@ -1,39 +1,31 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""A training iteration against its networks' own work and against a plain loop, by part, and SCDL's share of it.
+"""A training iteration against its networks' own work, by part, and SCDL's share of it.
 
     python -m benchmarks.step_time                                        # the bundle's own size: minutes an iteration
     python -m benchmarks.step_time --roi_size "[32,32,32]" --num_filters 8
     python -m benchmarks.step_time --reuse_memory False                   # any key of the training's config
 
 In turn, in one process: an iteration of the bundle's trainer (data, both students, losses, SCDL, optimizer, logging),
-forward and backward of the bare students on the same tensors, SCDL alone, SCDL as plain PyTorch, and an iteration of a
-plain loop.
+forward and backward of the bare students on the same tensors, and SCDL alone.
 """
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
-from pathlib import Path
 
 import fire
-import numpy as np
 import torch
 from ignite.engine import Events
-from monai.bundle import ConfigWorkflow
 from monai.engines.utils import IterationEvents
-from monai.transforms import Compose
 
-from benchmarks.measure import between, figures, machine, moment, seconds, show, training_workflow
-from benchmarks.plain_loop import PlainLoop, PlainSCDL
+from benchmarks.measure import clock, figures, machine, seconds, show, training_workflow
 from scdl_components.data.two_stream import prepare_two_stream_batch
 from scdl_components.engines import DualStudentTrainer
 from scdl_components.memory import reused_memory
-from scdl_components.networks import DualStudent, VNet
 
 # part of an iteration -> the event that ends it
 PARTS = {
@@ -50,19 +42,19 @@ def record_parts(trainer: DualStudentTrainer) -> dict[str, list[float]]:
     """Seconds of whole iterations and of their parts; the lists grow while the trainer runs.
 
     Args:
-        trainer: with all its handlers, so that logging is in the iteration. A GPU is waited for at its end alone.
+        trainer: with all its handlers, so that logging is in the iteration. A GPU is waited for at the end of each part.
     """
     times: dict[str, list[float]] = {name: [] for name in ("iteration", *PARTS)}
-    stamps: list[float | torch.cuda.Event] = []
+    stamps: list[float] = []
     device = torch.device(trainer.state.device)
 
     def stamp() -> None:
-        stamps.append(moment(device))
+        stamps.append(clock(device))
 
     def end() -> None:
         for name, start, stop in zip(PARTS, stamps, stamps[1:]):
-            times[name].append(between(start, stop))
-        times["iteration"].append(between(stamps[0], stamps[-1]))
+            times[name].append(stop - start)
+        times["iteration"].append(stamps[-1] - stamps[0])
 
     trainer.add_event_handler(Events.GET_BATCH_STARTED, stamps.clear)
     for event in (Events.GET_BATCH_STARTED, *PARTS.values()):
@@ -71,27 +63,11 @@ def record_parts(trainer: DualStudentTrainer) -> dict[str, list[float]]:
     return times
 
 
-def plain_loop(run: ConfigWorkflow) -> PlainLoop:
-    """The plain loop with the size of a training, on its phantoms."""
-    keys = ("dataset_dir", "num_classes", "num_filters", "embed_dim", "voxels_per_token", "roi_size")
-    folder, num_classes, filters, embed_dim, edge, roi_size = (run.parser.get_parsed_content(key) for key in keys)
-    preprocess = Compose(run.parser.get_parsed_content("train#deterministic_transforms"))
-    lists = json.loads(Path(folder, "case_list.json").read_text())
-    volumes = []
-    for item in (*lists["labeled"], *lists["unlabeled"]):
-        files = {"image": item} if isinstance(item, str) else item
-        found = preprocess({key: str(Path(folder, path)) for key, path in files.items() if key in ("image", "label")})
-        volumes.append(tuple(np.asarray(found[key][0].cpu()) if key in found else None for key in ("image", "label")))
-    scdl = [PlainSCDL(filters, num_classes, embed_dim, edge) for _ in range(2)]
-    network = DualStudent(VNet(1, num_classes, filters))
-    return PlainLoop(network, scdl, volumes, roi_size, torch.device(run.trainer.state.device))
-
-
 def training(pairs: int, **scale: object) -> dict[str, list[float]]:
     """Seconds of whole iterations, of their parts, and of what they are compared with, one of each in turn."""
     with tempfile.TemporaryDirectory() as folder:
         run = training_workflow(folder, max_iterations=pairs + WARM_UP, **scale)
-        trainer, loop = run.trainer, plain_loop(run)
+        trainer = run.trainer
         device = torch.device(trainer.state.device)
         # as the iteration
         memory = reused_memory if run.parser.get_parsed_content("reuse_memory") else nullcontext
@@ -116,11 +92,7 @@ def training(pairs: int, **scale: object) -> dict[str, list[float]]:
             features = [torch.rand(feature_shape, device=device, requires_grad=True) for _ in range(2)]
             terms = partial(trainer.loss_function.scdl, features, label, 0.5)
             both_ways(lambda: sum(weight * value for value, weight in terms().values()), "scdl")
-            target = label.long()
-            both_ways(lambda: sum(scdl(each, target) for scdl, each in zip(loop.scdl, features)), "plain scdl")
             trainer.optimizer.zero_grad(set_to_none=True)
-            times.setdefault("plain", []).append(seconds(loop.step, device))
-            loop.optimizer.zero_grad(set_to_none=True)
             print({name: round(values[-1], 3) for name, values in times.items()}, flush=True)
 
         # behind what records the iteration
@@ -158,8 +130,6 @@ def main(
     rows += [figures("a training iteration, over the students", whole, times["bare"])]
     rows += [figures(f"of it: {name}", times[name], whole) for name in PARTS]
     rows += [figures("SCDL alone, forward and backward, over the iteration", times["scdl"], whole)]
-    rows += [figures("SCDL as plain PyTorch, over ours", times["plain scdl"], times["scdl"])]
-    rows += [figures("an iteration of the plain loop, over ours", times["plain"], whole)]
     show(rows, output)
 
 

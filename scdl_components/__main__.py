@@ -16,7 +16,6 @@ def main() -> None:
     from .tools.convert import convert
     from .tools.evaluate import evaluate
     from .tools.make_list import make_list
-    from .tools.preview import preview
     from .tools.relabel import relabel
 
     run_command(
@@ -27,7 +26,6 @@ def main() -> None:
             "convert": convert,
             "evaluate": evaluate,
             "compare": compare,
-            "preview": preview,
             "phantom": write_phantoms,
         }
     )

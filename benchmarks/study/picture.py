@@ -51,23 +51,20 @@ def draw(folder: str, output: str, methods: Sequence[str] = ("cps_ga", "scdl"), 
     case, dice = median_case(first, second, organ)
     item = item_of(case, first, Path(folder))
     files = [segmentation_of(run.folder / "segmentations", case) for run in (first, second)]
-    names = ["background", *first.evaluated.table.organs]
-    image, label, *segmented = (load_volume(file) for file in (item["image"], item["label"], *files))
-    value = names.index(organ)
+    names = ["background", *first.evaluated.tables[0].organs]
+    image, *volumes = (load_volume(file) for file in (item["image"], item["label"], *files))
     # the organ alone: neighbours would hide where it ends
-    masks = [(volume == value) * value for volume in (label, *segmented)]
+    masks = [(volume == names.index(organ)) * names.index(organ) for volume in volumes]
     margin = [int(np.ceil(MARGIN / width)) for width in image.pixdim.tolist()]
     box = (slice(None), *map(slice, *generate_spatial_bounding_box(masks[0], margin=margin, allow_smaller=True)))
-    titles = ("reference", first.method, second.method)
+    shown = {title: mask[box] for title, mask in zip(("reference", *methods), masks)}
     Path(output).parent.mkdir(parents=True, exist_ok=True)
-    three_planes(image[box], {title: mask[box] for title, mask in zip(titles, masks)}, names).savefig(output)
-    beyond = [int((mask > 0).sum() - (mask[box] > 0).sum()) for mask in masks[1:]]
-    outside = [f"{count} of {title}" for title, count in zip(titles[1:], beyond)]
+    three_planes(image[box], shown, names).savefig(output)
     print(
-        f"The {organ} of {case}: Dice {dice[0]:.3f} with {first.method}, {dice[1]:.3f} with {second.method}. Chosen by "
+        f"The {organ} of {case}: Dice {dice[0]:.3f} with {methods[0]}, {dice[1]:.3f} with {methods[1]}. Chosen by "
         f"rule: the smallest organ ({organ}); of the runs with {num_labeled} labeled, the lowest seed that both have "
         f"({first.seed}); of the cases, the one with the median difference of Dice (the lower of two middle ones). Shown "
-        f"is {MARGIN:g} mm around the reference, in slices where that is largest; voxels beyond: {', '.join(outside)}."
+        f"is {MARGIN:g} mm around the reference, in slices where that is largest."
     )
 
 
@@ -77,11 +74,9 @@ def item_of(case: str, run: StudyRun, study: Path) -> dict[str, str]:
     Raises:
         InputError: its list has no such case.
     """
-    cases = run.done["cases"]
-    if own_data(run.done["overrides"]):
-        items = cases_of(run.done["overrides"], cases)
-    else:
-        items = read_case_list(str(study / f"phantoms_{run.num_labeled}_labeled" / "case_list.json"), cases)
+    cases, keys = run.done["cases"], run.done["overrides"]
+    phantoms = study / f"phantoms_{run.num_labeled}_labeled" / "case_list.json"
+    items = cases_of(keys, cases) if own_data(keys) else read_case_list(str(phantoms), cases)
     names = result_names([item["image"] for item in items])
     found = [item for item in items if names[item["image"]] == case]
     if not found:
@@ -89,17 +84,17 @@ def item_of(case: str, run: StudyRun, study: Path) -> dict[str, str]:
     return found[0]
 
 
-def median_case(a: StudyRun, b: StudyRun, organ: str) -> tuple[str, tuple[float, float]]:
+def median_case(a: StudyRun, b: StudyRun, organ: str) -> tuple[str, list[float]]:
     """The case with the median difference of an organ's Dice (the lower of two middle ones), and the Dice of both."""
-    table = a.evaluated.table
+    table = a.evaluated.tables[0]
     column = table.organs.index(organ)
-    dice = [run.evaluated.table.values["dice"][:, column] for run in (a, b)]
+    dice = np.array([run.evaluated.tables[0].values["dice"][:, column] for run in (a, b)])
+    difference = dice[1] - dice[0]
     # a case without the organ has no size to look for
-    has_organ = table.values["volume_reference_ml"][:, column] > 0
-    candidates = np.flatnonzero(~np.isnan(dice[1] - dice[0]) & has_organ)
-    order = candidates[np.argsort((dice[1] - dice[0])[candidates], kind="stable")]
+    candidates = np.flatnonzero(~np.isnan(difference) & (table.values["volume_reference_ml"][:, column] > 0))
+    order = candidates[np.argsort(difference[candidates], kind="stable")]
     chosen = order[(len(order) - 1) // 2]
-    return table.cases[chosen], (float(dice[0][chosen]), float(dice[1][chosen]))
+    return table.cases[chosen], dice[:, chosen].tolist()
 
 
 if __name__ == "__main__":

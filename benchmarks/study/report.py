@@ -23,8 +23,7 @@ from scdl_components.command import run_command
 from scdl_components.report.compare import check_comparable, compare_runs, interval, run_of_seeds, write_comparison
 from scdl_components.report.page import markdown_table, mean_and_std, number
 from scdl_components.report.paired import Difference
-from scdl_components.report.summary import statistics
-from scdl_components.report.table import cell
+from scdl_components.report.table import cell, statistics
 
 FALL = 0.02  # of the mean validation Dice, from its best to its last; runs differ by this much without a fall
 COLUMNS = {  # of results.csv -> heading and decimals in the table
@@ -41,14 +40,14 @@ READING = (
     "machine."
 )
 PAIRING = (
-    "Of the seeds' mean of each case, with a 95 % bootstrap interval over the cases (10000 resamples): how far a "
-    "difference holds for other cases, not for other seeds. Those are shown one by one. Every organ, metric and p: "
-    "`{folder}/comparison.html`."
+    "Of the seeds' mean of each case, with a 95 % bootstrap interval over the cases: how far a difference holds for other "
+    "cases, not for other seeds. Those are shown one by one. Every organ, metric and p: `{folder}/comparison.html`."
 )
 CURVES = (
     f"Mean / tail Dice of the validation cases while training. The last column says where the mean ends more than "
     f"{FALL} below its best: trained longer, the run got worse."
 )
+Table = tuple[list[str], list[list[str]]]  # header and rows
 
 
 def report(folder: str, output: str | None = None, baseline: str = "cps_ga") -> None:
@@ -68,35 +67,23 @@ def report(folder: str, output: str | None = None, baseline: str = "cps_ga") -> 
     protocol, tail = runs[0].evaluated.protocol, runs[0].summary["groups"]["tail"]["organs"]
     text = [
         "# Study",
-        f"{len(runs)} finished runs, evaluated on {len(runs[0].evaluated.table.cases)} cases of the list "
+        f"{len(runs)} finished runs, evaluated on {runs[0].summary['num_cases']} cases of the list "
         f"'{runs[0].done['cases']}', protocol {protocol['name']}: {protocol['description']}. Tail: {', '.join(tail)}.",
         *([f"Begun, not finished: {', '.join(begun)}."] if begun else []),
     ]
-    differing = differing_settings(runs)
-    if differing:
+    if differing := differing_settings(runs):
         text += ["## Runs that differ in more than method and seed", "\n".join(f"- {each}" for each in differing)]
     for num_labeled, methods in groups.items():
         # whatever stands in one table is of the same cases and protocol, compared or not
         check_comparable([run.evaluated for found in methods.values() for run in found])
-        place = f"comparison_{num_labeled}_labeled"
-        pairs, rows = compare_with(baseline, methods)
-        if pairs:
-            cases = next(iter(methods.values()))[0].evaluated
-            write_comparison(pairs, cases, PAIRING.format(folder=place), output / place)
-        many = f"{num_labeled} labeled cases"
+        many, place = f"{num_labeled} labeled cases", f"comparison_{num_labeled}_labeled"
         text += [f"## Dice, {many}", markdown_table(*dice_table(methods)), READING]
-        if rows:
-            text += [f"## Differences to {baseline}, {many}", markdown_table(*rows), PAIRING.format(folder=place)]
+        pairs, table = compare_with(baseline, methods)
+        if pairs:
+            write_comparison(pairs, methods[baseline][0].evaluated, output / place)
+            text += [f"## Differences to {baseline}, {many}", markdown_table(*table), PAIRING.format(folder=place)]
         text += [f"## Validation, {many}", markdown_table(*curve_table(methods)), CURVES]
-    rows = [
-        {
-            **identity(run),
-            **{key: cell(value) for key, value in result(run).items()},
-            "commit": run.done.get("commit", ""),
-        }
-        for run in runs
-    ]
-    write_csv(rows, output / "results.csv")
+    write_csv([result_row(run) for run in runs], output / "results.csv")
     write_csv([row for run in runs for row in organ_rows(run)], output / "organs.csv")
     write_csv([row for run in runs for row in curve_rows(run)], output / "curves.csv")
     learning_curves(groups).savefig(output / "learning_curves.png")
@@ -120,11 +107,19 @@ def result(run: StudyRun) -> dict[str, float]:
     }
 
 
+def result_row(run: StudyRun) -> dict[str, object]:
+    """Row of results.csv, with the commit of the code."""
+    texts = {key: cell(value) for key, value in result(run).items()}
+    return {**identity(run), **texts, "commit": run.done.get("commit", "")}
+
+
 def organ_rows(run: StudyRun) -> list[dict[str, object]]:
     """Rows of organs.csv, large to small: mean Dice over the cases."""
-    organs = run.summary["organs"].items()
-    facts = [(name, facts["size_ml"], facts["group"], facts["metrics"]["dice"]["mean"]) for name, facts in organs]
-    return [{**identity(run), **dict(zip(("organ", "size_ml", "group", "dice"), each))} for each in facts]
+    return [
+        {**identity(run), "organ": name, "size_ml": facts["size_ml"], "group": facts["group"]}
+        | {"dice": facts["metrics"]["dice"]["mean"]}
+        for name, facts in run.summary["organs"].items()
+    ]
 
 
 def curve_rows(run: StudyRun) -> list[dict[str, object]]:
@@ -136,8 +131,8 @@ def curve_rows(run: StudyRun) -> list[dict[str, object]]:
     ]
 
 
-def dice_table(methods: Mapping[str, Sequence[StudyRun]]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows: Dice and cost of the methods."""
+def dice_table(methods: Mapping[str, Sequence[StudyRun]]) -> Table:
+    """Dice and cost of the methods."""
     rows = []
     for method, runs in methods.items():
         found = [result(run) for run in runs]
@@ -148,44 +143,42 @@ def dice_table(methods: Mapping[str, Sequence[StudyRun]]) -> tuple[list[str], li
 
 def compare_with(
     baseline: str, methods: Mapping[str, Sequence[StudyRun]]
-) -> tuple[dict[tuple[str, str], list[Difference]], tuple[list[str], list[list[str]]] | None]:
+) -> tuple[dict[tuple[str, str], list[Difference]], Table]:
     """Compares each method with the baseline in the seeds that both have.
 
     Returns:
-        (baseline, method) -> differences, and header and rows of a table of them; nothing without a common seed.
+        (baseline, method) -> differences, none of methods without a common seed; and a table of them.
 
     Raises:
         InputError: runs are not of the same cases, organs and protocol.
     """
-    header = ["pair", "organs", "baseline", "method", "difference [interval]", "by seed"]
     pairs, rows = {}, []
     for method in methods:
-        seeds = [{run.seed: run for run in methods.get(name, ())} for name in (baseline, method)]
-        common = sorted(seeds[0].keys() & seeds[1].keys())
+        of_baseline, of_method = ({run.seed: run for run in methods.get(name, ())} for name in (baseline, method))
+        common = sorted(of_baseline.keys() & of_method.keys())
         if method == baseline or not common:
             continue
-        a, b = ([found[seed] for seed in common] for found in seeds)
+        a, b = ([found[seed] for seed in common] for found in (of_baseline, of_method))
         both = [run_of_seeds([run.evaluated for run in found], name) for found, name in ((a, baseline), (b, method))]
-        pairs |= compare_runs(both)
+        pairs[baseline, method] = compare_runs(*both)
         for row in pairs[baseline, method]:
             if row.metric == "dice" and row.scope == "group":
                 by_seed = [f"{x.seed}: {y.dice(row.name) - x.dice(row.name):+.3f}" for x, y in zip(a, b)]
                 means = number(row.mean_a, 3), number(row.mean_b, 3)
                 rows.append([f"{method} minus {baseline}", row.name, *means, interval(row, 3), ", ".join(by_seed)])
-    return pairs, (header, rows) if rows else None
+    return pairs, (["pair", "organs", "baseline", "method", "difference [interval]", "by seed"], rows)
 
 
-def curve_table(methods: Mapping[str, Sequence[StudyRun]]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows: validation by iteration, a row for each run, and whether it fell."""
+def curve_table(methods: Mapping[str, Sequence[StudyRun]]) -> Table:
+    """Validation by iteration, a row for each run, and whether it fell."""
     runs = [run for found in methods.values() for run in found]
     steps = sorted({step for run in runs for step in run.curves["mean"]})
-    header = ["run", *map(str, steps), "fall"]
     rows = []
     for run in runs:
         mean, tail = run.curves["mean"], run.curves["tail"]
         cells = [f"{number(mean.get(step), 3)} / {number(tail.get(step), 3)}" for step in steps]
         rows.append([f"{run.method}, seed {run.seed}", *cells, fall(mean)])
-    return header, rows
+    return ["run", *map(str, steps), "fall"], rows
 
 
 def fall(curve: Mapping[int, float]) -> str:

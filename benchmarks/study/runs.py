@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import SCALARS, Even
 from benchmarks.study.methods import METHODS
 from scdl_components.errors import InputError
 from scdl_components.report.compare import Run, load_run
-from scdl_components.report.summary import summarize
+from scdl_components.report.table import summarize
 
 PLACE = re.compile(r"(\d+)_labeled/([^/]+)/seed_(\d+)")
 # what is meant to differ between two runs, beside the method's own keys
@@ -36,7 +36,7 @@ class StudyRun:
         seed: of the training.
         folder: of the run.
         evaluated: scores by case and organ, of its report.
-        summary: statistics of these; of :py:func:`scdl_components.report.summary.summarize`.
+        summary: statistics of these; of :py:func:`scdl_components.report.table.summarize`.
         curves: "mean" and "tail" -> {iteration: validation Dice}.
         seconds_per_iteration: median over the log's intervals, so that validation does not count; NaN for a log of one
             entry.
@@ -111,7 +111,7 @@ def read_run(folder: Path, num_labeled: int, method: str, seed: int) -> StudyRun
             "run benchmarks.study.run again"
         ) from error
     evaluated = load_run(folder / "report", f"{method}, seed {seed}")
-    summary = summarize(evaluated.table, evaluated.num_tail)
+    summary = summarize(evaluated.tables[0], evaluated.num_tail)
     log = read_log(folder / "logs")
     tail = [f"val_dice/{organ}" for organ in summary["groups"]["tail"]["organs"]]
     curves = {"mean": mean_curve(log, ["val_mean_dice"]), "tail": mean_curve(log, tail)}

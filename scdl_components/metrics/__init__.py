@@ -3,8 +3,8 @@
 """How well a segmentation agrees with its reference, organ by organ."""
 
 from .files import score_files
-from .protocols import Protocol, make_protocol
+from .protocols import Protocol
 from .scores import METRICS, OrganScore, organ_scores
 from .validation import ValidationDice
 
-__all__ = ["METRICS", "OrganScore", "Protocol", "ValidationDice", "make_protocol", "organ_scores", "score_files"]
+__all__ = ["METRICS", "OrganScore", "Protocol", "ValidationDice", "organ_scores", "score_files"]

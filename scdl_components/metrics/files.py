@@ -41,13 +41,6 @@ def read_labels(path: str | Path, num_classes: int) -> tuple[np.ndarray, np.ndar
     return labels, image.affine
 
 
-def organ_volumes(labels: np.ndarray, affine: np.ndarray, num_classes: int) -> np.ndarray:
-    """Volumes [num_classes - 1] of classes 1 and up in ml."""
-    # slice by slice: bincount makes eight bytes of every voxel
-    counts = sum(np.bincount(part.ravel(), minlength=num_classes) for part in np.moveaxis(labels, 2, 0))
-    return counts[1:] * abs(np.linalg.det(affine[:3, :3])) / 1000
-
-
 def score_files(
     prediction: str | Path, reference: str | Path, num_classes: int, protocol: Protocol
 ) -> list[OrganScore]:
@@ -65,8 +58,9 @@ def score_files(
     pred, affine = read_labels(prediction, num_classes)
     label, label_affine = read_labels(reference, num_classes)
     if pred.shape != label.shape:
+        sizes = ["×".join(map(str, volume.shape)) for volume in (pred, label)]
         raise InputError(
-            f"'{prediction}' has {_size(pred)} voxels, its reference '{reference}' {_size(label)} (in RAS order): "
+            f"'{prediction}' has {sizes[0]} voxels, its reference '{reference}' {sizes[1]} (in RAS order): "
             "give the segmentation in the patient's own grid, as the inference writes it"
         )
     distance = grid_distance(label_affine, affine, label.shape)
@@ -75,12 +69,15 @@ def score_files(
             f"'{prediction}' lies up to {distance:.3g} voxels off its reference '{reference}' (affines differ): "
             "segment the image that the reference was drawn on"
         )
-    volumes = (organ_volumes(each, label_affine, num_classes).tolist() for each in (pred, label))
+    volumes = zip(*(organ_volumes(each, label_affine, num_classes) for each in (pred, label)))
     return [
         replace(score, volume_prediction_ml=predicted, volume_reference_ml=true)
-        for score, predicted, true in zip(protocol(pred, label, label_affine, num_classes), *volumes)
+        for score, (predicted, true) in zip(protocol(pred, label, label_affine, num_classes), volumes)
     ]
 
 
-def _size(volume: np.ndarray) -> str:
-    return "×".join(map(str, volume.shape))
+def organ_volumes(labels: np.ndarray, affine: np.ndarray, num_classes: int) -> list[float]:
+    """Volumes of classes 1 to ``num_classes - 1`` in ml."""
+    # slice by slice: bincount makes eight bytes of every voxel
+    counts = sum(np.bincount(part.ravel(), minlength=num_classes) for part in np.moveaxis(labels, 2, 0))
+    return (counts[1:] * abs(np.linalg.det(affine[:3, :3])) / 1000).tolist()

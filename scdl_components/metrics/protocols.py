@@ -17,13 +17,21 @@ UNITS = {"clinical": "mm", "paper": "voxels"}
 
 @dataclass(frozen=True)
 class Protocol:
-    """A way to score, of :func:`make_protocol`.
+    """A way to score two label maps.
 
-    Attributes:
+    - clinical: the patient's own grid, distances in millimetres.
+    - paper: the evaluation that the papers of this line of work publish (DHC, MagicNet, GALoss, SCDL). Both volumes are
+      resized with nearest neighbours; distances are in voxels of that grid, whatever they are in mm. The publications
+      state Dice and the directed ASD; HD95, ASSD and NSD are added on the same grid, without penalties.
+
+    Args:
         name: clinical or paper.
         nsd_tolerance: of the surface Dice, in the unit of the distances.
         spatial_size: of the grid of the paper protocol (right-left, posterior-anterior, inferior-superior).
         missing_asd: in the paper protocol, ASD of an organ missing in one of the two.
+
+    Raises:
+        InputError: there is no such protocol, or the tolerance is no positive number.
     """
 
     name: str
@@ -31,33 +39,42 @@ class Protocol:
     spatial_size: tuple[int, int, int] = (160, 160, 80)
     missing_asd: float = 128.0
 
+    def __post_init__(self) -> None:
+        if self.name not in UNITS:
+            raise InputError(f"no protocol {self.name!r}; set protocol to one of {', '.join(UNITS)}")
+        if not isinstance(self.nsd_tolerance, (int, float)) or not self.nsd_tolerance > 0:
+            raise InputError(
+                f"nsd_tolerance is {self.nsd_tolerance!r}; expected a number above 0, in {self.unit} for the protocol "
+                f"{self.name}"
+            )
+
     @property
     def unit(self) -> str:
         """Unit of the distances."""
         return UNITS[self.name]
 
-    @property
-    def description(self) -> str:
-        """Grid, unit and tolerance in words."""
+    def describe(self) -> dict[str, object]:
+        """JSON values that a report shows: name, unit, tolerance; grid and the cost of a missing organ in words."""
         if self.name == "clinical":
-            return f"the patient's own grid, distances in mm, NSD at {self.nsd_tolerance:g} mm"
-        size = "×".join(map(str, self.spatial_size))
-        return f"both resized (nearest) to {size}, distances in voxels of it, NSD at {self.nsd_tolerance:g} voxels"
-
-    @property
-    def missing_rule(self) -> str:
-        """What a missing organ costs, in words."""
-        if self.name == "clinical":
-            return (
+            grid = "the patient's own grid, distances in mm"
+            missing = (
                 "An organ missing in one of the two scores Dice 0 and NSD 0, which enter the means; its distances are "
-                "undefined and left out. An organ absent in both has no scores. The number of cases stands beside "
-                "every mean."
+                "undefined and left out. An organ absent in both has no scores."
             )
-        return (
-            f"An organ missing in one of the two scores Dice 0, ASD {self.missing_asd:g} and NSD 0; absent in both it "
-            "scores Dice 1 and ASD 0. All of these enter the means, as published. HD95, ASSD (and NSD, where absent in "
-            "both) are undefined then and left out. The number of cases stands beside every mean."
-        )
+        else:
+            grid = f"both resized (nearest) to {'×'.join(map(str, self.spatial_size))}, distances in voxels of it"
+            missing = (
+                f"An organ missing in one of the two scores Dice 0, ASD {self.missing_asd:g} and NSD 0; absent in both "
+                "it scores Dice 1 and ASD 0. All of these enter the means, as published. HD95, ASSD (and NSD, where "
+                "absent in both) are undefined then and left out."
+            )
+        return {
+            "name": self.name,
+            "description": f"{grid}, NSD at {self.nsd_tolerance:g} {self.unit}",
+            "unit": self.unit,
+            "nsd_tolerance": self.nsd_tolerance,
+            "missing_rule": f"{missing} The number of cases stands beside every mean.",
+        }
 
     def __call__(self, pred: np.ndarray, label: np.ndarray, affine: np.ndarray, num_classes: int) -> list[OrganScore]:
         """Scores of classes 1 to ``num_classes - 1``.
@@ -79,23 +96,3 @@ class Protocol:
         # the function of the published evaluations, so that it picks the same voxels
         tensor = torch.from_numpy(np.ascontiguousarray(volume, dtype=np.uint8))[None, None]
         return torch.nn.functional.interpolate(tensor, self.spatial_size, mode="nearest")[0, 0].numpy()
-
-
-def make_protocol(name: str, nsd_tolerance: float = 2.0) -> Protocol:
-    """Choose a protocol by its name.
-
-    - clinical: the patient's own grid, distances in millimetres.
-    - paper: the evaluation that the papers of this line of work publish (DHC, MagicNet, GALoss, SCDL). Both volumes are
-      resized with nearest neighbours; distances are in voxels of that grid, whatever they are in mm. The publications
-      state Dice and the directed ASD; HD95, ASSD and NSD are added on the same grid, without penalties.
-
-    Raises:
-        InputError: there is no such protocol, or the tolerance is no positive number.
-    """
-    if name not in UNITS:
-        raise InputError(f"no protocol {name!r}; set protocol to one of {', '.join(UNITS)}")
-    if not isinstance(nsd_tolerance, (int, float)) or not nsd_tolerance > 0:
-        raise InputError(
-            f"nsd_tolerance is {nsd_tolerance!r}; expected a number above 0, in {UNITS[name]} for the protocol {name}"
-        )
-    return Protocol(name, nsd_tolerance)

@@ -10,9 +10,9 @@ from math import nan
 import numpy as np
 from scipy.ndimage import find_objects
 
-from .surface import dice, distance_scores, surface_distances
+from .surface import dice, distance_scores
 
-METRICS = ("dice", "hd95", "asd", "assd", "nsd")
+METRICS = ("dice", "hd95", "asd", "assd", "nsd_area", "nsd_count")
 DISTANCES = ("hd95", "asd", "assd")
 VOLUMES = ("volume_prediction_ml", "volume_reference_ml")
 
@@ -30,10 +30,11 @@ class OrganScore:
     Attributes:
         status: one of ``STATUSES``.
         dice: overlap, 0 to 1.
-        hd95: 95 % Hausdorff distance.
+        hd95: 95 % Hausdorff distance; whose definition this and the next ones have says ``surface.distance_scores``.
         asd: average distance from the prediction's surface to the reference's.
         assd: average symmetric surface distance.
-        nsd: normalised surface Dice at the tolerance, 0 to 1.
+        nsd_area: normalised surface Dice at the tolerance, by area, 0 to 1.
+        nsd_count: the same by number of surface voxels.
         volume_prediction_ml: on the patient's grid, whatever grid the scores are of.
         volume_reference_ml: likewise of the reference.
     """
@@ -43,7 +44,8 @@ class OrganScore:
     hd95: float = nan
     asd: float = nan
     assd: float = nan
-    nsd: float = nan
+    nsd_area: float = nan
+    nsd_count: float = nan
     volume_prediction_ml: float = nan
     volume_reference_ml: float = nan
 
@@ -69,11 +71,10 @@ def organ_scores(
             scores.append(OrganScore(ABSENT_IN_BOTH))
         elif in_pred is None or in_label is None:
             status = MISSING_IN_PREDICTION if in_pred is None else MISSING_IN_REFERENCE
-            scores.append(OrganScore(status, dice=0.0, nsd=0.0))
+            scores.append(OrganScore(status, dice=0.0, nsd_area=0.0, nsd_count=0.0))
         else:
             # nothing of the organ lies beyond this box, so that its border is the organ's as much as the volume's
             box = tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(in_pred, in_label))
             masks = pred[box] == value, label[box] == value
-            found = distance_scores(*surface_distances(*masks, axes), nsd_tolerance)
-            scores.append(OrganScore(IN_BOTH, dice=dice(*masks), **found))
+            scores.append(OrganScore(IN_BOTH, dice(*masks), **distance_scores(*masks, axes, nsd_tolerance)))
     return scores

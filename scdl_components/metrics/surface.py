@@ -4,14 +4,18 @@
 
 A mask's surface are its voxels with at least one of six neighbours outside of it, as in MONAI and MedPy; beyond the
 volume's border is outside. Distances are between centres of surface voxels. MONAI's ``get_surface_distance`` does the
-same in single precision, which misses the published numbers by more than 1e-6, and knows no oblique or sheared grid.
+same in single precision, which misses the published numbers by more than 1e-6, and knows no sheared grid.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from monai.metrics.utils import get_code_to_measure_table
 from scipy.ndimage import binary_erosion
 from scipy.spatial import KDTree
+
+# a file's affine is single precision: three steps of "2/3 mm" are within 2 mm
+ROUNDING = 1 + 1e-5
 
 
 def dice(pred: np.ndarray, label: np.ndarray) -> float:
@@ -23,8 +27,6 @@ def dice(pred: np.ndarray, label: np.ndarray) -> float:
 def surface_distances(pred: np.ndarray, label: np.ndarray, axes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Distances of each surface voxel of one mask to the nearest one of the other.
 
-    A tree over the surface voxels, not a distance map: its cost does not depend on how far the masks are apart.
-
     Args:
         pred: boolean mask, not empty.
         label: boolean mask of the same shape, not empty.
@@ -33,30 +35,65 @@ def surface_distances(pred: np.ndarray, label: np.ndarray, axes: np.ndarray) -> 
     Returns:
         From the prediction's surface to the label's [N_pred], and back [N_label].
     """
-    points_pred, points_label = (
-        np.argwhere(mask ^ binary_erosion(mask)) @ np.asarray(axes, dtype=float).T for mask in (pred, label)
-    )
-    # larger leaves than SciPy's default are faster for a single query of many points
-    return (
-        KDTree(points_label, leafsize=32).query(points_pred)[0],
-        KDTree(points_pred, leafsize=32).query(points_label)[0],
-    )
+    return _to_each_other(*(np.argwhere(mask ^ binary_erosion(mask)) for mask in (pred, label)), axes)
 
 
-def distance_scores(to_label: np.ndarray, to_pred: np.ndarray, nsd_tolerance: float) -> dict[str, float]:
-    """HD95, ASD, ASSD and NSD of what :func:`surface_distances` returns.
+def area_within(pred: np.ndarray, label: np.ndarray, axes: np.ndarray, tolerance: float) -> float:
+    """Share of two surfaces' area that is within a tolerance of the other surface.
 
-    - hd95: 95th percentile (linear interpolation) of both directions together, as in MedPy; MONAI takes the larger one
-      of the two directions' percentiles instead.
-    - asd: mean distance from the prediction's surface to the label's, as MedPy's ``asd(pred, label)``.
-    - assd: mean of the two directions' mean distances, as in MedPy.
-    - nsd: fraction of both surfaces' voxels at most ``nsd_tolerance`` from the other surface, as in MONAI.
+    The number of MONAI's ``compute_surface_dice(use_subvoxels=True)``, with its table of areas: the surface runs between
+    voxels, and each cube of 2 × 2 × 2 voxel centres has the area that its pattern of inside and outside stands for.
+    MONAI's function takes 10 times the time and memory, as it holds each cube in single precision. A sheared grid's
+    distances are exact, its areas those of right angles.
+
+    Args:
+        pred: boolean mask [X, Y, Z], not empty.
+        label: boolean mask of the same shape, not empty.
+        axes: as of :func:`surface_distances`.
+        tolerance: in the same unit.
     """
-    both = np.concatenate([to_label, to_pred])
+    area_of, kernel = get_code_to_measure_table(np.linalg.norm(axes, axis=0).tolist())
+    weights = kernel.to(int).numpy().reshape(2, 2, 2)
+    places, areas = [], []
+    for mask in (pred, label):
+        padded = np.pad(mask, 1).view(np.uint8)
+        corners = [tuple(slice(i, i + n + 1) for i, n in zip(index, mask.shape)) for index in np.ndindex(2, 2, 2)]
+        codes = sum(padded[corner] * np.uint8(weight) for corner, weight in zip(corners, weights.flat))
+        places.append(np.argwhere((codes > 0) & (codes < 255)))
+        areas.append(area_of.numpy()[codes[tuple(places[-1].T)]])
+    distances = np.concatenate(_to_each_other(*places, axes))
+    areas = np.concatenate(areas)
+    return float(areas[distances <= tolerance].sum() / areas.sum())
+
+
+def _to_each_other(pred: np.ndarray, label: np.ndarray, axes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distance of each point [N, dims] (voxels) of one set to the nearest one of the other, both ways.
+
+    A tree over the points, not a distance map: its cost does not depend on how far the masks are apart.
+    """
+    pred, label = (points @ np.asarray(axes, dtype=float).T for points in (pred, label))
+    # larger leaves than SciPy's default are faster for a single query of many points
+    return KDTree(label, leafsize=32).query(pred)[0], KDTree(pred, leafsize=32).query(label)[0]
+
+
+def distance_scores(pred: np.ndarray, label: np.ndarray, axes: np.ndarray, tolerance: float) -> dict[str, float]:
+    """Scores of two masks' surfaces; arguments as of :func:`area_within`.
+
+    - hd95: 95th percentile (linear interpolation) of both directions' distances together, the definition of MedPy;
+      MONAI's ``compute_hausdorff_distance`` takes the larger one of the two directions' percentiles instead.
+    - asd: mean distance from the prediction's surface to the label's, as MedPy's ``asd(pred, label)`` and MONAI's
+      ``compute_average_surface_distance``.
+    - assd: mean of the two directions' mean distances, as MedPy's ``assd``.
+    - nsd_area: area of both surfaces within the tolerance of the other, over the area of both: as MONAI's
+      ``compute_surface_dice(use_subvoxels=True)`` and DeepMind's ``surface-distance``.
+    - nsd_count: the same share by number of surface voxels, as MONAI's ``compute_surface_dice`` by default.
+    """
+    to_label, to_pred = surface_distances(pred, label, axes)
+    both, tolerance = np.concatenate([to_label, to_pred]), tolerance * ROUNDING
     return {
         "hd95": float(np.percentile(both, 95)),
         "asd": float(to_label.mean()),
         "assd": float((to_label.mean() + to_pred.mean()) / 2),
-        # a file's affine is single precision: three steps of "2/3 mm" are within 2 mm
-        "nsd": float(np.mean(both <= nsd_tolerance * (1 + 1e-5))),
+        "nsd_area": area_within(pred, label, axes, tolerance),
+        "nsd_count": float(np.mean(both <= tolerance)),
     }

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.interpolate import BSpline
 
-from .shapes import Ellipsoid, Solid, tube
+from .shapes import Ellipsoid, Solid, bounds, tube
 from .table import ABSENCE, HU, PHASES, Ball, Part, Pipe, table
 
 
@@ -27,15 +27,6 @@ class Structure:
     hu: float
     content_hu: float
     gas_above: float  # y in mm, infinite where there is no gas
-
-    @property
-    def name(self) -> str:
-        return self.part.name
-
-    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
-        """Lower and upper corner of the axis-aligned bounding box, mm."""
-        corners = [solid.bounds() for solid in self.solids]
-        return np.min([low for low, _ in corners], axis=0), np.max([high for _, high in corners], axis=0)
 
 
 @dataclass(frozen=True)
@@ -75,16 +66,15 @@ class SmoothField:
     def on_grid(self, axes: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
         """The field at the grid points spanned by three coordinate vectors (mm): [..., len(x), len(y), len(z)]."""
         field = self.values
-        for i in range(3):
-            count = self.values.shape[self.values.ndim - 3 + i]
-            knots = np.linspace(self.low[i], self.high[i], count - 2)
+        for axis, coordinates, low, high in zip((-3, -2, -1), axes, self.low, self.high):
+            count = self.values.shape[axis]
+            knots = np.linspace(low, high, count - 2)
             step = knots[1] - knots[0]
             knots = np.concatenate([knots[0] + step * np.arange(-3, 0), knots, knots[-1] + step * np.arange(1, 4)])
-            basis = BSpline.design_matrix(np.clip(axes[i], self.low[i], self.high[i]), knots, 3).toarray()
+            basis = BSpline.design_matrix(np.clip(coordinates, low, high), knots, 3).toarray()
             # summed one control value after another: the order, and so the result, is the same on every machine
-            field = np.moveaxis(field, self.values.ndim - 3 + i, 0)
-            field = sum(field[k][..., None] * basis[:, k] for k in range(count))
-            field = np.moveaxis(field, -1, self.values.ndim - 3 + i)
+            rows = np.moveaxis(field, axis, 0)
+            field = np.moveaxis(sum(rows[k][..., None] * basis[:, k] for k in range(count)), -1, axis)
         return field
 
 
@@ -93,17 +83,15 @@ class Anatomy:
     """One patient. A point u (mm, body-sized by ``scale``) shows what the mean anatomy has at u + deformation(u)."""
 
     structures: tuple[Structure, ...]
-    absent: frozenset[str]
     torso: Torso
     deformation: SmoothField
     scale: tuple[float, float, float]
-    phase: str
 
 
 def draw_anatomy(rng: np.random.Generator) -> Anatomy:
     """Draw one patient: sex, build, contrast phase, absent organs, and the place, size and shape of every part."""
     absent = _draw_absent(rng)
-    phase = int(rng.choice(len(PHASES), p=[chance for _, chance in PHASES]))
+    phase = int(rng.choice(len(PHASES), p=list(PHASES.values())))
     tissues = {name: hu[phase] for name, hu in HU.items()}
     for name in tissues:
         # two patients in the same phase differ, and the more so the more contrast there is
@@ -124,14 +112,14 @@ def draw_anatomy(rng: np.random.Generator) -> Anatomy:
     # thin patients have little fat between their organs
     bedding = fat / 20.0
     structures = [_draw_structure(part, tissues, bedding, oral_contrast, rng) for part in table(female)]
-    present = tuple(structure for structure in structures if structure.name not in absent)
-    return Anatomy(present, absent, torso, deformation, scale, PHASES[phase][0])
+    present = tuple(structure for structure in structures if structure.part.name not in absent)
+    return Anatomy(present, torso, deformation, scale)
 
 
-def _draw_absent(rng: np.random.Generator) -> frozenset[str]:
+def _draw_absent(rng: np.random.Generator) -> set[str]:
     draws = {name: rng.random() < chance for name, chance in ABSENCE.items()}
     side = "right kidney" if rng.random() < 0.5 else "left kidney"
-    return frozenset(side if name == "one kidney" else name for name, drawn in draws.items() if drawn)
+    return {side if name == "one kidney" else name for name, drawn in draws.items() if drawn}
 
 
 def _draw_structure(
@@ -158,11 +146,9 @@ def _draw_structure(
         fluid, food, agent = rng.uniform(0, 30), rng.uniform(35, 95), rng.uniform(140, 320)
         chance = rng.random()
         content = agent if oral_contrast and chance < 0.6 else fluid if rng.random() < 0.5 else food
-    gas_above = np.inf
     has_gas, level = rng.random() < part.gas, rng.uniform(0.5, 0.85)
-    if has_gas:
-        low, high = np.min([s.bounds()[0] for s in solids], axis=0), np.max([s.bounds()[1] for s in solids], axis=0)
-        gas_above = float(low[1] + level * (high[1] - low[1]))
+    (_, back, _), (_, front, _) = bounds(solids)
+    gas_above = float(back + level * (front - back)) if has_gas else np.inf
     return Structure(part, tuple(solids), carved, part.fat * bedding, tissues[part.tissue], content, gas_above)
 
 

@@ -12,19 +12,20 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from .anatomy import Anatomy, SmoothField, Structure, draw_anatomy
-from .shapes import Solid, smooth_union
+from .shapes import Solid, bounds, smooth_union
 from .table import HU, KNOWN_ORGANS
 
 _FAR = 1e3  # a distance beyond all margins, mm
-_ORIENTATIONS = (("RAS", 0.4), ("LPS", 0.4), ("LAS", 0.2))
+_ORIENTATIONS = {"RAS": 0.4, "LPS": 0.4, "LAS": 0.2}
 _AIR, _LOWEST = -1000.0, -1024.0
+Box = tuple[slice, slice, slice]
 
 
 @dataclass(frozen=True)
 class Grid:
     """A grid along the patient's axes, stored in RAS order.
 
-    Args:
+    Attributes:
         axes: voxel centres along x, y and z, in mm of the anatomy (the patient's size taken out).
         spacing: voxel size, mm.
         origin: where the first voxel lies in the scanner's space, mm.
@@ -35,10 +36,6 @@ class Grid:
     spacing: tuple[float, float, float]
     origin: tuple[float, float, float]
     orientation: str
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(map(len, self.axes))
 
 
 def phantom_case(
@@ -60,9 +57,8 @@ def phantom_case(
     grid = draw_grid(anatomy, organs, spacing, np.random.Generator(np.random.PCG64(grid_seed)))
     hu, known = rasterise(anatomy, grid)
     hu = _acquire(hu, grid, np.random.Generator(np.random.PCG64(noise_seed)))
-    values = np.zeros(len(KNOWN_ORGANS) + 1, dtype=np.uint8)
-    for value, name in enumerate(organs, start=1):
-        values[KNOWN_ORGANS.index(name) + 1] = value
+    organs = list(organs)
+    values = np.array([0, *(organs.index(name) + 1 if name in organs else 0 for name in KNOWN_ORGANS)], dtype=np.uint8)
     return _to_nifti(hu, grid), _to_nifti(values[known], grid)
 
 
@@ -75,18 +71,18 @@ def draw_grid(anatomy: Anatomy, organs: Sequence[str], spacing: Sequence[float],
     slack = torso.muscle + torso.fat
     width = np.clip(2 * (torso.half_axes[0] + slack) * scale[0] * rng.uniform(1.0, 1.12), 300.0, 400.0)
     depth = np.clip(2 * (torso.half_axes[1] + slack) * scale[1] * rng.uniform(1.02, 1.2), 220.0, 400.0)
-    bottom = min(s.bounds()[0][2] for s in anatomy.structures if s.name in organs or s.name == "liver")
+    bottom = min(bounds(s.solids)[0][2] for s in anatomy.structures if s.part.name in (*organs, "liver"))
     lowest = (bottom - anatomy.deformation.values[2].max() - rng.uniform(0.0, 30.0)) * scale[2]
     highest = (max(torso.dome) + rng.uniform(5.0, 40.0)) * scale[2]
     off_center = rng.uniform(-4.0, 4.0, size=2)
     low = np.array([-width / 2 + off_center[0], -depth / 2 + off_center[1], lowest])
     count = np.maximum(np.round(np.array([width, depth, highest - lowest]) / voxel).astype(int), 1)
     origin = low + np.array([*rng.uniform(-40.0, 40.0, size=2), rng.uniform(-900.0, 300.0)])
-    orientation = rng.choice([code for code, _ in _ORIENTATIONS], p=[chance for _, chance in _ORIENTATIONS])
+    orientation = rng.choice(list(_ORIENTATIONS), p=list(_ORIENTATIONS.values()))
     return Grid(
         axes=tuple((low[i] + voxel[i] * (np.arange(count[i]) + 0.5)) / scale[i] for i in range(3)),
-        spacing=tuple(float(v) for v in voxel),
-        origin=tuple(float(v) for v in origin),
+        spacing=tuple(voxel.tolist()),
+        origin=tuple(origin.tolist()),
         orientation=str(orientation),
     )
 
@@ -102,39 +98,41 @@ def rasterise(anatomy: Anatomy, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     voxel = float(np.mean(grid.spacing))
     fat, muscle, lung = HU["fat"][0], HU["muscle"][0], HU["lung"][0]
 
-    hu = np.full(grid.shape, _AIR)
+    hu = np.full(cavity.shape, _AIR)
     _paint(hu, cavity - torso.muscle - torso.fat, fat, voxel)
     _paint(hu, cavity - torso.muscle, muscle, voxel)
     _paint(hu, cavity, fat, voxel)
     _paint(hu, np.maximum(cavity, -diaphragm - 4.0), muscle, voxel)
     _paint(hu, np.maximum(cavity, -diaphragm), lung, voxel)
-    known = np.zeros(grid.shape, dtype=np.uint8)
+    known = np.zeros(cavity.shape, dtype=np.uint8)
+    values = {name: value for value, name in enumerate(KNOWN_ORGANS, start=1)}
     abdomen = np.maximum(cavity + 2.0, diaphragm + 4.5)
     for structure in anatomy.structures:
+        part = structure.part
         box, outer, inner = signed_distance(structure, anatomy.deformation, grid.axes, warped, voxel)
         if inner.size == 0:
             continue
-        if structure.part.below_diaphragm:
+        if part.below_diaphragm:
             outer, inner = np.maximum(outer, abdomen[box]), np.maximum(inner, abdomen[box])
-        if structure.part.within:
-            inner = np.where(known[box] == KNOWN_ORGANS.index(structure.part.within) + 1, inner, _FAR)
+        if part.within:
+            inner = np.where(known[box] == values[part.within], inner, _FAR)
         if structure.fat > 0:
             _paint(hu[box], outer - structure.fat, fat, voxel)
             known[box][outer < structure.fat] = 0
         _paint(hu[box], inner, structure.hu, voxel)
-        if structure.part.wall > 0:
-            _paint(hu[box], inner + structure.part.wall, structure.content_hu, voxel)
+        if part.wall > 0:
+            _paint(hu[box], inner + part.wall, structure.content_hu, voxel)
         if np.isfinite(structure.gas_above):
-            gas = np.maximum(inner + structure.part.wall, structure.gas_above - warped[1][box])
+            gas = np.maximum(inner + part.wall, structure.gas_above - warped[1][box])
             _paint(hu[box], gas, HU["gas"][0], voxel)
-        if not structure.part.within:
-            known[box][inner < 0] = KNOWN_ORGANS.index(structure.name) + 1 if structure.name in KNOWN_ORGANS else 0
+        if not part.within:
+            known[box][inner < 0] = values.get(part.name, 0)
     return hu, known
 
 
 def signed_distance(
     structure: Structure, deformation: SmoothField, axes: Sequence[np.ndarray], warped: np.ndarray, voxel: float
-) -> tuple[tuple[slice, slice, slice], np.ndarray, np.ndarray]:
+) -> tuple[Box, np.ndarray, np.ndarray]:
     """Distance to a structure on the part of the grid that it can reach.
 
     Args:
@@ -148,33 +146,27 @@ def signed_distance(
         The box of the grid, and the distance in it without and with what is carved away (mm, negative inside).
     """
     margin = voxel + structure.fat + structure.part.blend
-    box = _box(*structure.bounds(), margin, deformation, axes)
+    box = _reach(structure.solids, margin, deformation, axes)
     outer = np.full([s.stop - s.start for s in box], _FAR)
     for solid in structure.solids:
-        own = _box(*solid.bounds(), margin, deformation, axes)
+        own = _reach([solid], margin, deformation, axes)
         inside = tuple(slice(o.start - b.start, o.stop - b.start) for o, b in zip(own, box))
-        outer[inside] = smooth_union(outer[inside], _distance(solid, own, warped), structure.part.blend)
+        outer[inside] = smooth_union(outer[inside], solid.distance(*warped[(slice(None), *own)]), structure.part.blend)
     inner = outer
     for ball in structure.carved:
-        inner = np.maximum(inner, -_distance(ball, box, warped))
+        inner = np.maximum(inner, -ball.distance(*warped[(slice(None), *box)]))
     return box, outer, inner
 
 
-def _distance(solid: Solid, box: tuple[slice, slice, slice], warped: np.ndarray) -> np.ndarray:
-    return solid.distance(warped[0][box], warped[1][box], warped[2][box])
-
-
-def _box(
-    low: np.ndarray, high: np.ndarray, margin: float, deformation: SmoothField, axes: Sequence[np.ndarray]
-) -> tuple[slice, slice, slice]:
-    """Grid points that the deformation can bring into the box from ``low`` to ``high``, and a margin (mm)."""
+def _reach(solids: Sequence[Solid], margin: float, deformation: SmoothField, axes: Sequence[np.ndarray]) -> Box:
+    """Grid points that the deformation can bring into the box around solids, and a margin (mm)."""
     slices = []
-    for i in range(3):
+    for low, high, moved, coordinates in zip(*bounds(solids), deformation.values, axes):
         # u + d(u) reaches the box only from within the box moved by the range of -d
-        first = low[i] - margin - deformation.values[i].max()
-        last = high[i] + margin - deformation.values[i].min()
-        slices.append(slice(int(np.searchsorted(axes[i], first)), int(np.searchsorted(axes[i], last, side="right"))))
-    return slices[0], slices[1], slices[2]
+        ends = low - margin - moved.max(), high + margin - moved.min()
+        first, stop = np.searchsorted(coordinates, ends[0]), np.searchsorted(coordinates, ends[1], side="right")
+        slices.append(slice(int(first), int(stop)))
+    return tuple(slices)
 
 
 def _paint(hu: np.ndarray, distance: np.ndarray, value: float, voxel: float) -> None:
@@ -191,7 +183,7 @@ def _acquire(hu: np.ndarray, grid: Grid, rng: np.random.Generator) -> np.ndarray
     hu = gaussian_filter(hu, [s / v for s, v in zip(sigma, grid.spacing)], mode="nearest", truncate=3.0)
     shading = SmoothField(4.0 * np.clip(rng.standard_normal((5, 5, 6)), -2.0, 2.0))
     deviation, grain = rng.uniform(15.0, 25.0), rng.uniform(0.5, 0.7)
-    noise = gaussian_filter(rng.standard_normal(grid.shape), [grain, grain, 0.4], mode="wrap", truncate=3.0)
+    noise = gaussian_filter(rng.standard_normal(hu.shape), [grain, grain, 0.4], mode="wrap", truncate=3.0)
     hu += shading.on_grid(grid.axes) * (hu > -500.0) + deviation / noise.std() * noise
     return np.maximum(np.round(hu), _LOWEST).astype(np.int16)
 
@@ -201,8 +193,7 @@ def _to_nifti(array: np.ndarray, grid: Grid) -> nib.Nifti1Image:
     affine[:3, 3] = grid.origin
     image = nib.Nifti1Image(array, affine)
     image.header.set_xyzt_units("mm")
-    turn = nib.orientations.axcodes2ornt(grid.orientation)
-    image = image.as_reoriented(turn)
+    image = image.as_reoriented(nib.orientations.axcodes2ornt(grid.orientation))
     image.set_qform(image.affine, code=1)
     image.set_sform(image.affine, code=1)
     return image

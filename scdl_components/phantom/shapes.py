@@ -66,6 +66,12 @@ class Capsule:
 Solid = Ellipsoid | Capsule
 
 
+def bounds(solids: Sequence[Solid]) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper corner of the axis-aligned box around solids, mm."""
+    lows, highs = zip(*(solid.bounds() for solid in solids))
+    return np.min(lows, axis=0), np.max(highs, axis=0)
+
+
 def tube(points: np.ndarray, radii: Sequence[float], step: float = 8.0) -> tuple[Capsule, ...]:
     """A smooth tube through ``points`` ([N, 3], mm) with ``radii`` (N, mm), as capsules about ``step`` mm long."""
     knots = np.concatenate([[0.0], np.cumsum(np.sqrt((np.diff(points, axis=0) ** 2).sum(axis=1)))])

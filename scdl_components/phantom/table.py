@@ -82,7 +82,7 @@ class Part:
 
 
 # contrast phase: none, arterial, portal venous, delayed, with their chances
-PHASES = (("none", 0.15), ("arterial", 0.15), ("portal venous", 0.5), ("delayed", 0.2))
+PHASES = {"none": 0.15, "arterial": 0.15, "portal venous": 0.5, "delayed": 0.2}
 HU = {
     "liver": (54, 68, 106, 90),
     "spleen": (48, 104, 114, 93),

@@ -62,14 +62,10 @@ def write_phantoms(
         FileExistsError: ``output_dir`` holds something else, or phantoms with other parameters.
     """
     counts = dict(zip(STREAMS, (num_labeled, num_unlabeled, num_validation, num_test), strict=True))
-    parameters = {
-        "version": VERSION,
-        "seed": seed,
-        **{f"num_{split}": count for split, count in counts.items()},
-        "organs": list(ensure_tuple(organs)),
-        "spacing": [float(mm) for mm in ensure_tuple(spacing)],
-    }
-    _check(parameters)
+    organs, spacing = list(ensure_tuple(organs)), [float(mm) for mm in ensure_tuple(spacing)]
+    numbers = {f"num_{split}": count for split, count in counts.items()}
+    parameters = {"version": VERSION, "seed": seed, **numbers, "organs": organs, "spacing": spacing}
+    _check({**numbers, "seed": seed}, organs, spacing)
     output = Path(output_dir).expanduser().resolve()
     if _is_complete(output, parameters):
         logger.info("phantom: %s is complete, nothing to do", output)
@@ -77,7 +73,9 @@ def write_phantoms(
 
     unfinished = output.parent / f".{output.name}.unfinished-{uuid.uuid4().hex[:12]}"
     try:
-        _write(unfinished, parameters, counts)
+        lists = _write_cases(unfinished, counts, seed, organs, spacing)
+        content = {"name": "abdominal CT phantom", **lists, "phantom": parameters}
+        (unfinished / CASE_LIST).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         try:
             unfinished.replace(output)
         except OSError:
@@ -90,14 +88,12 @@ def write_phantoms(
     return str(output_dir)
 
 
-def _check(parameters: dict) -> None:
-    numbers = {key: value for key, value in parameters.items() if key.startswith("num_")}
-    for name, value in {**numbers, "seed": parameters["seed"]}.items():
+def _check(numbers: dict[str, int], organs: list[str], spacing: list[float]) -> None:
+    for name, value in numbers.items():
         if not isinstance(value, int) or value < 0:
             raise ValueError(f"write_phantoms: {name} is {value!r}; give a whole number, 0 or more.")
-    if not any(numbers.values()):
+    if not any(value for name, value in numbers.items() if name != "seed"):
         raise ValueError("write_phantoms: all four numbers of cases are 0; ask for at least one case.")
-    organs, spacing = parameters["organs"], parameters["spacing"]
     if not organs or len(set(organs)) < len(organs) or not set(organs) <= set(KNOWN_ORGANS):
         raise ValueError(
             f"write_phantoms: organs is {organs}; give at least one, each only once, of {', '.join(KNOWN_ORGANS)}."
@@ -125,21 +121,19 @@ def _is_complete(output: Path, parameters: dict) -> bool:
     )
 
 
-def _write(folder: Path, parameters: dict, counts: dict[str, int]) -> None:
-    cases: dict[str, list[dict[str, str]]] = {split: [] for split in counts}
+def _write_cases(
+    folder: Path, counts: dict[str, int], seed: int, organs: list[str], spacing: list[float]
+) -> dict[str, list[dict[str, str]]]:
+    """Writes the files of all cases; list -> its items."""
+    lists: dict[str, list[dict[str, str]]] = {split: [] for split in counts}
     drawn = dict.fromkeys(STREAMS.values(), 0)
-    for split, stream in STREAMS.items():
-        for _ in range(counts[split]):
-            number = sum(drawn.values()) + 1
-            item = {"image": f"img/img{number:04d}.nii.gz", "label": f"label/label{number:04d}.nii.gz"}
-            volumes = phantom_case(
-                parameters["seed"], (stream, drawn[stream]), parameters["organs"], parameters["spacing"]
-            )
-            for name, volume in zip(item.values(), volumes, strict=True):
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                nib.save(volume, folder / name)
-            cases[split].append({"image": item["image"]} if split == "unlabeled" else item)
-            drawn[stream] += 1
-            logger.info("phantom: case %d of %d", number, sum(counts.values()))
-    content = {"name": "abdominal CT phantom", **cases, "phantom": parameters}
-    (folder / CASE_LIST).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    for split in (split for split, count in counts.items() for _ in range(count)):
+        stream, number = STREAMS[split], sum(drawn.values()) + 1
+        item = {"image": f"img/img{number:04d}.nii.gz", "label": f"label/label{number:04d}.nii.gz"}
+        for name, volume in zip(item.values(), phantom_case(seed, (stream, drawn[stream]), organs, spacing)):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            nib.save(volume, folder / name)
+        lists[split].append({"image": item["image"]} if split == "unlabeled" else item)
+        drawn[stream] += 1
+        logger.info("phantom: case %d of %d", number, sum(counts.values()))
+    return lists

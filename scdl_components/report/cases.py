@@ -31,14 +31,20 @@ def listed_cases(train_config: str, cases: str, **keys: object) -> list[dict[str
         InputError: there is no such list, it is empty, or a case in it has no label.
     """
     parser = ConfigParser(ConfigParser.load_config_file(train_config))
-    for key, value in keys.items():
-        if value is not None:
-            parser[key] = value
-    return labeled_items(parser.get_parsed_content("load_cases")(), cases)
+    parser.update({key: value for key, value in keys.items() if value is not None})
+    return _labeled(parser.get_parsed_content("load_cases")(), cases)
 
 
-def labeled_items(lists: Mapping[str, Sequence[Mapping[str, str]]], cases: str) -> list[dict[str, str]]:
-    """Items of the list called ``cases``; errors as in :func:`listed_cases`."""
+def read_case_list(path: str, cases: str) -> list[dict[str, str]]:
+    """Items of one list of a JSON with labels, paths relative to its folder resolved.
+
+    Raises:
+        InputError: it is no such JSON, or the list lacks cases or labels.
+    """
+    return _labeled({cases: items_by_path(path, cases)}, cases)
+
+
+def _labeled(lists: Mapping[str, Sequence[Mapping[str, str]]], cases: str) -> list[dict[str, str]]:
     if cases not in LISTS:
         raise InputError(f"cases is {cases!r}; expected the name of a list: {', '.join(LISTS)}")
     items = [dict(item) for item in lists.get(cases, ())]
@@ -54,32 +60,24 @@ def labeled_items(lists: Mapping[str, Sequence[Mapping[str, str]]], cases: str) 
     return items
 
 
-def read_case_list(path: str, cases: str) -> list[dict[str, str]]:
-    """Items of one list of a JSON with labels, paths relative to its folder resolved.
+def read_sidecar(segmentation: Path) -> tuple[list[str], dict[str, object]]:
+    """Organs by value, background first, and ``made_with`` of the ``<name>_seg.json`` beside a segmentation.
+
+    Both are empty where there is no such file.
 
     Raises:
-        InputError: it is no such JSON, or the list lacks cases or labels.
-    """
-    return labeled_items({cases: items_by_path(path, cases)}, cases)
-
-
-def read_sidecar(segmentation: Path) -> dict:
-    """Content of ``<name>_seg.json`` beside a segmentation; empty where there is none.
-
-    Raises:
-        InputError: it is not a JSON object.
+        InputError: it is not a JSON object of that kind.
     """
     path = sidecar_of(segmentation)
     if not path.is_file():
-        return {}
+        return [], {}
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(f"'{path}' is not JSON ({error}); delete it and run the inference again") from error
     try:
-        names_by_value(content.get("labels", {}))
-    except (AttributeError, TypeError, InputError) as error:
+        return names_by_value(content.get("labels", {})), dict(content.get("made_with", {}))
+    except (AttributeError, TypeError, ValueError) as error:
         raise InputError(
             f"'{path}' does not name the organs by value; delete it and run the inference again"
         ) from error
-    return content

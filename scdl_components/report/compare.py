@@ -5,26 +5,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from html import escape
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import InputError
 from ..metrics.scores import METRICS
-from .charts import difference_chart, title
-from .document import digits
-from .page import NO_VALUE, html_details, html_figure, html_page, html_table, number, write_files
-from .paired import Difference, compare_tables
+from .page import NO_VALUE, decimals, html_details, html_page, html_table, number, title, write_files
+from .paired import CONFIDENCE, NUM_RESAMPLES, Difference, compare_tables
 from .table import ScoreTable, cell, csv_text
 
-CHARTED = ("dice", "nsd", "hd95")
 READING = (
-    "Differences are those of the same cases, with a {confidence:g} % bootstrap interval over the cases ({num_resamples} "
-    "resamples, seed {seed}) and the two-sided p of Wilcoxon's signed-rank test; p (Holm) is corrected for the number "
+    f"Differences are those of the same cases, with a {100 * CONFIDENCE:g} % bootstrap interval over the cases "
+    f"({NUM_RESAMPLES} resamples) and the two-sided p of Wilcoxon's signed-rank test; p (Holm) is corrected for the number "
     "of organs. n are the cases in which both runs have a value, and everything in a line is of these. Lines of head, "
     "tail and all are of each case's mean over its organs. The last column counts the case-organ pairs that one run "
     "alone defines (first / second), such as an organ that it draws where there is none: they count in the Dice and NSD "
@@ -38,7 +34,7 @@ class Run:
 
     Attributes:
         name: to show.
-        tables: scores by case and organ, a table for each seed.
+        tables: scores by case and organ, a table for each seed; all of the same cases, organs and references.
         protocol: as in ``summary.json``.
         num_tail: how many of the smallest organs are the tail.
     """
@@ -47,11 +43,6 @@ class Run:
     tables: Sequence[ScoreTable]
     protocol: dict
     num_tail: int
-
-    @property
-    def table(self) -> ScoreTable:
-        """That of the first seed; cases, organs and references are the same in all."""
-        return self.tables[0]
 
 
 def load_run(folder: str | Path, name: str) -> Run:
@@ -91,10 +82,12 @@ def check_comparable(runs: Sequence[Run]) -> None:
         InputError: the message says what differs, and between which runs.
     """
     first = runs[0]
+    table = first.tables[0]
     for run in runs[1:]:
+        other = run.tables[0]
         pair = f"'{first.name}' and '{run.name}' cannot be compared"
         for what in ("cases", "organs"):
-            ours, theirs = getattr(first.table, what), getattr(run.table, what)
+            ours, theirs = getattr(table, what), getattr(other, what)
             if ours != theirs:
                 raise InputError(
                     f"{pair}, their {what} or the order of these differ: only in '{first.name}': "
@@ -106,58 +99,43 @@ def check_comparable(runs: Sequence[Run]) -> None:
             a, b = (each.get(key) for each in settings)
             if a != b:
                 raise InputError(f"{pair}, their protocols differ ({key}: {a} and {b}); evaluate both with the same")
-        volumes = (each.table.values["volume_reference_ml"] for each in (first, run))
-        other = ~np.isclose(*volumes, rtol=1e-4, atol=1e-3).all(axis=1)
-        if other.any():
+        volumes = (each.values["volume_reference_ml"] for each in (table, other))
+        differing = ~np.isclose(*volumes, rtol=1e-4, atol=1e-3).all(axis=1)
+        if differing.any():
             raise InputError(
-                f"{pair}, their references differ in {_names(np.array(first.table.cases)[other])} (volumes of the "
+                f"{pair}, their references differ in {_names(np.array(table.cases)[differing])} (volumes of the "
                 "organs); evaluate both against the same labels"
             )
 
 
-def compare_runs(runs: Sequence[Run], **options: object) -> dict[tuple[str, str], list[Difference]]:
-    """Differences of every pair of runs, second minus first: (first, second) -> differences.
-
-    Args:
-        runs: at least two, with names of their own.
-        options: of :py:func:`scdl_components.report.paired.compare_tables`.
+def compare_runs(a: Run, b: Run) -> list[Difference]:
+    """Differences ``b - a``, as :py:func:`scdl_components.report.paired.compare_tables` gives them.
 
     Raises:
         InputError: the runs cannot be compared.
     """
-    names = [run.name for run in runs]
-    if len(runs) < 2 or len(set(names)) < len(names):
-        raise InputError(f"runs are {names}; expected at least two, each with a name of its own")
-    check_comparable(runs)
-    return {
-        (a.name, b.name): compare_tables(a.tables, b.tables, runs[0].num_tail, **options)
-        for a, b in combinations(runs, 2)
-    }
+    check_comparable([a, b])
+    return compare_tables(a.tables, b.tables, a.num_tail)
 
 
-def write_comparison(
-    found: dict[tuple[str, str], list[Difference]], run: Run, reading: str, output: str | Path
-) -> None:
-    """Writes ``comparison.csv``, and ``comparison.html`` with tables and a chart for each pair.
+def write_comparison(pairs: Mapping[tuple[str, str], Sequence[Difference]], run: Run, output: str | Path) -> None:
+    """Writes ``comparison.csv``, and ``comparison.html`` with tables for each pair.
 
     Args:
-        found: of :py:func:`compare_runs`.
+        pairs: names of two runs -> their differences.
         run: one of the runs, for cases and protocol.
-        reading: how the numbers are to be read.
         output: folder.
     """
-    unit = run.table.unit
-    lead = f"{len(run.table.cases)} cases, protocol {run.protocol['name']}: {run.protocol['description']}."
+    protocol, num_cases = run.protocol, len(run.tables[0].cases)
     lines = [["first", "second", *(field.name for field in fields(Difference))]]
-    lines += [[*pair, *map(cell, asdict(row).values())] for pair, rows in found.items() for row in rows]
-    sections = [("How to read it", f"<p>{escape(reading)}</p>")]
-    for (a, b), rows in found.items():
-        by_metric = {metric: [row for row in rows if row.metric == metric] for metric in METRICS}
-        chart = difference_chart({metric: by_metric[metric] for metric in CHARTED}, f"{b} minus {a}", unit)
-        html = html_figure(chart, "Mean difference and its confidence interval; diamonds: groups of organs.")
-        for metric, of_metric in by_metric.items():
-            html += html_details(title(metric, unit), _table(a, b, of_metric), metric == "dice")
-        sections.append((f"{b} minus {a}", html))
+    lines += [[*pair, *map(cell, asdict(row).values())] for pair, rows in pairs.items() for row in rows]
+    sections = {"How to read it": f"<p>{escape(READING)}</p>"}
+    for (a, b), rows in pairs.items():
+        tables = [(metric, _table(a, b, [row for row in rows if row.metric == metric])) for metric in METRICS]
+        sections[f"{b} minus {a}"] = "".join(
+            html_details(title(metric, protocol["unit"]), table, metric == "dice") for metric, table in tables
+        )
+    lead = f"{num_cases} cases, protocol {protocol['name']}: {protocol['description']}."
     page = html_page("Comparison of runs", lead, sections)
     write_files(output, {"comparison.csv": csv_text(lines), "comparison.html": page})
 
@@ -166,11 +144,12 @@ def _table(a: str, b: str, rows: Sequence[Difference]) -> str:
     header = ["organ", "n", a, b, "difference [interval]", "p", "p (Holm)", "one run alone"]
     cells = []
     for row in rows:
-        d = digits(row.metric)
+        digits = decimals(row.metric)
         name = row.name if row.scope == "organ" else f"mean of {row.name}"
         alone = f"{row.only_a} / {row.only_b}" if row.only_a or row.only_b else NO_VALUE
-        means, p_values = (number(row.mean_a, d), number(row.mean_b, d)), map(_p, (row.p_value, row.p_holm))
-        cells.append([name, str(row.n), *means, interval(row, d), *p_values, alone])
+        means = (number(mean, digits) for mean in (row.mean_a, row.mean_b))
+        p_values = ("< 0.001" if p < 0.001 else number(p, 3) for p in (row.p_value, row.p_holm))
+        cells.append([name, str(row.n), *means, interval(row, digits), *p_values, alone])
     return html_table(header, cells, strong=[i for i, row in enumerate(rows) if row.scope == "group"])
 
 
@@ -180,10 +159,6 @@ def interval(row: Difference, digits: int) -> str:
         return NO_VALUE
     ends = "" if np.isnan(row.low) else f" [{row.low:+.{digits}f}, {row.high:+.{digits}f}]"
     return f"{row.difference:+.{digits}f}{ends}"
-
-
-def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else number(value, 3)
 
 
 def _names(names: Iterable[str]) -> str:

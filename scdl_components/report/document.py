@@ -4,36 +4,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from matplotlib.figure import Figure
 
-from ..metrics.scores import ABSENT_IN_BOTH, DISTANCES, METRICS, MISSING_IN_PREDICTION, MISSING_IN_REFERENCE
-from .charts import organ_chart, title
-from .page import NO_VALUE, html_details, html_figure, html_page, html_table, mean_and_std, number
+from ..metrics.scores import ABSENT_IN_BOTH, METRICS, MISSING_IN_PREDICTION, MISSING_IN_REFERENCE
+from .page import NO_VALUE, decimals, html_details, html_figure, html_page, html_table, mean_and_std, number, title
 from .table import ScoreTable
 
-DEFINITIONS = {
-    "dice": "twice the common voxels over the voxels of both",
-    "hd95": "95th percentile of the distances from each surface to the other, both directions together",
-    "asd": "mean distance from the prediction's surface to the reference's (one direction)",
-    "assd": "mean of the mean distances in both directions",
-    "nsd": "fraction of both surfaces within the tolerance of the other",
-}
 MISSING = (MISSING_IN_PREDICTION, MISSING_IN_REFERENCE, ABSENT_IN_BOTH)
-
-
-def digits(metric: str) -> int:
-    """Decimals to show."""
-    return 2 if metric in DISTANCES else 3
+CELLS = (
+    "Each cell is mean ± sample standard deviation over the cases, and in brackets the number of cases in it. The rows "
+    "of head, tail and all are of each case's mean over the organs that are defined in it. Sizes are of the references, "
+    "on the patient's grid."
+)
+DEFINITIONS = (
+    "Dice: twice the common voxels over the voxels of both; HD95: 95th percentile of the distances from each surface to "
+    "the other, both directions together (MedPy's definition; MONAI takes the larger one of the two directions'); ASD: "
+    "mean distance from the prediction's surface to the reference's (one direction); ASSD: mean of the mean distances "
+    "in both directions; NSD: share of both surfaces within the tolerance of the other, by area (as MONAI's surface "
+    "Dice with use_subvoxels=True, and DeepMind's) and by count of surface voxels (as MONAI's surface Dice by default)."
+)
 
 
 def organ_table(summary: Mapping) -> tuple[list[str], list[list[str]]]:
-    """Header and rows: the organs from large to small, then head, tail and all."""
+    """Header and rows: the organs from large to small, then head, tail and all, as far as they have organs."""
 
     def scores(entry: Mapping) -> list[str]:
         counts = [str(entry["status"][word] or NO_VALUE) for word in MISSING]
-        return [mean_and_std(entry["metrics"][metric], digits(metric)) for metric in METRICS] + counts
+        return [mean_and_std(entry["metrics"][metric], decimals(metric)) for metric in METRICS] + counts
 
     unit = summary["protocol"]["unit"]
     header = ["organ", "size (ml)", "group", *(title(metric, unit) for metric in METRICS), *MISSING]
@@ -44,6 +43,7 @@ def organ_table(summary: Mapping) -> tuple[list[str], list[list[str]]]:
     rows += [
         [f"mean of {name}", "", f"{len(group['organs'])} organs", *scores(group)]
         for name, group in summary["groups"].items()
+        if group["organs"]
     ]
     return header, rows
 
@@ -61,40 +61,33 @@ def facts(summary: Mapping) -> list[tuple[str, str]]:
     ]
 
 
-def page(summary: Mapping, table: ScoreTable, worst: Sequence[tuple[str, Figure]]) -> str:
+def page(summary: Mapping, table: ScoreTable, worst: Mapping[str, Figure]) -> str:
     """The whole report with its pictures in it.
 
     Args:
         summary: content of ``summary.json``.
         table: scores of the cases.
-        worst: caption and picture of the worst cases.
+        worst: caption -> picture of the worst cases.
     """
-    protocol = summary["protocol"]
+    protocol, num_organs = summary["protocol"], len(summary["organs"])
     header, rows = organ_table(summary)
-    reading = [
-        "Each cell is mean ± sample standard deviation over the cases, and in brackets the number of cases in it. "
-        "The rows of head, tail and all are of each case's mean over the organs that are defined in it.",
-        protocol["missing_rule"],
-        "; ".join(f"{title(name, protocol['unit'])}: {text}" for name, text in DEFINITIONS.items())
-        + ". Sizes are of the references, on the patient's grid.",
-    ]
-    organs = html_table(header, rows, strong=range(len(summary["organs"]), len(rows)))
-    pictures = [html_figure(picture, caption) for caption, picture in worst]
+    reading = "".join(f"<p>{text}</p>" for text in (CELLS, protocol["missing_rule"], DEFINITIONS))
+    pictures = "".join(html_figure(picture, caption) for caption, picture in worst.items())
     return html_page(
         "Segmentation by organ",
         f"Cases: {summary['num_cases']}. Protocol {protocol['name']}: {protocol['description']}.",
-        [
-            ("By organ", organs + "".join(f"<p>{text}</p>" for text in reading)),
-            ("Chart", html_figure(organ_chart(table, summary), "Every case (dots) and the mean (line) by organ.")),
-            ("Worst cases by mean Dice", "".join(pictures) or "<p>No case has an organ in both.</p>"),
-            ("Every case", "".join(_by_case(table, summary, metric) for metric in METRICS)),
-            ("How it was made", html_table([], facts(summary), kind="facts")),
-        ],
+        {
+            "By organ": html_table(header, rows, strong=range(num_organs, len(rows))) + reading,
+            "Worst cases by mean Dice": pictures or "<p>No case has an organ in both.</p>",
+            "Every case": "".join(_by_case(table, metric) for metric in METRICS),
+            "How it was made": html_table([], facts(summary), kind="facts"),
+        },
     )
 
 
-def _by_case(table: ScoreTable, summary: Mapping, metric: str) -> str:
-    order = [table.organs.index(name) for name in summary["organs"]]
+def _by_case(table: ScoreTable, metric: str) -> str:
+    order = table.large_to_small()
     values = zip(table.cases, table.values[metric][:, order])
-    rows = [[case, *(number(value, digits(metric)) for value in row)] for case, row in values]
-    return html_details(title(metric, table.unit), html_table(["case", *summary["organs"]], rows), metric == "dice")
+    rows = [[case, *(number(value, decimals(metric)) for value in row)] for case, row in values]
+    header = ["case", *(table.organs[o] for o in order)]
+    return html_details(title(metric, table.unit), html_table(header, rows), metric == "dice")

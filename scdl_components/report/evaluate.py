@@ -15,12 +15,12 @@ from importlib.metadata import version
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
+import numpy as np
 from matplotlib.figure import Figure
 from tqdm.auto import tqdm
 
 from .. import __version__
 from ..atomic import check_writable
-from ..class_names import names_by_value
 from ..data.input_check import InputCheck
 from ..data.results import result_names, segmentation_of
 from ..errors import InputError, MissingFileError
@@ -29,12 +29,11 @@ from . import document
 from .cases import read_sidecar
 from .page import write_files
 from .pictures import load_volume, three_planes
-from .summary import summarize, worst_cases
-from .table import ScoreTable
+from .table import ScoreTable, defined_mean, summarize
 
 NUM_WORST = 3  # cases that are pictured
-OF_PROTOCOL = ("name", "description", "unit", "nsd_tolerance", "missing_rule")
-HASHES = {"weights": "weights_sha256", "network": "network_sha256"}
+CASES_AT_ONCE = min(os.cpu_count() or 1, 8)
+VERSIONS_OF = ("monai", "torch", "numpy", "scipy", "nibabel")  # what decides the numbers
 
 
 class Evaluation:
@@ -46,9 +45,8 @@ class Evaluation:
             inference writes them.
         class_names: names by value, background first.
         report_dir: folder to write to; see :py:meth:`run`.
-        protocol: grid, unit and penalties; of :py:func:`scdl_components.metrics.make_protocol`.
-        num_tail: how many of the smallest organs are the tail.
-        num_workers: cases compared at a time; default one for each core, at most 8.
+        protocol: grid, unit and penalties.
+        num_tail: how many of the smallest organs are the tail; the largest organ is never one of them.
         provenance: what else the report should say of the predictions, e.g. the weights.
         intensity_range: HU shown as black and white.
     """
@@ -61,15 +59,11 @@ class Evaluation:
         report_dir: str,
         protocol: Protocol,
         num_tail: int = 5,
-        num_workers: int | None = None,
         provenance: Mapping[str, object] | None = None,
         intensity_range: Sequence[float] = (-125, 275),
     ) -> None:
-        if not isinstance(num_tail, int) or not 0 < num_tail < len(class_names) - 1:
-            raise InputError(
-                f"num_tail is {num_tail!r}; expected a number of organs, at least 1 and less than the "
-                f"{len(class_names) - 1} there are"
-            )
+        if not isinstance(num_tail, int) or num_tail < 1:
+            raise InputError(f"num_tail is {num_tail!r}; expected a number of organs, at least 1")
         self.data = list(data)
         self.predictions_dir = Path(predictions_dir)
         # name -> files of image, reference and prediction
@@ -81,8 +75,7 @@ class Evaluation:
         self.class_names = list(class_names)
         self.report_dir = Path(report_dir)
         self.protocol = protocol
-        self.num_tail = num_tail
-        self.num_workers = num_workers or min(os.cpu_count() or 1, 8)
+        self.num_tail = min(num_tail, len(self.class_names) - 2)
         self.provenance = dict(provenance or {})
         self.intensity_range = intensity_range
 
@@ -107,26 +100,27 @@ class Evaluation:
         """
         made_with = self._check_predictions()
         table = self._score()
+        means = defined_mean(table.values["dice"], axis=1)
+        worst = [c for c in np.argsort(means, kind="stable")[:NUM_WORST] if not np.isnan(means[c])]
+        versions = {name: version(name) for name in VERSIONS_OF}
         summary = {
-            "protocol": {key: getattr(self.protocol, key) for key in OF_PROTOCOL},
+            "protocol": self.protocol.describe(),
             "num_tail": self.num_tail,
             **summarize(table, self.num_tail),
-            "worst_cases": worst_cases(table, NUM_WORST),
+            "worst_cases": [{"case": table.cases[c], "mean_dice": float(means[c])} for c in worst],
             "provenance": {
                 "predictions": str(self.predictions_dir),
                 **self.provenance,
                 **made_with,
                 "command": shlex.join(sys.argv),
             },
-            "versions": versions(),
+            "versions": {"scdl_components": __version__, **versions, "python": platform.python_version()},
             "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         }
-        worst = [
-            (f"{c['case']}: mean Dice {c['mean_dice']:.3f}", self._draw(c["case"])) for c in summary["worst_cases"]
-        ]
+        pictures = {f"{table.cases[c]}: mean Dice {means[c]:.3f}": self._draw(table.cases[c]) for c in worst}
         texts = {
             "metrics.csv": table.to_csv(),
-            "report.html": document.page(summary, table, worst),
+            "report.html": document.page(summary, table, pictures),
             "summary.json": json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n",
         }
         write_files(self.report_dir, texts)
@@ -142,14 +136,13 @@ class Evaluation:
             )
         made: dict[str, str] = {}
         for image, _, prediction in self.cases.values():
-            sidecar = read_sidecar(prediction)
-            names = names_by_value(sidecar.get("labels", {}))
+            names, made_with = read_sidecar(prediction)
             if names and names != self.class_names:
                 raise InputError(
                     f"'{prediction}' has the classes {', '.join(names)}; expected {', '.join(self.class_names)}: it is "
                     "of another network"
                 )
-            origin = {key: value for key, value in sidecar.get("made_with", {}).items() if key != "image"}
+            origin = {key: value for key, value in made_with.items() if key != "image"}
             made.setdefault(json.dumps(origin, sort_keys=True), image)
         if len(made) > 1:
             raise InputError(
@@ -157,7 +150,9 @@ class Evaluation:
                 f"settings, for example those of {' and '.join(list(made.values())[:2])}; run the inference again, or "
                 "give each run its own output_dir"
             )
-        return {HASHES.get(key, key): value for key, value in json.loads(next(iter(made))).items()}
+        # "weights" of the provenance is their file, here it is their hash
+        hashes = {"weights": "weights_sha256", "network": "network_sha256"}
+        return {hashes.get(key, key): value for key, value in json.loads(next(iter(made))).items()}
 
     def _score(self) -> ScoreTable:
         """The scores of all cases, several cases at a time."""
@@ -170,12 +165,12 @@ class Evaluation:
                 return error
 
         # threads: decompression, erosion and the search of neighbours release the interpreter's lock
-        with ThreadPool(self.num_workers) as pool:
+        with ThreadPool(CASES_AT_ONCE) as pool:
             results = pool.imap(score, self.cases.values())
             scores = list(tqdm(results, "comparing", len(self.cases), unit="case", disable=None))
-        problems = [str(result) for result in scores if isinstance(result, InputError)]
+        problems = [f"\n- {result}" for result in scores if isinstance(result, InputError)]
         if problems:
-            raise InputError(f"{len(problems)} case(s) cannot be evaluated:\n" + "\n".join(f"- {p}" for p in problems))
+            raise InputError(f"{len(problems)} case(s) cannot be evaluated:{''.join(problems)}")
         return ScoreTable.from_scores(list(self.cases), self.class_names[1:], self.protocol.unit, scores)
 
     def _draw(self, case: str) -> Figure:
@@ -183,9 +178,3 @@ class Evaluation:
         image, label, prediction = map(load_volume, self.cases[case])
         masks = {"reference": label, "prediction": prediction}
         return three_planes(image, masks, self.class_names, self.intensity_range)
-
-
-def versions() -> dict[str, str]:
-    """Versions of what decides the numbers."""
-    packages = {name: version(name) for name in ("monai", "torch", "numpy", "scipy", "nibabel")}
-    return {"scdl_components": __version__, **packages, "python": platform.python_version()}

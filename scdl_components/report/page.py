@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tables as text and HTML, an HTML page that needs nothing but itself, and the files of a report."""
+"""Numbers and tables as text and HTML, an HTML page that needs nothing but itself, and the files of a report."""
 
 from __future__ import annotations
 
@@ -14,26 +14,42 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from ..atomic import whole_file
+from ..metrics.scores import DISTANCES
 
 NO_VALUE = "–"
+TITLES = {
+    "dice": "Dice",
+    "hd95": "HD95",
+    "asd": "ASD",
+    "assd": "ASSD",
+    "nsd_area": "NSD (area)",
+    "nsd_count": "NSD (count)",
+}
 
 STYLE = """
-:root { --ink: #1f2933; --soft: #616e7c; --line: #d9dee4; --band: #f4f6f8; }
-body { margin: 0 auto; max-width: 1240px; padding: 2rem 1.5rem 4rem; color: var(--ink); background: #fff;
-       font: 15px/1.5 system-ui, sans-serif; }
-h2 { font-size: 1.2rem; margin: 2.4rem 0 .7rem; padding-bottom: .25rem; border-bottom: 1px solid var(--line); }
+body { margin: 0 auto; max-width: 1240px; padding: 2rem 1.5rem 4rem; color: #1f2933; font: 15px/1.5 system-ui, sans-serif; }
+h2 { font-size: 1.2rem; margin: 2.4rem 0 .7rem; border-bottom: 1px solid #d9dee4; }
 p { max-width: 78ch; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .82rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .32rem .55rem; text-align: right; border-bottom: 1px solid var(--line); }
-th, figcaption { color: var(--soft); }
-td { white-space: nowrap; }
-td:first-child, th:first-child, .facts td { text-align: left; }
-.facts td + td { white-space: normal; overflow-wrap: anywhere; }
-tr.strong td { font-weight: 600; background: var(--band); }
+th, td { padding: .32rem .55rem; text-align: right; white-space: nowrap; border-bottom: 1px solid #d9dee4; }
+td:first-child, th:first-child { text-align: left; }
+th, figcaption { color: #616e7c; }
+.strong td { font-weight: 600; background: #f4f6f8; }
+.facts td { text-align: left; white-space: normal; overflow-wrap: anywhere; }
 figure { margin: 1rem 0 1.6rem; }
-img { max-width: 100%; height: auto; border: 1px solid var(--line); }
+img { max-width: 100%; border: 1px solid #d9dee4; }
 """
+
+
+def title(metric: str, unit: str) -> str:
+    """Name of a metric, a distance with its unit."""
+    return f"{TITLES[metric]} ({unit})" if metric in DISTANCES else TITLES[metric]
+
+
+def decimals(metric: str) -> int:
+    """How many a table shows of a metric."""
+    return 2 if metric in DISTANCES else 3
 
 
 def number(value: float | None, digits: int) -> str:
@@ -42,7 +58,7 @@ def number(value: float | None, digits: int) -> str:
 
 
 def mean_and_std(found: Mapping[str, float | int | None], digits: int) -> str:
-    """``mean ± std (n)`` of what :py:func:`scdl_components.report.summary.statistics` returns."""
+    """``mean ± std (n)`` of what :py:func:`scdl_components.report.table.statistics` returns."""
     deviation = "" if found["std"] is None else f" ± {found['std']:.{digits}f}"
     return f"{number(found['mean'], digits)}{deviation} ({found['n']})"
 
@@ -66,9 +82,9 @@ def html_table(header: Sequence[str], rows: Sequence[Sequence[str]], strong: Seq
     return f'<div class="scroll"><table class="{kind}">{line(header, "th") if header else ""}{body}</table></div>'
 
 
-def html_details(title: str, table: str, opened: bool) -> str:
+def html_details(summary: str, table: str, opened: bool) -> str:
     """A table that a click on its title shows."""
-    return f"<details{' open' if opened else ''}><summary>{escape(title)}</summary>{table}</details>"
+    return f"<details{' open' if opened else ''}><summary>{escape(summary)}</summary>{table}</details>"
 
 
 def html_figure(figure: Figure, caption: str) -> str:
@@ -79,13 +95,13 @@ def html_figure(figure: Figure, caption: str) -> str:
     return f'<figure><figcaption>{text}</figcaption><img alt="{text}" src="data:image/png;base64,{data}"></figure>'
 
 
-def html_page(title: str, lead: str, sections: Sequence[tuple[str, str]]) -> str:
-    """A whole page: sections of (heading, HTML)."""
-    body = "\n".join(f"<h2>{escape(heading)}</h2>\n{content}" for heading, content in sections)
+def html_page(heading: str, lead: str, sections: Mapping[str, str]) -> str:
+    """A whole page: heading -> HTML of each section."""
+    body = "\n".join(f"<h2>{escape(name)}</h2>\n{content}" for name, content in sections.items())
     return (
-        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{escape(title)}</title>\n'
+        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{escape(heading)}</title>\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<style>{STYLE}</style>\n</head>\n'
-        f"<body>\n<h1>{escape(title)}</h1>\n<p>{escape(lead)}</p>\n{body}\n</body>\n</html>\n"
+        f"<body>\n<h1>{escape(heading)}</h1>\n<p>{escape(lead)}</p>\n{body}\n</body>\n</html>\n"
     )
 
 

@@ -12,8 +12,10 @@ import numpy as np
 from scipy.stats import wilcoxon
 
 from ..metrics.scores import DISTANCES, METRICS
-from .summary import GROUPS, by_size, defined_mean, group_masks, organ_sizes
-from .table import ScoreTable
+from .table import ScoreTable, defined_mean
+
+CONFIDENCE = 0.95
+NUM_RESAMPLES = 10000
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,6 @@ class Difference:
         metric: its name.
         scope: "organ" or "group".
         name: of the organ or the group.
-        group: head, tail or None.
         n: cases in which both runs have a value; the means, the difference and its statistics are of these.
         only_a: (case, organ) pairs in which it is defined in the first run alone.
         only_b: likewise the second run. To a group's Dice and NSD they count, else they are left out.
@@ -40,7 +41,6 @@ class Difference:
     metric: str
     scope: str
     name: str
-    group: str | None
     n: int
     only_a: int
     only_b: int
@@ -53,15 +53,7 @@ class Difference:
     p_holm: float = nan
 
 
-def compare_tables(
-    a: Sequence[ScoreTable],
-    b: Sequence[ScoreTable],
-    num_tail: int = 5,
-    metrics: Sequence[str] = METRICS,
-    confidence: float = 0.95,
-    num_resamples: int = 10000,
-    seed: int = 0,
-) -> list[Difference]:
+def compare_tables(a: Sequence[ScoreTable], b: Sequence[ScoreTable], num_tail: int) -> list[Difference]:
     """Differences ``b - a`` by metric, for the organs from large to small, then head, tail and all.
 
     A group's Dice or NSD of a case is each run's mean over its organs, as in the run's own report: an organ that a run
@@ -71,66 +63,46 @@ def compare_tables(
         a: scores of the first run, a table for each seed; compared is the seeds' mean of each case.
         b: scores of the second run, of the same cases and organs.
         num_tail: how many of the smallest organs are the tail.
-        metrics: to compare.
-        confidence: of the intervals.
-        num_resamples: of the bootstrap over cases.
-        seed: of the bootstrap; each interval starts from it, so that none depends on what else is compared.
     """
-    organs, sizes = a[0].organs, organ_sizes(a[0])
-    masks = group_masks(sizes, num_tail)
-    scopes = [("organ", organs[o], np.arange(len(organs)) == o) for o in by_size(sizes)]
-    scopes += [("group", name, masks[name]) for name in GROUPS]
+    organs, masks = a[0].organs, a[0].group_masks(num_tail)
+    scopes = [("organ", organs[o], np.arange(len(organs)) == o) for o in a[0].large_to_small()]
+    scopes += [("group", name, mask) for name, mask in masks.items() if mask.any()]
     differences = []
-    for metric in metrics:
-        values_a, values_b = (np.stack([table.values[metric] for table in run]) for run in (a, b))
-        defined_a, defined_b = (~np.isnan(values).any(axis=0) for values in (values_a, values_b))
-        in_both = defined_a & defined_b
+    for metric in METRICS:
+        values = [np.stack([table.values[metric] for table in run]) for run in (a, b)]  # each [seeds, cases, organs]
+        defined = [~np.isnan(each).any(axis=0) for each in values]
+        in_both = defined[0] & defined[1]
         rows = []
         for scope, name, mask in scopes:
-            group = next((each for each in ("head", "tail") if mask.any() and masks[each][mask].all()), None)
-            own = scope == "group" and metric not in DISTANCES
-            means = [
-                np.mean([defined_mean(np.where(own | in_both, each, nan)[:, mask], axis=1) for each in values], axis=0)
-                for values in (values_a, values_b)
-            ]
-            found = _compare(*means, confidence, num_resamples, np.random.default_rng(seed))
-            only_a, only_b = (int((one & ~in_both)[:, mask].sum()) for one in (defined_a, defined_b))
-            rows.append(Difference(metric, scope, name, group, only_a=only_a, only_b=only_b, **found))
+            counted = in_both | (scope == "group" and metric not in DISTANCES)
+            by_case = [defined_mean(np.where(counted, each, nan)[..., mask], axis=2).mean(axis=0) for each in values]
+            only_a, only_b = (int((one & ~in_both)[:, mask].sum()) for one in defined)
+            rows.append(Difference(metric, scope, name, only_a=only_a, only_b=only_b, **_statistics(*by_case)))
         corrected = iter(holm([row.p_value for row in rows if row.scope == "organ"]))
         differences += [replace(row, p_holm=next(corrected)) if row.scope == "organ" else row for row in rows]
     return differences
 
 
-def _compare(
-    a: np.ndarray, b: np.ndarray, confidence: float, num_resamples: int, rng: np.random.Generator
-) -> dict[str, float | int]:
-    """Statistics of two runs' values [N] of the cases."""
+def _statistics(a: np.ndarray, b: np.ndarray) -> dict[str, float | int]:
+    """Those of two runs' values [N] of the cases."""
     paired = ~np.isnan(a + b)
     difference = (b - a)[paired]
-    low, high = bootstrap_interval(difference, confidence, num_resamples, rng)
+    low, high = bootstrap_interval(difference)
     mean_a, mean_b, mean = (float(v.mean()) if len(difference) else nan for v in (a[paired], b[paired], difference))
-    return {
-        "n": len(difference),
-        "mean_a": mean_a,
-        "mean_b": mean_b,
-        "difference": mean,
-        "low": low,
-        "high": high,
-        "p_value": signed_rank_p(difference),
-    }
+    found = {"n": len(difference), "mean_a": mean_a, "mean_b": mean_b, "difference": mean}
+    return {**found, "low": low, "high": high, "p_value": signed_rank_p(difference)}
 
 
-def bootstrap_interval(
-    differences: np.ndarray, confidence: float, num_resamples: int, rng: np.random.Generator
-) -> tuple[float, float]:
+def bootstrap_interval(differences: np.ndarray) -> tuple[float, float]:
     """Percentile interval of the mean [N] under resampling of the cases; NaN for less than two.
 
-    SciPy's ``bootstrap`` does the same, but names its random generator differently from version to version.
+    Each interval draws the same resamples, so that none depends on what else is compared. SciPy's ``bootstrap`` does
+    the same, but names its random generator differently from version to version.
     """
     if len(differences) < 2:
         return nan, nan
-    means = differences[rng.integers(len(differences), size=(num_resamples, len(differences)))].mean(axis=1)
-    low, high = np.percentile(means, [50 * (1 - confidence), 50 * (1 + confidence)])
+    draws = np.random.default_rng(0).integers(len(differences), size=(NUM_RESAMPLES, len(differences)))
+    low, high = np.percentile(differences[draws].mean(axis=1), [50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE)])
     return float(low), float(high)
 
 

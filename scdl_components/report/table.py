@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""Scores of all cases and organs, in memory and as ``metrics.csv``."""
+"""Scores of all cases and organs: as ``metrics.csv``, and their means by organ and over large and small organs."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
-from ..metrics.scores import DISTANCES, METRICS, VOLUMES, OrganScore
+from ..metrics.scores import DISTANCES, METRICS, STATUSES, VOLUMES, OrganScore
 
 NUMBERS = (*METRICS, *VOLUMES)
+GROUPS = ("head", "tail", "all")
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,6 @@ class ScoreTable:
         values = {name: np.array([[getattr(score, name) for score in case] for case in scores]) for name in NUMBERS}
         return cls(list(cases), list(organs), unit, status, values)
 
-    def columns(self) -> list[str]:
-        """Header of the CSV; distances carry their unit."""
-        return ["case", "organ", "status", *(f"{n}_{self.unit}" if n in DISTANCES else n for n in NUMBERS)]
-
     def to_csv(self) -> str:
         """A row for each case and organ; the cell of an undefined metric is empty."""
         rows = [
@@ -56,7 +53,7 @@ class ScoreTable:
             for c, case in enumerate(self.cases)
             for o, organ in enumerate(self.organs)
         ]
-        return csv_text([self.columns(), *rows])
+        return csv_text([columns(self.unit), *rows])
 
     @classmethod
     def read_csv(cls, path: str | Path, unit: str) -> ScoreTable:
@@ -69,11 +66,10 @@ class ScoreTable:
             header, *rows = list(csv.reader(file)) or [[]]
         cases = list(dict.fromkeys(row[0] for row in rows))
         organs = list(dict.fromkeys(row[1] for row in rows if len(row) > 1))
-        columns = cls(cases, organs, unit, np.empty(0), {}).columns()
         expected = [(case, organ) for case in cases for organ in organs]
-        if header != columns or [tuple(row[:2]) for row in rows] != expected:
+        if header != columns(unit) or [tuple(row[:2]) for row in rows] != expected:
             raise InputError(
-                f"'{path}' is no table of an evaluation in {unit}: expected the columns {', '.join(columns)} "
+                f"'{path}' is no table of an evaluation in {unit}: expected the columns {', '.join(columns(unit))} "
                 "and each organ of each case once, in one order; evaluate again"
             )
         grid = np.array(rows, dtype=object).reshape(len(cases), len(organs), len(header))
@@ -82,6 +78,31 @@ class ScoreTable:
         except ValueError as error:
             raise InputError(f"'{path}' holds something else than a number ({error}); evaluate again") from error
         return cls(cases, organs, unit, grid[..., 2].astype(str), dict(zip(NUMBERS, np.moveaxis(numbers, 2, 0))))
+
+    def sizes(self) -> np.ndarray:
+        """Mean labeled volume [O] in ml over the references that hold the organ; NaN where none does."""
+        volumes = self.values["volume_reference_ml"]
+        return defined_mean(np.where(volumes > 0, volumes, np.nan), axis=0)
+
+    def large_to_small(self) -> list[int]:
+        """Indices of the organs by size, those without one last."""
+        return np.argsort(-self.sizes(), kind="stable").tolist()
+
+    def group_masks(self, num_tail: int) -> dict[str, np.ndarray]:
+        """Which organs [O] are in which of ``GROUPS``: the tail are the ``num_tail`` smallest.
+
+        An organ that no reference holds has no size: it counts among all, but is neither head nor tail.
+        """
+        sizes = self.sizes()
+        known = ~np.isnan(sizes)
+        tail = np.zeros(len(sizes), dtype=bool)
+        tail[np.argsort(sizes, kind="stable")[: min(num_tail, known.sum())]] = True
+        return {"head": known & ~tail, "tail": tail, "all": np.ones(len(sizes), dtype=bool)}
+
+
+def columns(unit: str) -> list[str]:
+    """Header of metrics.csv; distances carry their unit."""
+    return ["case", "organ", "status", *(f"{name}_{unit}" if name in DISTANCES else name for name in NUMBERS)]
 
 
 def cell(value: object) -> str:
@@ -96,3 +117,44 @@ def csv_text(rows: Sequence[Sequence[str]]) -> str:
     text = io.StringIO()
     csv.writer(text).writerows(rows)
     return text.getvalue()
+
+
+def defined_mean(values: np.ndarray, axis: int) -> np.ndarray:
+    """Mean of the defined values along an axis; NaN where there is none."""
+    return np.ma.masked_invalid(values).mean(axis).filled(np.nan)
+
+
+def statistics(values: np.ndarray) -> dict[str, float | int | None]:
+    """Mean, sample standard deviation and number of the defined values; None where there are too few."""
+    defined = values[~np.isnan(values)]
+    return {
+        "mean": float(defined.mean()) if len(defined) else None,
+        "std": float(defined.std(ddof=1)) if len(defined) > 1 else None,
+        "n": len(defined),
+    }
+
+
+def summarize(table: ScoreTable, num_tail: int) -> dict[str, object]:
+    """Statistics by organ (large to small) and by group; JSON values.
+
+    A group's mean and deviation are those of the cases' means over the group's organs.
+    """
+    sizes, masks, organs, groups = table.sizes(), table.group_masks(num_tail), {}, {}
+    for o in table.large_to_small():
+        organs[table.organs[o]] = {
+            "size_ml": None if np.isnan(sizes[o]) else float(sizes[o]),
+            "group": next((name for name in ("head", "tail") if masks[name][o]), None),
+            "status": _count(table.status[:, o]),
+            "metrics": {name: statistics(table.values[name][:, o]) for name in METRICS},
+        }
+    for name, mask in masks.items():
+        groups[name] = {
+            "organs": [organ for organ in organs if mask[table.organs.index(organ)]],
+            "status": _count(table.status[:, mask]),
+            "metrics": {m: statistics(defined_mean(table.values[m][:, mask], axis=1)) for m in METRICS},
+        }
+    return {"num_cases": len(table.cases), "cases": table.cases, "organs": organs, "groups": groups}
+
+
+def _count(status: np.ndarray) -> dict[str, int]:
+    return {name: int((status == name).sum()) for name in STATUSES}

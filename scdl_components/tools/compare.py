@@ -5,22 +5,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 
 import yaml
 
 from ..errors import InputError
-from ..report.compare import READING, compare_runs, load_run, run_of_seeds, write_comparison
+from ..report.compare import compare_runs, load_run, run_of_seeds, write_comparison
 
 
-def compare(
-    runs: str | Sequence[str | Sequence[str]],
-    output: str,
-    names: str | Sequence[str] | None = None,
-    confidence: float = 0.95,
-    num_resamples: int = 10000,
-    seed: int = 0,
-) -> None:
+def compare(runs: str | Sequence[str | Sequence[str]], output: str, names: str | Sequence[str] | None = None) -> None:
     """Compares runs and writes ``comparison.csv`` and ``comparison.html``.
 
     Args:
@@ -28,21 +22,22 @@ def compare(
             command line "[a,b]" or "[[a1,a2],[b1,b2]]".
         output: folder to write to.
         names: of the runs, "[A,B]"; default the folders.
-        confidence: of the intervals.
-        num_resamples: of the bootstrap.
-        seed: of the bootstrap.
+
+    Raises:
+        InputError: there are less than two runs with names of their own, or they cannot be compared.
     """
     # Fire leaves a list of paths as it stands
     runs, names = (yaml.safe_load(value) if isinstance(value, str) else value for value in (runs, names))
     names = runs if names is None else names
     if not isinstance(runs, (list, tuple)) or not isinstance(names, (list, tuple)) or len(names) != len(runs):
         raise InputError(f'runs is {runs!r}, names {names!r}; expected two lists of one length, e.g. "[a,b]"')
+    names = [str(name) for name in names]
+    if len(runs) < 2 or len(set(names)) < len(names):
+        raise InputError(f"runs are {names}; expected at least two, each with a name of its own")
     loaded = []
     for name, folders in zip(names, runs):
         seeds = [load_run(f, str(f)) for f in ([folders] if isinstance(folders, str) else folders)]
-        loaded.append(run_of_seeds(seeds, str(name)))
-    options = {"confidence": confidence, "num_resamples": num_resamples, "seed": seed}
-    found = compare_runs(loaded, **options)
-    reading = READING.format(**{**options, "confidence": 100 * confidence})
-    write_comparison(found, loaded[0], reading, output)
+        loaded.append(run_of_seeds(seeds, name))
+    pairs = {(a.name, b.name): compare_runs(a, b) for a, b in combinations(loaded, 2)}
+    write_comparison(pairs, loaded[0], output)
     print(f"comparison: {Path(output, 'comparison.html')}")

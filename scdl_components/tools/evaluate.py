@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..class_names import class_names, names_by_value
+from ..class_names import class_names
 from ..data.results import result_names, segmentation_of
 from ..errors import InputError
-from ..metrics import make_protocol
+from ..metrics import Protocol
 from ..report.cases import read_case_list, read_sidecar
 from ..report.document import organ_table
 from ..report.evaluate import Evaluation
@@ -40,9 +40,9 @@ def evaluate(
     """
     data = read_case_list(case_list, cases)
     first = segmentation_of(predictions, next(iter(result_names([item["image"] for item in data]).values())))
-    names = class_names(metadata) if metadata else names_by_value(read_sidecar(first).get("labels", {}))
+    names = class_names(metadata) if metadata else read_sidecar(first)[0]
     if not names:
         raise InputError(f"'{first}' has no JSON beside it that names its organs; give --metadata of the bundle")
-    summary = Evaluation(data, predictions, names, output, make_protocol(protocol, nsd_tolerance), num_tail).run()
+    summary = Evaluation(data, predictions, names, output, Protocol(protocol, nsd_tolerance), num_tail).run()
     print(markdown_table(*organ_table(summary)))
     print(f"\nreport: {Path(output, 'report.html')}")

@@ -19,7 +19,7 @@ from torch.utils.tensorboard import SummaryWriter
 from benchmarks.study.methods import METHODS
 from benchmarks.study.report import fall, report
 from scdl_components.errors import InputError
-from scdl_components.metrics import make_protocol
+from scdl_components.metrics import Protocol
 from scdl_components.report.evaluate import Evaluation
 
 ROOT = Path(__file__).parents[2]
@@ -61,7 +61,7 @@ def write_run(study: Path, method: str, seed: int, predictions: list[np.ndarray]
         save(folder / "segmentations" / f"case{number}_seg.nii.gz", voxels)
         labels = {"labels": {str(value): organ for value, organ in enumerate(CLASSES)}}
         (folder / "segmentations" / f"case{number}_seg.json").write_text(json.dumps(labels))
-    made = str(folder / "segmentations"), CLASSES, str(folder / "report"), make_protocol("clinical", 2.0)
+    made = str(folder / "segmentations"), CLASSES, str(folder / "report"), Protocol("clinical", 2.0)
     Evaluation(items, *made, num_tail=2).run()
     with SummaryWriter(str(folder / "logs")) as writer:
         # 2 s an iteration with seed 0, 3 s with seed 1, and a validation of 100 s behind iteration 20

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -36,7 +38,7 @@ def test_storage_order_and_type_of_the_files_do_not_matter(tmp_path, labels):
     found = score_files(tmp_path / "pir.nii.gz", reference, 3, Protocol("clinical"))
     for a, b in zip(expected, found):
         assert a.hd95 == pytest.approx(2.5) and a.status == "in both"
-        assert [b.dice, b.hd95, b.asd, b.assd, b.nsd] == pytest.approx([a.dice, a.hd95, a.asd, a.assd, a.nsd])
+        assert asdict(b) == pytest.approx(asdict(a))
     # 448 and 75 voxels of 0.65 × 2.5 mm³
     volumes = [score.volume_reference_ml for score in found]
     np.testing.assert_allclose(volumes, np.array([448, 75]) * 0.65 * 2.5 / 1000, rtol=1e-6)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from scdl_components.errors import InputError
-from scdl_components.metrics import Protocol, make_protocol
+from scdl_components.metrics import Protocol
 
 REFERENCE = np.load(Path(__file__).parents[1] / "reference" / "metrics.npz")
 CASES = ["near", "far", "one_voxel", "pred_empty", "truth_empty", "both_empty"]
@@ -41,9 +41,9 @@ def test_missing_organs(in_pred, in_label, status, clinical, paper):
     for protocol, expected in ((Protocol("clinical"), clinical), (Protocol("paper"), paper)):
         found = score(protocol, mask * in_pred, mask * in_label)
         assert found.status == status
-        scores = [None if isnan(value) else value for value in (found.dice, found.asd, found.nsd)]
+        scores = [None if isnan(value) else value for value in (found.dice, found.asd, found.nsd_area)]
         assert scores == list(expected)
-        assert isnan(found.hd95) and isnan(found.assd)
+        assert isnan(found.hd95) and isnan(found.assd) and found.nsd_count == pytest.approx(found.nsd_area, nan_ok=True)
 
 
 def test_clinical_distances_are_in_mm_of_the_affine_and_paper_ones_in_voxels_of_its_grid():
@@ -55,13 +55,12 @@ def test_clinical_distances_are_in_mm_of_the_affine_and_paper_ones_in_voxels_of_
     # each slice has become four: either box reaches four slices beyond the other
     found = score(Protocol("paper"), pred, label, affine)
     assert found.hd95 == 4 and found.dice == 0
-    assert score(Protocol("clinical", nsd_tolerance=2.4), pred, label, affine).nsd == 0
-    assert score(Protocol("clinical", nsd_tolerance=2.5), pred, label, affine).nsd == 1
+    for tolerance, expected in ((2.4, 0), (2.5, 1)):
+        assert score(Protocol("clinical", nsd_tolerance=tolerance), pred, label, affine).nsd_count == expected
 
 
-def test_protocols_are_chosen_by_name():
-    assert make_protocol("paper", 1) == Protocol("paper", nsd_tolerance=1)
+def test_protocols_that_there_are_not():
     with pytest.raises(InputError, match="no protocol 'papers'.*clinical, paper"):
-        make_protocol("papers")
+        Protocol("papers")
     with pytest.raises(InputError, match="nsd_tolerance is -1.*in mm"):
-        make_protocol("clinical", -1)
+        Protocol("clinical", -1)
