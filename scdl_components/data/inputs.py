@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from ..errors import InputError
 from .dicom import is_dicom_file
-from .nifti import SUFFIXES
 from .paths import given_path
+from .reader import SUFFIXES
 from .results import is_result
 
 IMAGE_FOLDERS = ("img", "images", "imagesTs", "imagesTr", "imagesVa")

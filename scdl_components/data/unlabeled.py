@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from ..errors import UserError
 from .inputs import visible
-from .nifti import SUFFIXES
+from .reader import SUFFIXES
 
 # of MONAI Label's datastore, below the studies
 FINAL_LABELS = ("labels", "final")

@@ -22,7 +22,7 @@ from .. import __version__
 from ..atomic import check_writable
 from ..class_names import names_by_value
 from ..data.input_check import InputCheck
-from ..data.results import result_names, segmentation_of
+from ..data.results import find_results, name_of
 from ..errors import InputError, MissingFileError
 from ..metrics import OrganScore, Protocol, score_files
 from . import document
@@ -51,6 +51,7 @@ class Evaluation:
         num_workers: cases compared at a time; default one for each core, at most 8.
         provenance: what else the report should say of the predictions, e.g. the weights.
         intensity_range: HU shown as black and white.
+        other_modalities: of the images, as in :py:class:`scdl_components.data.InputCheck`.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Evaluation:
         num_workers: int | None = None,
         provenance: Mapping[str, object] | None = None,
         intensity_range: Sequence[float] = (-125, 275),
+        other_modalities: Mapping[str, str] | None = None,
     ) -> None:
         if not isinstance(num_tail, int) or not 0 < num_tail < len(class_names) - 1:
             raise InputError(
@@ -74,10 +76,10 @@ class Evaluation:
         self.predictions_dir = Path(predictions_dir)
         # name -> files of image, reference and prediction
         self.cases = {}
-        names = result_names([item["image"] for item in self.data])
+        segmentations = find_results(predictions_dir, [item["image"] for item in self.data])
         for item in self.data:
-            name = names[item["image"]]
-            self.cases[name] = item["image"], item["label"], segmentation_of(self.predictions_dir, name)
+            path = segmentations[item["image"]]
+            self.cases[name_of(path)] = item["image"], item["label"], path
         self.class_names = list(class_names)
         self.report_dir = Path(report_dir)
         self.protocol = protocol
@@ -85,6 +87,7 @@ class Evaluation:
         self.num_workers = num_workers or min(os.cpu_count() or 1, 8)
         self.provenance = dict(provenance or {})
         self.intensity_range = intensity_range
+        self.other_modalities = other_modalities
 
     def check(self) -> None:
         """Reads images and labels, so that a bad one is known before hours of inference.
@@ -94,7 +97,12 @@ class Evaluation:
             InputError: see :py:class:`scdl_components.data.InputCheck`.
         """
         check_writable([self.report_dir], "Make room or give another --report_dir")
-        InputCheck(self.class_names[1:], test=self.data, intensity_range=self.intensity_range).run()
+        InputCheck(
+            self.class_names[1:],
+            test=self.data,
+            other_modalities=self.other_modalities,
+            intensity_range=self.intensity_range,
+        ).run()
 
     def run(self) -> dict[str, object]:
         """Evaluates, writes the report and returns the content of ``summary.json``.

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..class_names import names_by_value
-from ..data.results import result_names, segmentation_of
+from ..data.results import find_results, name_of
 from ..errors import InputError, MissingFileError
 from ..metrics.surface import dice
 from ..report.cases import read_case_list, read_sidecar
@@ -49,10 +49,10 @@ def preview(case_list: str, predictions: str, output: str, cases: str = "test") 
     """
     data = read_case_list(case_list, cases)
     Path(output).mkdir(parents=True, exist_ok=True)
-    scores, names = {}, result_names([item["image"] for item in data])
+    scores, segmentations = {}, find_results(predictions, [item["image"] for item in data])
     for item in data:
-        name = names[item["image"]]
-        segmentation = segmentation_of(predictions, name)
+        segmentation = segmentations[item["image"]]
+        name = name_of(segmentation)
         if not segmentation.is_file():
             raise MissingFileError(f"{segmentation} is missing: run the inference on {item['image']} first")
         class_names = names_by_value(read_sidecar(segmentation).get("labels", {}))

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..atomic import check_writable, whole_file
 from ..class_names import class_names
-from ..data.nifti import SUFFIXES, load_nifti
+from ..data.reader import SUFFIXES, load_nifti
 from ..errors import InputError
 
 # TotalSegmentator v2, task "total": its number -> organ; what is not here becomes background

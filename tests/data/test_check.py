@@ -72,7 +72,7 @@ def test_good_data_passes_without_a_warning(crops):
     assert (facts[0].image.minimum, facts[0].image.maximum) == (image.min(), image.max())
     assert facts[0].image.shape == image.shape
     np.testing.assert_allclose(facts[0].image.spacing, 3)
-    assert facts[0].organ_voxels(crops.organs) == {
+    assert facts[0].label.organ_voxels(crops.organs) == {
         organ: np.count_nonzero(label == value) for value, organ in enumerate(crops.organs, start=1)
     }
     assert facts[2].label is None
@@ -194,12 +194,12 @@ IMAGE_FAULTS: list[tuple[Plant, str]] = [
     # readers disagree: nibabel refuses an offset within the header, but for 0, where it takes the header for voxels
     (header(108, "<f", 0), "voxels begin at byte 0 (vox_offset); expected 352"),
     (header(108, "<f", 348), "voxels begin at byte 348 (vox_offset); expected 352"),
-    (content(extension_cut_off), "damaged NIfTI header"),
-    (header(108, "<f", np.nan), "damaged NIfTI header"),
+    (content(extension_cut_off), "damaged header"),
+    (header(108, "<f", np.nan), "damaged header"),
     (content(lambda nifti: nifti + bytes(2**23)), "far more data"),
     (header(40, "<4h", 3, 100, -80, 24), "has shape (100, -80, 24)"),
     (header(40, "<4h", 3, 100, 0, 24), "has shape (100, 0, 24)"),
-    (header(70, "<h", 77), "damaged NIfTI header"),
+    (header(70, "<h", 77), "damaged header"),
     (values(lambda image: np.stack([image] * 2, axis=-1)), "is 4-D, shape (100, 80, 24, 2)"),
     (values(lambda image: image[:, :, 0]), "expected a volume of three axes"),
     (values(lambda image: image.astype(np.complex64)), "has complex64 voxels"),

@@ -80,7 +80,7 @@ def test_a_file_that_vanished_is_left_out_and_named_although_its_entry_is_there(
         dataset(data, cache)
     os.unlink(cases[1]["image"])
     data = dataset(unlabeled, cache)
-    assert f"{unlabeled[1]} cannot be loaded now: FileNotFoundError" in caplog.text and counts(data) == (2, 0)
+    assert f"{unlabeled[1]} cannot be loaded: FileNotFoundError" in caplog.text and counts(data) == (2, 0)
     assert data[0]["image"].shape == (1, 16, 16, 16)
     with pytest.raises(RuntimeError):
         data[1]

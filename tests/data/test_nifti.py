@@ -18,7 +18,7 @@ from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 
 from scdl_components.data.facts import read_facts
 from scdl_components.data.input_check import InputCheck
-from scdl_components.data.nifti import load_nifti
+from scdl_components.data.reader import load_nifti
 from scdl_components.errors import InputError
 from scdl_components.phantom import write_phantoms
 

@@ -215,10 +215,9 @@ def test_sound_cases_raise_no_alarm_and_are_told_of(sound, tmp_path, capsys):
         labels = [np.asanyarray(nib.load(item["label"]).dataobj) for item in lists[name] if "label" in item]
         column = [title.split(" (")[0] for title in ("labeled", "validation", "test")].index(name) + 1
         for organ, value in (("spleen", 1), ("gallbladder", 4), ("left adrenal gland", 13)):
-            cells = next(line for line in lines if line.startswith(organ)).split("  ")
-            cells = [cell.strip() for cell in cells if cell.strip()]
+            cells = next(line for line in lines if line.startswith(f"| {organ} ")).strip("| ").split(" | ")
             share = sum(np.count_nonzero(label == value) for label in labels) / sum(label.size for label in labels)
-            assert cells[column] == f"{sum((label == value).any() for label in labels)}, {share:.4%}"
+            assert cells[column].strip() == f"{sum((label == value).any() for label in labels)}, {share:.4%}"
         of_list = [row for row in rows if row["list"] == name and row["label"]]
         assert [int(row["spleen"]) for row in of_list] == [np.count_nonzero(label == 1) for label in labels]
     assert [row["spleen"] for row in rows if row["list"] == "unlabeled"] == [""] * NUM["unlabeled"]
