@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -58,23 +57,19 @@ def find_problems(
         cases: of all lists.
         organs: as the following, see :class:`scdl_components.data.InputCheck`.
     """
-    modalities = [modality_of(case.image.path, other_modalities or {}) for case in cases]
     problems: list[Problem] = []
-    for case, modality in zip(cases, modalities, strict=True):
+    for case in cases:
         image, label = case.image, case.label
+        is_ct = modality_of(image.path, other_modalities or {}) == CT
         problems += volume_problems(image)
         problems += volume_problems(label) if label else ()
         problems += label_given_problems(case)
-        problems += image_problems(image, modality, intensity_range) if not image.failure else ()
+        problems += image_problems(image, is_ct, intensity_range) if not image.failure else ()
         if label and not label.failure:
             problems += fit_problems(image, label) if not image.failure else ()
             problems += label_problems(label, organs, case.list_name)
     problems += duplicate_problems(cases, allow_overlap)
     problems += missing_organ_problems(cases, organs)
-    for modality, number in sorted(Counter(modalities).items()):
-        if modality != CT:
-            message = f"{number} of {len(cases)} images are no CT; they are clipped as if in HU"
-            problems.append(Problem(modality, message, is_error=False))
     return list(dict.fromkeys(problems))
 
 
@@ -127,7 +122,7 @@ def label_given_problems(case: CaseFacts) -> Iterator[Problem]:
         yield Problem(case.image.path, "is both image and label of a case; correct the case list")
 
 
-def image_problems(image: VolumeFacts, modality: str, intensity_range: Sequence[float] | None) -> Iterator[Problem]:
+def image_problems(image: VolumeFacts, is_ct: bool, intensity_range: Sequence[float] | None) -> Iterator[Problem]:
     """What is wrong with an image that could be read: how it lies is unknown, or its values are no HU of a CT."""
     if not image.oriented and not is_degenerate(image.affine):
         message = (
@@ -137,7 +132,7 @@ def image_problems(image: VolumeFacts, modality: str, intensity_range: Sequence[
         yield Problem(image.path, message, is_error=False)
     if image.values.size and image.minimum == image.maximum:
         yield Problem(image.path, f"is constant, all voxels are {image.minimum:g}; copy or convert it again")
-    elif image.values.size and modality == CT:  # of the others find_problems tells
+    elif image.values.size and is_ct:
         for message, is_error in hu_problems(image, intensity_range):
             yield Problem(image.path, message, is_error)
 

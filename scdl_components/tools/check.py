@@ -71,26 +71,21 @@ def check(
 
 
 def summary(cases: Sequence[CaseFacts], problems: Sequence[Problem], organs: Sequence[str]) -> str:
-    """Tables of the images of each list, and of the organs of each list that has labels.
+    """Numbers of images, and a table of the organs of each list: cases that show one, its share of all voxels.
 
-    Files with an error are counted but for nothing else: their figures would hide those of the others.
+    Labels with an error do not count: their figures would hide those of the others.
     """
     faulty = {problem.path for problem in problems if problem.is_error}
-    lists = {name: [case for case in cases if case.list_name == name] for name in LISTS}
-    images = []
-    organ_columns = {"cases, share of voxels": ["background", *organs]}
-    for name in filter(lists.get, lists):
-        volumes = [case.image for case in lists[name]]
-        sound = [image for image in volumes if image.path not in faulty]
-        images.append([name, str(len(volumes)), str(len(sound)), *(_described(sound) if sound else [""] * 4)])
-        labels = [case.label for case in lists[name] if case.label and case.label.path not in faulty]
-        if labels:
-            of_values = [_frequency(labels, value) for value in range(len(organs) + 1)]
-            organ_columns[f"{name} ({len(labels)})"] = of_values
-    header = ["list", "images", "sound", "voxels", "spacing in mm", "axes", "HU (median of minima, of maxima)"]
-    rows = list(zip(*organ_columns.values(), strict=True))
-    organ_table = markdown_table(list(organ_columns), rows) if len(organ_columns) > 1 else "no sound label"
-    return f"{markdown_table(header, images)}\n\n{organ_table}"
+    columns = {"cases, share of voxels": ["background", *organs]}
+    for name in LISTS:
+        labels = [case.label for case in cases if case.list_name == name and case.label]
+        sound = [label for label in labels if label.path not in faulty]
+        if sound:
+            of_values = [_frequency(sound, value) for value in range(len(organs) + 1)]
+            columns[f"{name} ({len(sound)})"] = of_values
+    counts = Counter(case.list_name for case in cases)
+    images = ", ".join(f"{counts[name]} {name}" for name in LISTS)
+    return f"images: {images}\n\n{markdown_table(list(columns), list(zip(*columns.values(), strict=True)))}"
 
 
 def write_table(path: str, cases: Sequence[CaseFacts], problems: Sequence[Problem], organs: Sequence[str]) -> None:
@@ -117,17 +112,6 @@ def write_table(path: str, cases: Sequence[CaseFacts], problems: Sequence[Proble
             if label and not label.failure:
                 row |= {"background": label.counts[label.values == 0].sum(), **label.organ_voxels(organs)}
             writer.writerow(row)
-
-
-def _described(images: Sequence[VolumeFacts]) -> list[str]:
-    """Ranges of shape and spacing, numbers of axes, medians of the lowest and highest HU."""
-    ranges = []
-    for values in ([image.shape for image in images], [image.spacing for image in images]):
-        ends = [dict.fromkeys(f"{end:.4g}" for end in (min(axis), max(axis))) for axis in zip(*values, strict=True)]
-        ranges.append(" x ".join("-".join(pair) for pair in ends))
-    axes = Counter(axes_of(image.affine) for image in images)
-    low, high = np.nanmedian([(image.minimum, image.maximum) for image in images], axis=0)
-    return [*ranges, " ".join(f"{axis}:{number}" for axis, number in axes.most_common(4)), f"{low:g}, {high:g}"]
 
 
 def _frequency(labels: Sequence[VolumeFacts], value: int) -> str:
