@@ -107,7 +107,8 @@ def load_cases(
         ValueError: a layout without ``{id}``, or an unknown list in ``allow_overlap``.
     """
     check_layouts(layouts)
-    check_allow_overlap(allow_overlap)
+    if unknown := [name for name in allow_overlap if name not in LISTS]:
+        raise ValueError(f"allow_overlap names {unknown}; the lists are {list(LISTS)}")
     dataset_dir = os.path.abspath(given_path(dataset_dir, "dataset_dir"))
     path = find_case_list(case_list, case_lists_dir, labeled_percent, dataset_dir)
     content = read_json(path)
@@ -214,12 +215,6 @@ def check_layouts(layouts: Sequence[Mapping[str, str]]) -> None:
         raise ValueError(
             f"layouts is {layouts}; expected one or more of 'image' and 'label', paths containing '{{id}}'"
         )
-
-
-def check_allow_overlap(allow_overlap: Sequence[str]) -> None:
-    """Raise ValueError for names of lists that there are not."""
-    if unknown := [name for name in allow_overlap if name not in LISTS]:
-        raise ValueError(f"allow_overlap names {unknown}; the lists are {list(LISTS)}.")
 
 
 def _parse_entry(list_name: str, value: object, dataset_dir: str, layouts: Sequence[Mapping[str, str]]) -> Entry:

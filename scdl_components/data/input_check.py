@@ -14,7 +14,7 @@ from tqdm.contrib.concurrent import thread_map
 
 from ..distributed import on_rank_zero
 from ..errors import InputError
-from .case_list import LISTS, check_allow_overlap
+from .case_list import LISTS
 from .check_rules import CaseFacts, Problem, find_problems
 from .dicom import read_series
 from .disk_cache import DiskCache
@@ -54,7 +54,6 @@ class InputCheck:
         progress: bool = True,
         cache_dir: str | os.PathLike | Literal[False] | None = None,
     ) -> None:
-        check_allow_overlap(allow_overlap)
         self.organs = list(organs)
         self.lists = dict(zip(LISTS, (labeled, unlabeled, validation, test), strict=True))
         self.rules = {

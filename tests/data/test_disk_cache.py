@@ -12,7 +12,6 @@ import signal
 import time
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import pytest
 import torch
@@ -23,8 +22,7 @@ from support.dicom import write_series
 from scdl_components import atomic
 from scdl_components.data import CaseDataset, disk_cache
 from scdl_components.data.facts import VolumeFacts, read_facts
-from scdl_components.data.input_check import InputCheck, read_files
-from scdl_components.errors import InputError
+from scdl_components.data.input_check import read_files
 
 fork = multiprocessing.get_context("fork")
 
@@ -216,25 +214,6 @@ def test_facts_are_the_same_read_written_and_kept(crops, tmp_path):
         content["minimum"] = -12345.0
         torch.save(content, entry)
     assert [facts.minimum for facts in kept().values()] == [-12345.0] * 3
-
-
-def test_a_changed_file_is_read_again(crops, tmp_path):
-    cases = [crops.case(number) for number in (1, 2)]
-    check = InputCheck(crops.organs, cases, progress=False, cache_dir=tmp_path / "cache")
-    check.run()
-    path = cases[0]["label"].removesuffix(".gz")
-    label = nib.load(cases[0]["label"])
-    voxels = np.array(label.dataobj)
-    nib.save(nib.Nifti1Image(voxels, label.affine), path)  # not compressed, so that no byte more or less is needed
-    cases[0]["label"] = path
-    check.run()
-    before = os.stat(path)
-    voxels[0, 0, 0] = 99
-    nib.save(nib.Nifti1Image(voxels, label.affine), path)
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert os.stat(path).st_size == before.st_size
-    with pytest.raises(InputError, match="99"):
-        check.run()
 
 
 def test_failures_are_not_kept_and_are_told_as_ever(crops, tmp_path):

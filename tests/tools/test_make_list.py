@@ -15,8 +15,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from monai.bundle import ConfigWorkflow
-from support.runner import BUNDLES, copy_bundle
+from support.runner import BUNDLES
 
 from scdl_components.atomic import StorageError
 from scdl_components.data import load_cases
@@ -102,28 +101,6 @@ def test_drawing_is_pinned():
         "validation": ["0000", "0016", "0018"],
         "test": ["0003", "0010"],
     }
-
-
-def test_training_starts_from_a_drawn_list(amos, tmp_path):
-    """The list goes through load_cases and the input check into an iteration of the bundle's training."""
-    path = tmp_path / "drawn.json"
-    content = draw(amos, path)
-    cases = load_cases(str(amos), str(path), LAYOUTS, other_modalities={"MR": r"amos_0[5-9]\d\d"})
-    assert [len(cases[name]) for name in LISTS] == [len(content[name]) for name in LISTS]
-    workflow = ConfigWorkflow(
-        str(copy_bundle(tmp_path, "scdl_amos") / "configs" / "train.yaml"),
-        logging_file=False,
-        dataset_dir=str(amos),
-        case_list=str(path),
-        pixdim=[12, 12, 12],
-        roi_size=[16, 16, 16],
-        num_filters=2,
-        max_iterations=1,
-        num_workers=0,
-    )
-    workflow.initialize()
-    workflow.run()
-    assert workflow.trainer.state.iteration >= 1
 
 
 def test_other_modalities_are_left_out_unless_asked_for(amos, tmp_path):
