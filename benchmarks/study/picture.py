@@ -16,7 +16,7 @@ from monai.transforms import generate_spatial_bounding_box
 from benchmarks.study.run import cases_of, own_data
 from benchmarks.study.runs import StudyRun, find_runs
 from scdl_components.command import run_command
-from scdl_components.data.results import result_names, segmentation_of
+from scdl_components.data.results import SUFFIX, result_names
 from scdl_components.errors import InputError
 from scdl_components.report.cases import read_case_list
 from scdl_components.report.pictures import load_volume, three_planes
@@ -50,7 +50,7 @@ def draw(folder: str, output: str, methods: Sequence[str] = ("cps_ga", "scdl"), 
     organ = [name for name, facts in first.summary["organs"].items() if facts["size_ml"] is not None][-1]
     case, dice = median_case(first, second, organ)
     item = item_of(case, first, Path(folder))
-    files = [segmentation_of(run.folder / "segmentations", case) for run in (first, second)]
+    files = [run.folder / "segmentations" / f"{case}{SUFFIX}" for run in (first, second)]
     names = ["background", *first.evaluated.tables[0].organs]
     image, *volumes = (load_volume(file) for file in (item["image"], item["label"], *files))
     # the organ alone: neighbours would hide where it ends

@@ -14,14 +14,14 @@ import json
 import os
 import reprlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from ..distributed import on_rank_zero
 from ..errors import InputError, MissingFileError
-from .modality import CT, modality_of
-from .nifti import SUFFIXES
 from .paths import given_path
+from .reader import CT, SUFFIXES, modality_of
 
 LISTS = ("labeled", "unlabeled", "validation", "test")
 LISTS_WITH_LABELS = ("labeled", "validation")  # a test case given by its image alone can still be segmented
@@ -57,6 +57,16 @@ class Entry:
     name: str
     candidates: list[dict[str, str]]
 
+    @cached_property
+    def item(self) -> dict[str, str]:
+        """The first candidate whose files are all there, else whose image is, else the first of all."""
+        return max(self.candidates, key=lambda item: [os.path.exists(path) for path in item.values()])
+
+    @cached_property
+    def missing(self) -> list[str]:
+        """Which of the item's files are not there: ``image``, ``label``."""
+        return [key for key, path in self.item.items() if not os.path.exists(path)]
+
 
 @on_rank_zero
 def load_cases(
@@ -70,18 +80,14 @@ def load_cases(
     where_to_get: str = "",
     phantom_hint: str = "",
 ) -> dict[str, list[dict[str, str]]]:
-    """Read a case list, check it, and find the files of its cases.
-
-    A contradictory list is refused even where none of its files exists. An empty unlabeled list is allowed here: only
-    training on two streams needs one.
+    """Read a case list, check it, and find the files of its cases; a contradictory one is refused without any file, too.
 
     Args:
         dataset_dir: the dataset's folder.
         case_list: the name of a list in ``case_lists_dir``, or the path of a ``.json`` (absolute, or relative to the
             working directory or to ``dataset_dir``).
-        layouts: where the files of an id may be, in order of preference; each maps ``"image"`` and ``"label"`` to a
-            path relative to ``dataset_dir`` that contains ``{id}``. The first one whose files exist is taken, case by
-            case.
+        layouts: where the files of an id may be, in order of preference, case by case; each maps ``"image"`` and
+            ``"label"`` to a path relative to ``dataset_dir`` that contains ``{id}``.
         case_lists_dir: folder of the named lists.
         labeled_percent: the name is looked up as ``<name>_<labeled_percent>p.json`` first, then as ``<name>.json``.
         allow_overlap: names of lists that may share cases among one another.
@@ -101,38 +107,31 @@ def load_cases(
         ValueError: a layout without ``{id}``, or an unknown list in ``allow_overlap``.
     """
     check_layouts(layouts)
-    check_allow_overlap(allow_overlap)
+    if unknown := [name for name in allow_overlap if name not in LISTS]:
+        raise ValueError(f"allow_overlap names {unknown}; the lists are {list(LISTS)}")
     dataset_dir = os.path.abspath(given_path(dataset_dir, "dataset_dir"))
     path = find_case_list(case_list, case_lists_dir, labeled_percent, dataset_dir)
     content = read_json(path)
     entries, problems = _parse_entries(content, dataset_dir, layouts)
     if not content.get("labeled"):
         problems.append("'labeled' is missing or empty; training needs at least one labeled case")
-    found = [_first_complete(entry.candidates) for entry in entries]
-    images = [(item or entry.candidates[0])["image"] for entry, item in zip(entries, found, strict=True)]
-    problems += _membership_problems(entries, images, allow_overlap)
-    problems += _modality_problems(entries, images, content.get(MODALITIES, [CT]), other_modalities or {})
-    if entries and not any(found):
-        if not problems:
-            looked = "".join(f"\n- {' with '.join(item.values())}" for item in entries[0].candidates)
-            folder = "the folder" if os.path.isdir(dataset_dir) else "no such folder:"
-            hints = (("Where to get the data", where_to_get), ("Without the data", phantom_hint))
-            raise NoDataError(
-                f"no data: none of the {len(entries)} cases of '{path}' was found; {folder} '{dataset_dir}' "
-                f"(dataset_dir). Looked for, for example for '{entries[0].name}':{looked}"
-                + "".join(f"\n{title}: {text}" for title, text in hints if text)
-            )
+    problems += _membership_problems(entries, allow_overlap)
+    problems += _modality_problems(entries, content.get(MODALITIES, [CT]), other_modalities or {})
+    if not entries or any("image" not in entry.missing for entry in entries):
+        problems += _file_problems(entries)
+    elif problems:
         problems.append(f"besides, none of its {len(entries)} cases is under '{dataset_dir}'")
-    cases: dict[str, list[dict[str, str]]] = {name: [] for name in LISTS}
-    for entry, item in zip(entries, found, strict=True):
-        if item and all(map(os.path.exists, item.values())):
-            cases[entry.list_name].append(item)
-        elif item:
-            problems.append(f"{entry.list_name}: '{item['image']}' has no label; expected it at '{item['label']}'")
-        elif any(found):
-            looked = ", ".join(f"'{item['image']}'" for item in entry.candidates)
-            problem = f"{entry.list_name}: case '{entry.name}' has no file; looked for {looked}"
-            problems.append(f"{problem}; copy it there, or take the case out of the list")
+    else:
+        looked = "".join(f"\n- {' with '.join(item.values())}" for item in entries[0].candidates)
+        folder = "the folder" if os.path.isdir(dataset_dir) else "no such folder:"
+        hints = (("Where to get the data", where_to_get), ("Without the data", phantom_hint))
+        raise NoDataError(
+            f"no data: none of the {len(entries)} cases of '{path}' was found; {folder} '{dataset_dir}' "
+            f"(dataset_dir). Looked for, for example for '{entries[0].name}':{looked}"
+            + "".join(f"\n{title}: {text}" for title, text in hints if text)
+        )
+    sound = [entry for entry in entries if not entry.missing]
+    cases = {name: [entry.item for entry in sound if entry.list_name == name] for name in LISTS}
     if problems:
         raise CaseListError(path, list(dict.fromkeys(problems)), cases)
     return cases
@@ -218,59 +217,56 @@ def check_layouts(layouts: Sequence[Mapping[str, str]]) -> None:
         )
 
 
-def check_allow_overlap(allow_overlap: Sequence[str]) -> None:
-    """Raise ValueError for names of lists that there are not."""
-    if unknown := [name for name in allow_overlap if name not in LISTS]:
-        raise ValueError(f"allow_overlap names {unknown}; the lists are {list(LISTS)}.")
-
-
 def _parse_entry(list_name: str, value: object, dataset_dir: str, layouts: Sequence[Mapping[str, str]]) -> Entry:
     if isinstance(value, str) and not value.lower().endswith(SUFFIXES):
         # an id becomes part of a path: it must not lead out of the layout's folder
-        if not value.strip() or any(character in value for character in "/\\\0"):
+        if not value.strip() or set(value) & set("/\\\0"):
             raise ValueError(
                 f"is {reprlib.repr(value)}; expected an id, or a path that ends in {' or '.join(SUFFIXES)}"
             )
         value.encode()  # a lone surrogate, which JSON can spell, is no file name
         keys = ("image",) if list_name == "unlabeled" else ("image", "label")
         items = [{key: layout[key].replace("{id}", value) for key in keys} for layout in layouts]
-        return Entry(list_name, value, [{key: _absolute(item[key], dataset_dir) for key in keys} for item in items])
+        return Entry(list_name, value, [_absolute(item, dataset_dir) for item in items])
     files = {"image": value} if isinstance(value, str) else value
     if not isinstance(files, dict):
         raise ValueError(f'is {reprlib.repr(value)}; expected a string (an id as "0001", or a path) or an object')
     item = {}
-    for key in ("image", "label"):
+    for key in ("image", "label") if list_name != "unlabeled" else ("image",):
         path = files.get(key) or ""
         if not isinstance(path, str) or "\0" in path:
             raise ValueError(f"has {reprlib.repr(path)} as '{key}'; expected one path")
         path.encode()
-        if path and (key, list_name) != ("label", "unlabeled"):
-            item[key] = _absolute(os.path.expanduser(path), dataset_dir)
+        if path:
+            item[key] = os.path.expanduser(path)
         elif key == "image" or list_name in LISTS_WITH_LABELS:
-            named = f"'{item['image']}' " if item else ""
+            named = f"'{_absolute(item, dataset_dir)['image']}' " if item else ""
             raise ValueError(f'{named}has no {key}; expected an object {{"image": path, "label": path}}')
+    item = _absolute(item, dataset_dir)
     return Entry(list_name, item["image"], [item])
 
 
-def _absolute(path: str, folder: str) -> str:
-    return os.path.normpath(os.path.join(folder, path))
+def _absolute(item: Mapping[str, str], folder: str) -> dict[str, str]:
+    return {key: os.path.normpath(os.path.join(folder, path)) for key, path in item.items()}
 
 
-def _first_complete(items: Iterable[dict[str, str]]) -> dict[str, str] | None:
-    """The first item whose files are all there, else the first one whose image is."""
-    with_image = [item for item in items if os.path.exists(item["image"])]
-    complete = (item for item in with_image if all(map(os.path.exists, item.values())))
-    return next(complete, with_image[0] if with_image else None)
+def _file_problems(entries: Sequence[Entry]) -> Iterator[str]:
+    for entry in entries:
+        if "image" in entry.missing:
+            looked = ", ".join(f"'{item['image']}'" for item in entry.candidates)
+            problem = f"{entry.list_name}: case '{entry.name}' has no file; looked for {looked}"
+            yield f"{problem}; copy it there, or take the case out of the list"
+        elif entry.missing:
+            yield f"{entry.list_name}: '{entry.item['image']}' has no label; expected it at '{entry.item['label']}'"
 
 
-def _membership_problems(
-    entries: Sequence[Entry], images: Sequence[str], allow_overlap: Sequence[str]
-) -> Iterable[str]:
+def _membership_problems(entries: Sequence[Entry], allow_overlap: Sequence[str]) -> Iterator[str]:
     """Cases in two lists, or twice in one, under whatever names."""
     files: dict[str, str] = {}  # of each name: an id is one case, though it may be found in two layouts
     by_file: dict[str, list[Entry]] = {}
-    for entry, image in zip(entries, images, strict=True):
-        by_file.setdefault(files.setdefault(entry.name, os.path.realpath(image)), []).append(entry)
+    for entry in entries:
+        file = files.setdefault(entry.name, os.path.realpath(entry.item["image"]))
+        by_file.setdefault(file, []).append(entry)
     for group in by_file.values():
         case = " = ".join(f"'{name}'" for name in dict.fromkeys(entry.name for entry in group))
         times = Counter(entry.list_name for entry in group)
@@ -281,14 +277,15 @@ def _membership_problems(
 
 
 def _modality_problems(
-    entries: Sequence[Entry], images: Sequence[str], accepted: object, other_modalities: Mapping[str, str]
-) -> Iterable[str]:
+    entries: Sequence[Entry], accepted: object, other_modalities: Mapping[str, str]
+) -> Iterator[str]:
     """Cases of a modality that their list does not say it holds, in one problem for each modality."""
     if not isinstance(accepted, list) or not all(isinstance(modality, str) for modality in accepted):
         yield f'"{MODALITIES}" is {reprlib.repr(accepted)}; expected a list such as ["CT"]'
         return
     strangers: dict[str, list[str]] = {}
-    for entry, image in zip(entries, images, strict=True):
+    for entry in entries:
+        image = entry.item["image"]
         if other_modalities or os.path.isdir(image):  # of other files nothing is known
             strangers.setdefault(modality_of(image, other_modalities), []).append(f"'{entry.name}' ({entry.list_name})")
     for modality, named in strangers.items():

@@ -1,17 +1,12 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""What can be wrong with a data set: rules over the facts of its files.
-
-A rule looks at the facts of one case, or of all cases, and yields what is wrong. To check one more thing, write a rule
-and add it to ``CASE_RULES`` or ``LIST_RULES``.
-"""
+"""What can be wrong with a data set: rules over the facts of its files, each yielding problems."""
 
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from nibabel.affines import voxel_sizes
@@ -20,7 +15,7 @@ from .case_list import LISTS_WITH_LABELS
 from .facts import HIGHEST, LOWEST, VolumeFacts
 from .grid import axes_of, grid_distance, in_ras, is_degenerate
 from .hu import hu_problems
-from .modality import CT, modality_of
+from .reader import CT, modality_of
 
 MIN_SPACING, MAX_SPACING = 0.1, 20.0  # mm, of a CT
 AFFINE_TOLERANCE = 0.1  # voxels that image and label may be apart at the volume's corners
@@ -36,26 +31,6 @@ class CaseFacts:
     image: VolumeFacts
     label: VolumeFacts | None = None
 
-    @property
-    def volumes(self) -> list[VolumeFacts]:
-        """Image and label, as far as they could be read."""
-        return [volume for volume in (self.image, self.label) if volume and not volume.failure]
-
-    def organ_voxels(self, organs: Sequence[str]) -> dict[str, int]:
-        """Voxels of each organ in the label; ``organs[i]`` has the value i + 1."""
-        found = dict(zip(self.label.values.tolist(), self.label.counts.tolist(), strict=True)) if self.label else {}
-        return {organ: found.get(value, 0) for value, organ in enumerate(organs, start=1)}
-
-
-@dataclass(frozen=True)
-class Context:
-    """What the rules need besides the facts; as the arguments of :class:`scdl_components.data.InputCheck`."""
-
-    organs: Sequence[str]
-    allow_overlap: Sequence[str] = ()
-    other_modalities: Mapping[str, str] = field(default_factory=dict)
-    intensity_range: Sequence[float] | None = None
-
 
 @dataclass(frozen=True)
 class Problem:
@@ -69,55 +44,68 @@ class Problem:
         return f"{'ERROR' if self.is_error else 'warning'}: {self.path}: {self.message}"
 
 
-def check_readable(case: CaseFacts, context: Context) -> Iterator[Problem]:
-    for volume in (case.image, case.label):
-        if volume and volume.failure:
-            yield Problem(volume.path, volume.failure)
+def find_problems(
+    cases: Sequence[CaseFacts],
+    organs: Sequence[str],
+    allow_overlap: Sequence[str] = (),
+    other_modalities: Mapping[str, str] | None = None,
+    intensity_range: Sequence[float] | None = None,
+) -> list[Problem]:
+    """Apply every rule to every case; each problem once, those of the cases in their order.
+
+    Args:
+        cases: of all lists.
+        organs: as the following, see :class:`scdl_components.data.InputCheck`.
+    """
+    problems: list[Problem] = []
+    for case in cases:
+        image, label = case.image, case.label
+        is_ct = modality_of(image.path, other_modalities or {}) == CT
+        problems += volume_problems(image)
+        problems += volume_problems(label) if label else ()
+        problems += label_given_problems(case)
+        problems += image_problems(image, is_ct, intensity_range) if not image.failure else ()
+        if label and not label.failure:
+            problems += fit_problems(image, label) if not image.failure else ()
+            problems += label_problems(label, organs, case.list_name)
+    problems += duplicate_problems(cases, allow_overlap)
+    problems += missing_organ_problems(cases, organs)
+    return list(dict.fromkeys(problems))
 
 
-def check_label_given(case: CaseFacts, context: Context) -> Iterator[Problem]:
-    if case.list_name in LISTS_WITH_LABELS and case.label is None:
-        message = f"in '{case.list_name}' without a label; give its label or move it to 'unlabeled'"
-        yield Problem(case.image.path, message)
-    elif case.label and os.path.realpath(case.label.path) == os.path.realpath(case.image.path):
-        yield Problem(case.image.path, "is both image and label of a case; correct the case list")
+def volume_problems(volume: VolumeFacts) -> Iterator[Problem]:
+    """What is wrong with any volume: it cannot be read, its header contradicts itself, voxels are not finite."""
+    path, sizes = volume.path, _format(volume.spacing)
+    if volume.failure:
+        yield Problem(path, volume.failure)
+        return
+    if min(volume.shape) < 2:
+        yield Problem(path, f"has one slice only, shape {volume.shape}; a volume needs 2 or more along each axis")
+    if is_degenerate(volume.affine):
+        yield Problem(path, "has a degenerate affine (NaN, zero or parallel axes); repair the header's sform")
+    elif volume.spacing.min() < MIN_SPACING or volume.spacing.max() > MAX_SPACING:
+        expected = f"expected {MIN_SPACING:g} to {MAX_SPACING:g} mm"
+        yield Problem(path, f"has voxels of {sizes} mm; {expected}: correct the header (are its units not mm?)")
+    if volume.units != "mm":
+        message = f"gives lengths in {volume.units}, but its voxels of {sizes} are taken as mm; correct the header"
+        yield Problem(path, f"{message} (nibabel: set_xyzt_units)", is_error=False)
+    if volume.other_affine is not None and not is_degenerate(volume.affine):
+        yield from _affine_problems(volume)
+    if volume.num_non_finite:
+        yield Problem(path, f"has {volume.num_non_finite} NaN or infinite voxels; replace them (air in CT is -1000 HU)")
 
 
-def check_grid(case: CaseFacts, context: Context) -> Iterator[Problem]:
-    for volume in case.volumes:
-        path, sizes = volume.path, _format(volume.spacing)
-        if min(volume.shape) < 2:
-            yield Problem(path, f"has one slice only, shape {volume.shape}; a volume needs 2 or more along each axis")
-        if is_degenerate(volume.affine):
-            yield Problem(path, "has a degenerate affine (NaN, zero or parallel axes); repair the header's sform")
-        elif volume.spacing.min() < MIN_SPACING or volume.spacing.max() > MAX_SPACING:
-            expected = f"expected {MIN_SPACING:g} to {MAX_SPACING:g} mm"
-            yield Problem(path, f"has voxels of {sizes} mm; {expected}: correct the header (are its units not mm?)")
-        if volume.units != "mm":
-            message = f"gives lengths in {volume.units}, but its voxels of {sizes} are taken as mm; correct the header"
-            yield Problem(path, f"{message} (nibabel: set_xyzt_units)", is_error=False)
-    image = case.image
-    if not image.failure and not image.oriented and not is_degenerate(image.affine):
-        message = (
-            "its header does not say how the patient lies (sform and qform code 0); its voxel axes are taken to point "
-            f"to {', '.join(axes_of(image.affine))} as nibabel and MONAI do: check that the result is not mirrored"
-        )
-        yield Problem(image.path, message, is_error=False)
-
-
-def check_header_agrees(case: CaseFacts, context: Context) -> Iterator[Problem]:
+def _affine_problems(volume: VolumeFacts) -> Iterator[Problem]:
     """A NIfTI header can hold two affines; programs that believe different ones see the patient differently."""
-    way_out = "write the right one into both (nibabel: set_sform and set_qform)"
-    for volume in case.volumes:
-        if volume.other_affine is None or is_degenerate(volume.affine):
-            continue
-        if is_degenerate(volume.other_affine):
-            yield Problem(volume.path, f"has a degenerate qform beside a sound sform; {way_out}")
-            continue
-        distance = grid_distance(volume.affine, volume.other_affine, volume.shape)
-        if distance <= HEADER_TOLERANCE:
-            continue
-        affines = volume.affine, volume.other_affine
+    affines, way_out = (
+        (volume.affine, volume.other_affine),
+        "write the right one into both (nibabel: set_sform, set_qform)",
+    )
+    if is_degenerate(volume.other_affine):
+        yield Problem(volume.path, f"has a degenerate qform beside a sound sform; {way_out}")
+        return
+    distance = grid_distance(*affines, volume.shape)
+    if distance > HEADER_TOLERANCE:
         sizes, axes = [voxel_sizes(affine) for affine in affines], [axes_of(affine) for affine in affines]
         sform, qform = (f"{_format(size)} mm {axis}" for size, axis in zip(sizes, axes, strict=True))
         message = f"its sform ({sform}) and its qform ({qform}) lie up to {distance:.3g} voxels apart; {way_out}"
@@ -125,26 +113,34 @@ def check_header_agrees(case: CaseFacts, context: Context) -> Iterator[Problem]:
         yield Problem(volume.path, message, is_error=axes[0] != axes[1] or not np.allclose(*sizes, rtol=1e-3))
 
 
-def check_intensities(case: CaseFacts, context: Context) -> Iterator[Problem]:
-    for volume in case.volumes:
-        if volume.num_non_finite:
-            message = f"has {volume.num_non_finite} NaN or infinite voxels; replace them (air in CT is -1000 HU)"
-            yield Problem(volume.path, message)
-    image = case.image
-    if image.failure or not image.values.size:
-        return
-    low, high = image.minimum, image.maximum
-    if low == high:
-        yield Problem(image.path, f"is constant, all voxels are {low:g}; copy or convert it again")
-    elif modality_of(image.path, context.other_modalities) == CT:  # check_modalities tells of the others
-        for message, is_error in hu_problems(image, context.intensity_range):
+def label_given_problems(case: CaseFacts) -> Iterator[Problem]:
+    """A case without the label that its list needs, or with its image in the label's place."""
+    if case.list_name in LISTS_WITH_LABELS and case.label is None:
+        message = f"in '{case.list_name}' without a label; give its label or move it to 'unlabeled'"
+        yield Problem(case.image.path, message)
+    elif case.label and os.path.realpath(case.label.path) == os.path.realpath(case.image.path):
+        yield Problem(case.image.path, "is both image and label of a case; correct the case list")
+
+
+def image_problems(image: VolumeFacts, is_ct: bool, intensity_range: Sequence[float] | None) -> Iterator[Problem]:
+    """What is wrong with an image that could be read: how it lies is unknown, or its values are no HU of a CT."""
+    if not image.oriented and not is_degenerate(image.affine):
+        message = (
+            "its header does not say how the patient lies (sform and qform code 0); its voxel axes are taken to point "
+            f"to {', '.join(axes_of(image.affine))} as nibabel and MONAI do: check that the result is not mirrored"
+        )
+        yield Problem(image.path, message, is_error=False)
+    if image.values.size and image.minimum == image.maximum:
+        yield Problem(image.path, f"is constant, all voxels are {image.minimum:g}; copy or convert it again")
+    elif image.values.size and is_ct:
+        for message, is_error in hu_problems(image, intensity_range):
             yield Problem(image.path, message, is_error)
 
 
-def check_label_fits(case: CaseFacts, context: Context) -> Iterator[Problem]:
-    if len(case.volumes) < 2 or any(is_degenerate(volume.affine) for volume in case.volumes):
+def fit_problems(image: VolumeFacts, label: VolumeFacts) -> Iterator[Problem]:
+    """A label that does not lie on its image."""
+    if is_degenerate(image.affine) or is_degenerate(label.affine):
         return
-    image, label = case.volumes
     # the axes may be stored in another order and direction: the transforms bring both to RAS
     image_affine, image_shape = in_ras(image.affine, image.shape)
     label_affine, label_shape = in_ras(label.affine, label.shape)
@@ -172,29 +168,25 @@ def check_label_fits(case: CaseFacts, context: Context) -> Iterator[Problem]:
         )
 
 
-def check_label_values(case: CaseFacts, context: Context) -> Iterator[Problem]:
-    label = case.label
-    if not label or label.failure or not label.values.size:
-        return
+def label_problems(label: VolumeFacts, organs: Sequence[str], list_name: str) -> Iterator[Problem]:
+    """Values of a label, which could be read, that the organ table does not have, or none at all."""
     if label.num_fractional:
-        message = f"has {label.num_fractional} voxels that are no integers; round them and store it as uint8"
-        yield Problem(label.path, message)
+        yield Problem(label.path, f"has {label.num_fractional} voxels that are no integers; round them, store as uint8")
         return
-    outside = [value for value in label.values.tolist() if not 0 <= value <= len(context.organs)]
-    extremes = [int(value) for value in (label.minimum, label.maximum) if not LOWEST <= value <= HIGHEST]
+    outside = [value for value in label.values.tolist() if not 0 <= value <= len(organs)]
+    extremes = [int(value) for value in (label.minimum, label.maximum) if value < LOWEST or value > HIGHEST]
     if outside or extremes:
         outside = [value for value in outside if LOWEST < value < HIGHEST or not extremes] + extremes
-        table = ", ".join(f"{value} {organ}" for value, organ in enumerate(context.organs, start=1))
+        table = ", ".join(f"{value} {organ}" for value, organ in enumerate(organs, start=1))
         message = f"has values {_format(outside)} outside the organ table (0 background, {table}); map them"
         yield Problem(label.path, message)
     elif label.maximum == 0:
-        message = "is empty, all voxels are background; " + (
-            "draw it, or move the case to 'unlabeled'" if case.list_name == "labeled" else "no organ can be scored here"
-        )
-        yield Problem(label.path, message, is_error=case.list_name == "labeled")
+        needed = list_name == "labeled"
+        what = "draw it, or move the case to 'unlabeled'" if needed else "no organ can be scored here"
+        yield Problem(label.path, f"is empty, all voxels are background; {what}", is_error=needed)
 
 
-def check_duplicates(cases: Sequence[CaseFacts], context: Context) -> Iterator[Problem]:
+def duplicate_problems(cases: Sequence[CaseFacts], allow_overlap: Sequence[str]) -> Iterator[Problem]:
     """Images with the same voxels: an error across lists, which may not share cases, a warning within one."""
     first_in: dict[str, dict[str, str]] = {}  # by fingerprint: the first image of each list
     for case in cases:
@@ -206,47 +198,20 @@ def check_duplicates(cases: Sequence[CaseFacts], context: Context) -> Iterator[P
             message = f"in '{list_name}' has the voxels of '{first}' in '{other}'"
             if other == list_name:
                 yield Problem(image.path, f"{message}; list it once, or it counts twice", is_error=False)
-            elif not {other, list_name} <= set(context.allow_overlap):
+            elif not {other, list_name} <= set(allow_overlap):
                 way_out = "a case belongs to one list; take it out of one, or name both in allow_overlap"
                 yield Problem(image.path, f"{message}; {way_out}")
         firsts.setdefault(list_name, image.path)
 
 
-def check_organs_labeled(cases: Sequence[CaseFacts], context: Context) -> Iterator[Problem]:
+def missing_organ_problems(cases: Sequence[CaseFacts], organs: Sequence[str]) -> Iterator[Problem]:
     """Organs that no labeled case shows cannot be learned."""
-    labeled = [case for case in cases if case.list_name == "labeled" and case.label and not case.label.failure]
-    voxels = [case.organ_voxels(context.organs) for case in labeled]
-    missing = [organ for organ in context.organs if voxels and not any(found[organ] for found in voxels)]
+    labels = [case.label for case in cases if case.list_name == "labeled" and case.label and not case.label.failure]
+    voxels = [label.organ_voxels(organs) for label in labels]
+    missing = [organ for organ in organs if voxels and not any(found[organ] for found in voxels)]
     if missing:
         message = f"no case shows {', '.join(missing)}, which cannot be learned; add a labeled case that does"
         yield Problem("labeled", message, is_error=False)
-
-
-def check_modalities(cases: Sequence[CaseFacts], context: Context) -> Iterator[Problem]:
-    """Images that are no CT are windowed as if their values were HU; the case list says whether they may be there."""
-    modalities = Counter(modality_of(case.image.path, context.other_modalities) for case in cases)
-    for modality in sorted(modalities.keys() - {CT}):
-        message = f"{modalities[modality]} of {len(cases)} images are no CT; they are clipped as if in HU"
-        yield Problem(modality, message, is_error=False)
-
-
-CASE_RULES = (
-    check_readable,
-    check_label_given,
-    check_grid,
-    check_header_agrees,
-    check_intensities,
-    check_label_fits,
-    check_label_values,
-)
-LIST_RULES = (check_duplicates, check_organs_labeled, check_modalities)
-
-
-def find_problems(cases: Sequence[CaseFacts], context: Context) -> list[Problem]:
-    """Apply every rule to every case; each problem once, those of the cases in their order."""
-    problems = [problem for case in cases for rule in CASE_RULES for problem in rule(case, context)]
-    problems += [problem for rule in LIST_RULES for problem in rule(cases, context)]
-    return list(dict.fromkeys(problems))
 
 
 def _format(values: Sequence[float]) -> str:

@@ -61,12 +61,10 @@ class CaseDataset(PersistentDataset):
             try:
                 self.memory[index] = self._cachecheck(data[index])
             except Exception as error:  # whatever a reader or transform says of a file
+                told = f"{data[index]} cannot be loaded: {root_reason(error)}"
                 if "label" in data[index]:
-                    raise InputError(
-                        f"the labeled case {data[index]} cannot be loaded: {root_reason(error)}. Mend it and run the same "
-                        "command again"
-                    ) from error
-                logger.warning("%s cannot be loaded now: %s", data[index], root_reason(error))
+                    raise InputError(f"the labeled case {told}. Mend it and run the same command again") from error
+                logger.warning("%s", told)
         if counts := self.disk.counts:
             logger.info("%s: %d cases read, %d written", self.disk.folder, counts["read"], counts["written"])
 

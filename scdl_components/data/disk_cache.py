@@ -30,15 +30,14 @@ import torch
 import scdl_components
 
 from ..atomic import PART, StorageError, file_hash, folder_hash, read_hashes, read_saved, whole_file
-from .inputs import SUFFIXES
 from .paths import given_path
+from .reader import SUFFIXES
 
 logger = logging.getLogger(__name__)
 LIBRARIES = (scdl_components, monai, torch, numpy, nibabel, pydicom)  # a new version may read or resample otherwise
 STALE_SECONDS = 24 * 3600  # what killed processes were writing is removed after a day
 KEEP_FREE = 2**30  # bytes of the disk that are left to checkpoints and to others
 WAY_OUT = "Training goes on without keeping what it preprocesses; --cache_dir names another folder; False: none"
-_closed: set[Path] = set()  # folders that this process could not write to
 
 
 class DiskCache:
@@ -54,35 +53,30 @@ class DiskCache:
 
     def __init__(self, folder: str | os.PathLike | Literal[False] | None, recipe: object) -> None:
         self.counts: Counter[str] = Counter()  # entries read and written
-        self.recipe = None
-        if not folder:
+        self.folder = Path(given_path(folder, "cache_dir")) if folder else None
+        self.writable = True
+        if self.folder is None:
             return
-        self.folder = Path(given_path(folder, "cache_dir"))
         self.notes = self.folder / "hashes.jsonl"
         try:
             self.recipe = recipe_hash(recipe)
-        except Exception as error:  # whatever pickle says of a lambda, an open file, ...
-            _warn_once(f"cannot keep preprocessed cases: {error}. {WAY_OUT}")
-            return
-        try:
             self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            self._close(f"{error}. {WAY_OUT}")
+        except Exception as error:  # of the disk, or whatever pickle says of a lambda, an open file, ...
+            _warn_once(f"cannot keep preprocessed cases in {self.folder}: {error}. {WAY_OUT}")
+            self.folder = None
+            return
         read_hashes(self.notes)
         with suppress(OSError):  # another process may remove it, too
             for part in self.folder.glob(f"*{PART}"):
                 if part.stat().st_mtime < time.time() - STALE_SECONDS:
                     part.unlink()
 
-    def get(
-        self, case: Mapping[str, object], make: Callable[[], dict], keep: Callable[[dict], bool] = lambda item: True
-    ) -> dict:
+    def get(self, case: Mapping[str, object], make: Callable[[], dict]) -> dict:
         """The kept result for a case of plain values and tensors; else ``make`` makes it, and it is kept.
 
         Args:
             case: values by key; the paths of NIfTI files and folders among them stand for what is there.
             make: makes the result, and may raise anything.
-            keep: whether a result is to be kept.
         """
         entry = self._entry(case)
         if entry is not None and entry.is_file():
@@ -94,40 +88,34 @@ class DiskCache:
                 logger.warning("%s cannot be read and is made anew: %s", entry, error)
         item = make()
         # not where the files have changed after the entry was named after them
-        if entry is not None and keep(item) and self._entry(case) == entry:
+        if entry is not None and self.writable and self._entry(case) == entry:
             self._write(entry, item)
         return item
 
     def _entry(self, case: Mapping[str, object]) -> Path | None:
-        if self.recipe is None:
-            return None
-        try:
-            return self.folder / f"{content_hash(case, self.notes)}-{self.recipe}.pt"
-        except OSError:  # who reads the file says what is wrong with it
-            return None
-        except (TypeError, ValueError) as error:
-            _warn_once(f"cannot keep a preprocessed case: {error}. {WAY_OUT}")
-            return None
+        """File of a case's result; None where it cannot be kept."""
+        if self.folder is not None:
+            try:
+                return self.folder / f"{content_hash(case, self.notes)}-{self.recipe}.pt"
+            except OSError:  # who reads the file says what is wrong with it
+                return None
+            except (TypeError, ValueError) as error:
+                _warn_once(f"cannot keep a preprocessed case: {error}. {WAY_OUT}")
+        return None
 
     def _write(self, entry: Path, item: dict) -> None:
-        if self.folder in _closed:
-            return
         try:
-            free = shutil.disk_usage(self.folder).free
+            free = shutil.disk_usage(entry.parent).free
             if free < KEEP_FREE:
                 raise StorageError(
                     f"{free >> 20} MB are free on the disk, and {KEEP_FREE >> 20} are left free. {WAY_OUT}"
                 )
-            with whole_file(entry, WAY_OUT, self.folder / f"{uuid.uuid4().hex}{PART}") as file:
+            with whole_file(entry, WAY_OUT, entry.with_name(f"{uuid.uuid4().hex}{PART}")) as file:
                 torch.save(item, file)
             self.counts["written"] += 1
         except Exception as error:  # of the disk, or whatever torch has against what a transform put there
-            self._close(error)
-
-    def _close(self, reason: object) -> None:
-        if self.folder not in _closed:
-            logger.warning("cannot keep preprocessed cases in %s: %s", self.folder, reason)
-        _closed.add(self.folder)
+            _warn_once(f"cannot keep preprocessed cases in {self.folder}: {error}")
+            self.writable = False
 
 
 def recipe_hash(recipe: object) -> str:

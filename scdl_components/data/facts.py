@@ -11,15 +11,18 @@ import math
 import os
 import stat
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
 import nibabel as nib
 import numpy as np
+import torch
+from monai.utils import convert_to_tensor
 
 from ..errors import UnreadableError
 from .dicom import MAX_VOXELS, read_series
+from .disk_cache import DiskCache
 
 CHUNK_BYTES = 4 * 2**20
 MAX_DEFLATE_RATIO = 1032  # zlib's documentation: no deflate stream expands further
@@ -75,29 +78,43 @@ class VolumeFacts:
         content = (*sorted(self.shape), *self.values.tolist(), *self.counts.tolist())
         return hashlib.blake2b(repr(content).encode(), digest_size=16).hexdigest()
 
+    def organ_voxels(self, organs: Sequence[str]) -> dict[str, int]:
+        """Voxels of each organ, if this is a label; ``organs[i]`` has the value i + 1."""
+        found = dict(zip(self.values.tolist(), self.counts.tolist(), strict=True))
+        return {organ: found.get(value, 0) for value, organ in enumerate(organs, start=1)}
 
-def read_facts(path: str, max_voxels: int = MAX_VOXELS) -> VolumeFacts:
+
+def read_facts(path: str, max_voxels: int = MAX_VOXELS, kept: DiskCache | None = None) -> VolumeFacts:
     """Read a NIfTI file, or a DICOM series folder, to its end.
 
     Args:
         path: the file or folder.
         max_voxels: a volume whose header announces more is refused before anything is allocated.
+        kept: where facts are kept by the content of the file; failures are not.
 
     Returns:
         The facts; a file that cannot be read, or is no volume, has its ``failure`` set.
     """
+
+    def read() -> dict:
+        facts = (_read_dicom if os.path.isdir(path) else _read_nifti)(path, max_voxels)
+        return convert_to_tensor(facts, convert_numeric=False)  # such as can be loaded without running code
+
     try:
-        if os.path.isdir(path):
-            return VolumeFacts(path, **_read_dicom(path, max_voxels))
-        return VolumeFacts(path, **_read_nifti(path, max_voxels))
+        facts = kept.get({"path": path}, read) if kept else read()
+        arrays = {key: value.numpy() for key, value in facts.items() if isinstance(value, torch.Tensor)}
+        return VolumeFacts(path, **facts | arrays)
     except UnreadableError as error:
-        return VolumeFacts(path, failure=str(error))
+        failure = str(error)
     except FileNotFoundError:
-        return VolumeFacts(path, failure="does not exist; correct the path in the case list")
+        failure = "does not exist; correct the path in the case list"
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        failure = f"is truncated or damaged ({error}); copy it again from its source"
     except OSError as error:
-        return VolumeFacts(
-            path, failure=f"cannot be read: {error.strerror or error}; check the file and its permissions"
-        )
+        failure = f"cannot be read: {error.strerror or error}; check the file and its permissions"
+    except (nib.spatialimages.HeaderDataError, ValueError, OverflowError, KeyError) as error:
+        failure = f"has a damaged header ({error}); convert it again from its source"
+    return VolumeFacts(path, failure=failure)
 
 
 def summarize(chunks: Iterable[np.ndarray]) -> dict:
@@ -138,46 +155,39 @@ def _read_nifti(path: str, max_voxels: int) -> dict:
     with open(path, "rb") as file:
         compressed = file.read(2) == GZIP_MAGIC
     if compressed != path.lower().endswith(".gz"):
+        kind = "is" if compressed else "is not"
         raise UnreadableError(
-            f"{'is' if compressed else 'is not'} gzip-compressed, against its name; rename it, or copy it again if it "
-            "was cut off"
+            f"{kind} gzip-compressed, against its name; rename it, or copy it again if it was cut off"
         )
-    try:
-        with gzip.open(path) if compressed else open(path, "rb") as stream:
-            header, shape = _read_header(stream)
-            dtype, offset = header.get_data_dtype(), int(header.get_data_offset())
-            num_bytes = math.prod(shape) * dtype.itemsize
-            if math.prod(shape) > max_voxels:
-                raise UnreadableError(
-                    f"its header announces {'x'.join(map(str, shape))} voxels in a file of {status.st_size} bytes; at "
-                    f"most {max_voxels} voxels are read: copy the file again, or crop the volume"
-                )
-            if offset + num_bytes > status.st_size * (MAX_DEFLATE_RATIO if compressed else 1):
-                raise UnreadableError(
-                    f"is cut off: its header announces {offset + num_bytes} bytes, the file has {status.st_size}; copy "
-                    "it again"
-                )
-            stream.seek(0)
-            # as the loader will have it: refused or mended by nibabel (a qfac of 0 becomes 1), extensions read
-            header = type(header).from_fileobj(io.BytesIO(stream.read(offset)))
-            slope, intercept = header.get_slope_inter()
-            raw = (np.frombuffer(chunk, dtype) for chunk in _chunks(stream, num_bytes))
-            scaled = (slope, intercept) not in ((None, None), (1.0, 0.0))
-            statistics = summarize((chunk * slope + intercept for chunk in raw) if scaled else raw)
-        return {
-            "shape": shape[:3],
-            "affine": np.asarray(header.get_best_affine(), dtype=float),
-            "oriented": bool(header["sform_code"] > 0 or header["qform_code"] > 0),
-            "units": {1: "metres", 3: "micrometres"}.get(int(header["xyzt_units"]) % 8, "mm"),
-            "other_affine": _other_affine(header),
-            **statistics,
-        }
-    except UnreadableError:
-        raise
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise UnreadableError(f"is truncated or damaged ({error}); copy it again from its source") from error
-    except (nib.spatialimages.HeaderDataError, ValueError, OverflowError, KeyError) as error:
-        raise UnreadableError(f"has a damaged NIfTI header ({error}); convert it again from its source") from error
+    with gzip.open(path) if compressed else open(path, "rb") as stream:
+        header, shape = _read_header(stream)
+        dtype, offset = header.get_data_dtype(), int(header.get_data_offset())
+        num_bytes = math.prod(shape) * dtype.itemsize
+        if math.prod(shape) > max_voxels:
+            raise UnreadableError(
+                f"its header announces {'x'.join(map(str, shape))} voxels in a file of {status.st_size} bytes; at "
+                f"most {max_voxels} voxels are read: copy the file again, or crop the volume"
+            )
+        if offset + num_bytes > status.st_size * (MAX_DEFLATE_RATIO if compressed else 1):
+            raise UnreadableError(
+                f"is cut off: its header announces {offset + num_bytes} bytes, the file has {status.st_size}; copy it "
+                "again"
+            )
+        stream.seek(0)
+        # as the loader will have it: refused or mended by nibabel (a qfac of 0 becomes 1), extensions read
+        header = type(header).from_fileobj(io.BytesIO(stream.read(offset)))
+        slope, intercept = header.get_slope_inter()
+        raw = (np.frombuffer(chunk, dtype) for chunk in _chunks(stream, num_bytes))
+        scaled = (slope, intercept) not in ((None, None), (1.0, 0.0))
+        statistics = summarize((chunk * slope + intercept for chunk in raw) if scaled else raw)
+    return {
+        "shape": shape[:3],
+        "affine": np.asarray(header.get_best_affine(), dtype=float),
+        "oriented": bool(header["sform_code"] > 0 or header["qform_code"] > 0),
+        "units": {1: "metres", 3: "micrometres"}.get(int(header["xyzt_units"]) % 8, "mm"),
+        "other_affine": _other_affine(header),
+        **statistics,
+    }
 
 
 def _other_affine(header: nib.Nifti1Header) -> np.ndarray | None:
@@ -198,11 +208,9 @@ def _other_affine(header: nib.Nifti1Header) -> np.ndarray | None:
 def _read_header(stream: BinaryIO) -> tuple[nib.Nifti1Header, tuple[int, ...]]:
     """Header, as it stands in the file, and shape of a volume, or why it is none."""
     block = stream.read(540)
-    sizes = {int.from_bytes(block[:4], order) for order in ("little", "big")}
-    classes = {348: (nib.Nifti1Header, b"n+1"), 540: (nib.Nifti2Header, b"n+2")}
-    header_class, magic = next((classes[size] for size in classes if size in sizes and len(block) >= size), (None, b""))
+    header_class = next((c for c in (nib.Nifti1Header, nib.Nifti2Header) if c.may_contain_header(block)), None)
     header = header_class(block[: header_class.sizeof_hdr], check=False) if header_class else None
-    if header is None or not bytes(header["magic"]).startswith(magic):
+    if header is None or bytes(header["magic"])[:3] not in (b"n+1", b"n+2"):
         raise UnreadableError("is not a single-file NIfTI (.nii, .nii.gz); convert it, for example with dcm2niix")
     dtype, offset = header.get_data_dtype(), int(header.get_data_offset())
     shape = tuple(int(length) for length in header.get_data_shape())

@@ -25,34 +25,30 @@ def hu_problems(image: VolumeFacts, intensity_range: Sequence[float] | None = No
         image: facts of an image that is not constant.
         intensity_range: HU that the network tells apart; None: not looked at.
     """
-    low, high = image.minimum, image.maximum
+    low, high, total = image.minimum, image.maximum, image.counts.sum()
     found, way_out = f"values from {low:g} to {high:g}", "store the CT in HU (raw value × slope + intercept)"
-    dense = image.counts[image.values > DENSE_HU].sum() / image.counts.sum()
+    dense = image.counts[image.values > DENSE_HU].sum() / total
     if high < -500 or low > 100 or high - low < NARROW_HU or max(-low, high) > WIDEST_HU:
         yield f"{found} are not HU; {way_out}, not scaled", True
-    elif low > -200 and dense > MAX_DENSE:
+        return
+    if low > -200 and dense > MAX_DENSE:
         yield (
             f"{found}, {dense:.0%} of them above {DENSE_HU} and no air: not HU, an offset of 1000 or 1024 is still in "
             f"them; {way_out}",
             True,
         )
-    elif low >= 0 and high <= 255:
+        return
+    if low >= 0 and high <= 255:
         yield f"{found} are the grey values of a picture, not HU; {way_out}, not a window of it", True
-    else:
-        if low >= 0:
-            yield f"{found}: neither air nor fat in it, is this CT in HU? If not, {way_out}", False
-        if intensity_range:
-            yield from _range_problems(image, *intensity_range)
-
-
-def _range_problems(image: VolumeFacts, low: float, high: float) -> Iterator[tuple[str, bool]]:
-    """What lies outside is clipped to one value; a network can only segment what lies inside."""
-    total = image.counts.sum()
-    inside = image.counts[(image.values >= low) & (image.values <= high)].sum() / total
-    if inside < MIN_INSIDE:
+        return
+    if low >= 0:
+        yield f"{found}: neither air nor fat in it, is this CT in HU? If not, {way_out}", False
+    black, white = intensity_range or (-np.inf, np.inf)
+    inside = image.counts[(image.values >= black) & (image.values <= white)].sum() / total
+    if inside < MIN_INSIDE:  # what lies outside is clipped to one value
         median = image.values[np.searchsorted(image.counts.cumsum(), total / 2)]
         yield (
-            f"only {inside:.2%} of its voxels lie inside intensity_range ({low:g} to {high:g}), half of all at "
+            f"only {inside:.2%} of its voxels lie inside intensity_range ({black:g} to {white:g}), half of all at "
             f"{median} or below: nothing of it could be segmented. Store the CT in HU (was 1024 subtracted twice? Then "
             "add it), or give the key intensity_range the values of these images, in training and inference alike",
             True,

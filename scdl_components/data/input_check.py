@@ -6,19 +6,17 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from multiprocessing.pool import ThreadPool
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Literal
 
-import numpy as np
-import torch
-from tqdm import tqdm
+from tqdm.contrib.concurrent import thread_map
 
 from ..distributed import on_rank_zero
 from ..errors import InputError
-from .case_list import LISTS, check_allow_overlap
-from .check_rules import CaseFacts, Context, Problem, find_problems
-from .dicom import MAX_VOXELS, read_series
+from .case_list import LISTS
+from .check_rules import CaseFacts, Problem, find_problems
+from .dicom import read_series
 from .disk_cache import DiskCache
 from .facts import VolumeFacts, read_facts
 
@@ -56,9 +54,13 @@ class InputCheck:
         progress: bool = True,
         cache_dir: str | os.PathLike | Literal[False] | None = None,
     ) -> None:
-        check_allow_overlap(allow_overlap)
+        self.organs = list(organs)
         self.lists = dict(zip(LISTS, (labeled, unlabeled, validation, test), strict=True))
-        self.context = Context(tuple(organs), tuple(allow_overlap), other_modalities or {}, intensity_range)
+        self.rules = {
+            "allow_overlap": allow_overlap,
+            "other_modalities": other_modalities,
+            "intensity_range": intensity_range,
+        }
         self.reading = {"num_workers": num_workers, "progress": progress, "cache_dir": cache_dir}
 
     @on_rank_zero
@@ -93,7 +95,8 @@ class InputCheck:
                     problems.append(Problem(f"{list_name}[{index}]", message))
         facts = read_files([path for _, *files in items for path in files if path], **self.reading)
         cases = [CaseFacts(name, facts[image], facts[label] if label else None) for name, image, label in items]
-        return cases, sorted(problems + find_problems(cases, self.context), key=lambda problem: not problem.is_error)
+        problems += find_problems(cases, self.organs, **self.rules)
+        return cases, sorted(problems, key=lambda problem: not problem.is_error)
 
 
 def count(problems: Sequence[Problem]) -> str:
@@ -110,32 +113,8 @@ def read_files(
 ) -> dict[str, VolumeFacts]:
     """Read each of the files once, several at a time; arguments as of :class:`InputCheck`."""
     paths = list(dict.fromkeys(paths))
+    read = partial(read_facts, kept=DiskCache(cache_dir, [read_facts, read_series]))
+    num_workers = num_workers or min(os.cpu_count() or 1, 8)
     # threads, as reading, decompressing and NumPy's loops release the interpreter's lock
-    with ThreadPool(num_workers or min(os.cpu_count() or 1, 8)) as pool:
-        reading = pool.imap(facts_reader(MAX_VOXELS, cache_dir), paths)
-        return dict(
-            zip(paths, tqdm(reading, "checking input", len(paths), unit="file", disable=not progress), strict=True)
-        )
-
-
-def facts_reader(
-    max_voxels: int, cache_dir: str | os.PathLike | Literal[False] | None = None
-) -> Callable[[str], VolumeFacts]:
-    """``read_facts`` of a path, from a folder where they are kept by the content of the file; failures are not.
-
-    Args:
-        max_voxels: see :func:`.facts.read_facts`.
-        cache_dir: the folder; None or False reads the file.
-    """
-    disk = DiskCache(cache_dir, [read_facts, read_series, max_voxels])
-
-    def make(path: str) -> dict[str, object]:
-        facts = vars(read_facts(path, max_voxels))
-        return {key: torch.tensor(value) if isinstance(value, np.ndarray) else value for key, value in facts.items()}
-
-    def read(path: str) -> VolumeFacts:
-        facts = disk.get({"path": path}, lambda: make(path), keep=lambda facts: not facts["failure"])
-        arrays = {key: value.numpy() for key, value in facts.items() if isinstance(value, torch.Tensor)}
-        return VolumeFacts(**facts | arrays | {"path": path})
-
-    return read
+    bar = {"desc": "checking input", "unit": "file", "disable": not progress}
+    return dict(zip(paths, thread_map(read, paths, max_workers=num_workers, **bar), strict=True))

@@ -9,21 +9,20 @@ from collections.abc import Sequence
 
 from ..errors import InputError
 from .dicom import is_dicom_file
-from .nifti import SUFFIXES
 from .paths import given_path
+from .reader import SUFFIXES
 from .results import is_result
 
 IMAGE_FOLDERS = ("img", "images", "imagesTs", "imagesTr", "imagesVa")
 PATIENTS_IMAGES = ("ct.nii", "ct.nii.gz")
+KINDS = " or ".join(SUFFIXES)
 MAX_DEPTH = 3  # of patients/studies/series
 
 
-def list_images(
-    path: str | os.PathLike | Sequence[str | os.PathLike], suffixes: Sequence[str] = SUFFIXES
-) -> list[dict[str, str]]:
+def list_images(path: str | os.PathLike | Sequence[str | os.PathLike]) -> list[dict[str, str]]:
     """Find the images that ``path`` stands for.
 
-    - A file with one of ``suffixes`` is an image.
+    - A NIfTI file is an image.
     - A folder with such files in it stands for them, sorted by name; files in its sub-folders are not taken, nor are
       segmentations that our inference has written there.
     - A folder with DICOM files in it is one image, which is not looked at any closer here.
@@ -35,7 +34,6 @@ def list_images(
 
     Args:
         path: a file, a folder, or a list of them.
-        suffixes: what names of image files end in, in lower case.
 
     Returns:
         One ``{"image": absolute path}`` per image, each image once.
@@ -48,7 +46,7 @@ def list_images(
     images, problems = [], []
     for item in paths:
         try:
-            images += _images_at(os.path.abspath(given_path(item, "dataset_dir")), tuple(suffixes))
+            images += _images_at(os.path.abspath(given_path(item, "dataset_dir")))
         except InputError as error:
             problems.append(str(error))
     if problems or not paths:
@@ -64,45 +62,47 @@ def visible(folder: str) -> list[str]:
         raise InputError(f"'{folder}' cannot be listed: {error.strerror}") from error
 
 
-def _images_at(path: str, suffixes: tuple[str, ...]) -> list[str]:
-    kinds = f"{' or '.join(suffixes)} files"
+def is_nifti(path: str) -> bool:
+    """Whether a path is that of a file with the name of a NIfTI file."""
+    return path.lower().endswith(SUFFIXES) and os.path.isfile(path)
+
+
+def _images_at(path: str) -> list[str]:
     if os.path.isdir(path):
-        found = _images_in(path, suffixes) or _images_below(path, suffixes, MAX_DEPTH)
+        found = _images_in(path) or _images_below(path, MAX_DEPTH)
         if not found:
             raise InputError(
-                f"'{path}' holds no image; looked for {kinds} and DICOM files in it, and, {MAX_DEPTH} folders deep, for "
-                f"DICOM series, ct.nii.gz, and the files of folders called {', '.join(IMAGE_FOLDERS)}"
+                f"'{path}' holds no image; looked for {KINDS} files and DICOM files in it, and, {MAX_DEPTH} folders deep, "
+                f"for DICOM series, ct.nii.gz, and the files of folders called {', '.join(IMAGE_FOLDERS)}"
             )
         return found
     if not os.path.exists(path):
         raise InputError(f"'{path}' does not exist; expected a file or a folder")
-    if path.lower().endswith(suffixes):
+    if path.lower().endswith(SUFFIXES):
         return [path]
     if os.path.isfile(path) and is_dicom_file(path):
         raise InputError(f"'{path}' is a single DICOM file; give the folder of its series, '{os.path.dirname(path)}'")
-    raise InputError(f"'{path}' is no image this can read; expected {kinds}, or a DICOM series folder")
+    raise InputError(f"'{path}' is no image this can read; expected {KINDS} files, or a DICOM series folder")
 
 
-def _images_in(folder: str, suffixes: tuple[str, ...]) -> list[str]:
+def _images_in(folder: str) -> list[str]:
     """The folder's NIfTI files, or the folder itself if it holds DICOM files."""
-    files = list(filter(os.path.isfile, visible(folder)))
-    volumes = [path for path in files if path.lower().endswith(suffixes) and not is_result(path)]
+    paths = visible(folder)
+    volumes = [path for path in paths if is_nifti(path) and not is_result(path)]
     # a DICOMDIR is the list of the series in the folders beside it
-    others = (path for path in files if path not in volumes and os.path.basename(path).upper() != "DICOMDIR")
-    has_dicom = any(map(is_dicom_file, others))
+    others = (path for path in paths if path not in volumes and os.path.basename(path).upper() != "DICOMDIR")
+    has_dicom = any(os.path.isfile(path) and is_dicom_file(path) for path in others)
     if volumes and has_dicom:
-        raise InputError(
-            f"'{folder}' holds {' or '.join(suffixes)} files and DICOM files; which of them is the input? Move one away"
-        )
+        raise InputError(f"'{folder}' holds {KINDS} files and DICOM files; which of them is the input? Move one away")
     return [folder] if has_dicom else volumes
 
 
-def _images_below(path: str, suffixes: tuple[str, ...], depth: int) -> list[str]:
+def _images_below(path: str, depth: int) -> list[str]:
     """Images of the sub-folders; below one that has some, no further ones are looked for."""
     found = []
     for folder in filter(os.path.isdir, visible(path)) if depth else ():
-        images = _images_in(folder, suffixes)
+        images = _images_in(folder)
         if images != [folder] and os.path.basename(folder) not in IMAGE_FOLDERS:
             images = [image for image in images if os.path.basename(image).lower() in PATIENTS_IMAGES]
-        found += images or _images_below(folder, suffixes, depth - 1)
+        found += images or _images_below(folder, depth - 1)
     return found

@@ -1,19 +1,63 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""The reader of all images: NIfTI files as MONAI reads them, DICOM series by their slices' positions."""
+"""Volumes of files: NIfTI as MONAI reads it, DICOM series by their slices' positions; and their modality."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import re
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 from monai.data import NibabelReader
 from monai.utils import ensure_tuple
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
 
 from ..errors import InputError, UnreadableError
-from .dicom import read_series
-from .modality import modality_of
+from .dicom import read_series, series_modality
+
+CT = "CT"
+SUFFIXES = (".nii", ".nii.gz")
+UNREADABLE = (OSError, EOFError, ValueError, zlib.error, HeaderDataError, ImageFileError)
+
+
+def modality_of(image: str, other_modalities: Mapping[str, str]) -> str:
+    """Modality of an image: a DICOM series' by its headers, a file's by its name, or by that which it links to.
+
+    Args:
+        image: its path.
+        other_modalities: of each modality that is not CT, a regular expression that finds its images' file names.
+
+    Returns:
+        What the headers say, or the first modality whose expression finds one of the names, else ``"CT"``.
+    """
+    if os.path.isdir(image):
+        return series_modality(image) or CT
+    names = {os.path.basename(image), os.path.basename(os.path.realpath(image))}
+    found = (key for key, pattern in other_modalities.items() if any(re.search(pattern, name) for name in names))
+    return next(found, CT)
+
+
+def load_nifti(path: str | Path) -> nib.Nifti1Image:
+    """Load a volume [X, Y, Z]; a fourth axis of length one is dropped, as the input check and MONAI do.
+
+    Raises:
+        InputError: the file cannot be read, or is no volume.
+    """
+    try:
+        image = nib.load(path)
+        voxels = np.asanyarray(image.dataobj)
+    except UNREADABLE as error:
+        raise InputError(f"'{path}' cannot be read ({error}); write it again") from error
+    if voxels.ndim == 4 and voxels.shape[3] == 1:
+        voxels = voxels[..., 0]
+    if voxels.ndim != 3:
+        raise InputError(f"'{path}' has shape {voxels.shape}; expected one volume of three axes")
+    return type(image)(voxels, image.affine, image.header)
 
 
 class VolumeReader(NibabelReader):

@@ -46,9 +46,22 @@ def result_names(images: Sequence[str]) -> dict[str, str]:
             depths[image] += 1
 
 
-def segmentation_of(folder: str | Path, name: str) -> Path:
-    """File of the segmentation called so."""
-    return Path(folder) / f"{name}{SUFFIX}"
+def find_results(folder: str | Path, images: Sequence[str]) -> dict[str, Path]:
+    """Files of the images' segmentations, whether they are there or not.
+
+    The one that its JSON says to be of an image is the image's, whatever others it was given with; else the name decides.
+
+    Args:
+        folder: that segmentations are written to.
+        images: as in :func:`result_names`, like the error.
+    """
+    made = {str(read_facts_of(path).get("image")): path for path in sorted(Path(folder).glob(f"*{SUFFIX}"))}
+    return {image: made.get(image) or Path(folder, name + SUFFIX) for image, name in result_names(images).items()}
+
+
+def name_of(segmentation: Path) -> str:
+    """Name of the case that a file of :func:`find_results` is of."""
+    return segmentation.name.removesuffix(SUFFIX)
 
 
 def sidecar_of(segmentation: Path) -> Path:

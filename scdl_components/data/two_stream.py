@@ -5,12 +5,13 @@
 Which case a place of a batch takes, and the seed of its random transforms, are pure functions of the loader's seed
 and the iteration. Training can therefore start at any iteration and see what an undisturbed run would have seen,
 whatever the number of workers, and several processes (ranks) can share out a batch without a word. What cannot be
-loaded is left out of its batch if it is unlabeled, and ends the training if it is labeled (:py:mod:`.faults`).
+loaded is left out of its batch if it is unlabeled, and ends the training if it is labeled.
 """
 
 from __future__ import annotations
 
 import itertools
+import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
@@ -24,8 +25,9 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ..distributed import share
 from ..errors import InputError, root_reason
-from .faults import Fault, child_handler_kept, report_faults, start_worker, worker_errors
+from .workers import child_handler_kept, start_worker, worker_errors
 
+logger = logging.getLogger(__name__)
 STREAMS = ("labeled", "unlabeled")
 
 
@@ -35,6 +37,14 @@ class Draw(NamedTuple):
     stream: str
     index: int
     seed: int
+
+
+class Fault(NamedTuple):
+    """A sample that could not be loaded: of which stream, its files, and why."""
+
+    stream: str
+    files: str
+    reason: str
 
 
 def draw(seed: int, stream: str, position: int, size: int) -> Draw:
@@ -175,11 +185,32 @@ class TwoStreamLoader(DataLoader):
         for iteration in itertools.count(self.batch_sampler.start):
             with worker_errors(iteration) if self.num_workers else nullcontext():
                 batch = next(batches)
-            faults = batch.pop("faults", [])
             if "unlabeled" in batch:
                 self.failing.clear()
-            report_faults(faults, iteration, self.skipped, self.failing, self.batch_sampler.sizes.get("unlabeled", 0))
+            for fault in batch.pop("faults", []):
+                self._skip(fault, iteration)
             yield batch
+
+    def _skip(self, fault: Fault, iteration: int) -> None:
+        """Count and report a sample that a batch lacks, or raise InputError where training cannot go on without it."""
+        files, reason, number = fault.files, fault.reason, iteration + 1
+        again = "run the same command again: training goes on from the last checkpoint"
+        if fault.stream == "labeled":
+            raise InputError(
+                f"the labeled case {files} cannot be loaded in iteration {number}: {reason}. Mend it and {again}"
+            )
+        self.skipped[files] += 1
+        self.failing.add(files)
+        logger.warning(
+            "iteration %d: skipped %s, %s (%d times; %d skipped samples of %d files in all)",
+            *(number, files, reason, self.skipped[files], self.skipped.total(), len(self.skipped)),
+        )
+        num_unlabeled = self.batch_sampler.sizes["unlabeled"]
+        if len(self.failing) == num_unlabeled:
+            raise InputError(
+                f"none of the {num_unlabeled} unlabeled cases can be loaded any more, the last in iteration {number} "
+                f"({files}: {reason}). Is their disk still there? When it is, {again}"
+            )
 
 
 def prepare_two_stream_batch(

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import UserError
-from .inputs import visible
-from .nifti import SUFFIXES
+from .inputs import is_nifti, visible
 
 # of MONAI Label's datastore, below the studies
 FINAL_LABELS = ("labels", "final")
@@ -56,8 +55,8 @@ def unlabeled_stream(
         return UnlabeledStream(list(lists.get("unlabeled", ())), batch_size)
     taken = _files(labeled) | _files(validation) | _files(lists.get("validation", ())) | _files(lists.get("test", ()))
     folders = sorted({_study_folder(item) for item in labeled})
-    files = [path for folder in folders for path in visible(folder) if os.path.isfile(path)]
-    images = [path for path in files if path.lower().endswith(SUFFIXES) and os.path.realpath(path) not in taken]
+    files = [path for folder in folders for path in filter(is_nifti, visible(folder))]
+    images = [path for path in files if os.path.realpath(path) not in taken]
     if not images and batch_size:
         warnings.warn(
             f"no image without a label in {', '.join(folders)}: training on the {len(labeled)} labeled alone. Put "

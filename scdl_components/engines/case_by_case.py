@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 from ..atomic import check_writable, file_hash, folder_hash, whole_file
 from ..data.input_check import InputCheck
-from ..data.results import read_facts_of, result_names, segmentation_of, sidecar_of
+from ..data.results import find_results, name_of, read_facts_of, sidecar_of
 from ..errors import InputError, SettingError, UserError, causes, root_reason
 from ..memory import memory_shortages
 from ..networks.weights import WeightsError
@@ -50,6 +50,7 @@ class CaseByCase:
         class_names: names by value, background first.
         weights: file that the evaluator loads into its network; empty: the network has its own.
         settings: whatever else decides the result; JSON values.
+        other_modalities: of the images, as in :py:class:`scdl_components.data.InputCheck`.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class CaseByCase:
         class_names: Sequence[str],
         weights: str,
         settings: Mapping[str, object],
+        other_modalities: Mapping[str, str] | None = None,
     ) -> None:
         self.evaluator = evaluator
         self.network = evaluator.network  # handlers may put another in its place
@@ -68,6 +70,7 @@ class CaseByCase:
         self.class_names = list(class_names)
         self.weights = weights
         self.settings = dict(settings)
+        self.other_modalities = other_modalities
         self.failures: dict[str, str] = {}
 
     def run(self) -> None:
@@ -83,7 +86,7 @@ class CaseByCase:
         if "::" in str(self.output_dir):  # of the config's text; what is computed in it stays as it is
             logger.warning("results go to '%s': MONAI's config language writes # as ::", self.output_dir)
         check_writable([self.output_dir], WAY_OUT)
-        names = result_names([item["image"] for item in self.dataset.data])
+        segmentations = find_results(self.output_dir, [item["image"] for item in self.dataset.data])
         made_with = {
             "weights": file_hash(self.weights) if Path(self.weights).is_file() else "",
             "network": network_hash(self.network, with_state=not self.weights),
@@ -94,7 +97,7 @@ class CaseByCase:
             image = item["image"]
             try:
                 content = folder_hash(image) if Path(image).is_dir() else file_hash(image)
-                skipped += not self._segment(item, names[image], {"image": content, **made_with})
+                skipped += not self._segment(item, segmentations[image], {"image": content, **made_with})
             except (WeightsError, SettingError):
                 raise
             # whatever goes wrong with one case, the others go on and the reason is told at the end
@@ -120,9 +123,9 @@ class CaseByCase:
     def _counts(self, skipped: int) -> tuple[int, int, int]:
         return len(self.dataset.data) - skipped - len(self.failures), skipped, len(self.failures)
 
-    def _segment(self, item: Mapping[str, str], name: str, made_with: Mapping[str, object]) -> bool:
+    def _segment(self, item: Mapping[str, str], segmentation: Path, made_with: Mapping[str, object]) -> bool:
         """Segments a case unless it is done; returns whether it was not."""
-        image, segmentation = item["image"], segmentation_of(self.output_dir, name)
+        image = item["image"]
         if segmentation.is_file():
             made = read_facts_of(segmentation)
             if made.get("made_with") == made_with:
@@ -137,22 +140,23 @@ class CaseByCase:
         InputCheck(
             organs=(),
             unlabeled=[{"image": image}],
+            other_modalities=self.other_modalities,
             intensity_range=self.settings.get("intensity_range"),
             num_workers=1,
             progress=False,
         ).run()
-        written = self._run_one(item, name)
+        written = self._run_one(item, segmentation)
         # from here on whose the file is, but not that it is done: the process may end between any two lines
         self._write_facts(segmentation, image)
         os.replace(written, segmentation)
         self._write_facts(segmentation, image, made_with)
         return True
 
-    def _run_one(self, item: Mapping[str, str], name: str) -> Path:
+    def _run_one(self, item: Mapping[str, str], segmentation: Path) -> Path:
         """Lets the evaluator write a segmentation to a hidden file, and returns that."""
 
         def renamed(data: Mapping) -> Mapping:
-            data["image"].meta["filename_or_obj"] = f".{name}.nii.gz"
+            data["image"].meta["filename_or_obj"] = f".{name_of(segmentation)}.nii.gz"
             return data
 
         transform = Compose([self.dataset.transform, renamed])
@@ -162,7 +166,7 @@ class CaseByCase:
         self.evaluator._internal_run_generator = None  # where a case failed, ignite would only end that one's run
         with memory_shortages(LESS_MEMORY):
             self.evaluator.run()
-        return segmentation_of(self.output_dir, f".{name}")
+        return segmentation.with_name(f".{segmentation.name}")
 
     def _write_facts(self, segmentation: Path, image: str, made_with: Mapping[str, object] | None = None) -> None:
         content = {

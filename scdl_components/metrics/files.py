@@ -11,7 +11,7 @@ import nibabel as nib
 import numpy as np
 
 from ..data.grid import grid_distance
-from ..data.nifti import load_nifti
+from ..data.reader import load_nifti
 from ..errors import InputError
 from .protocols import Protocol
 from .scores import OrganScore

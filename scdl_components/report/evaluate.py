@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 from .. import __version__
 from ..atomic import check_writable
 from ..data.input_check import InputCheck
-from ..data.results import result_names, segmentation_of
+from ..data.results import find_results, name_of
 from ..errors import InputError, MissingFileError
 from ..metrics import OrganScore, Protocol, score_files
 from . import document
@@ -49,6 +49,7 @@ class Evaluation:
         num_tail: how many of the smallest organs are the tail; the largest organ is never one of them.
         provenance: what else the report should say of the predictions, e.g. the weights.
         intensity_range: HU shown as black and white.
+        other_modalities: of the images, as in :py:class:`scdl_components.data.InputCheck`.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Evaluation:
         num_tail: int = 5,
         provenance: Mapping[str, object] | None = None,
         intensity_range: Sequence[float] = (-125, 275),
+        other_modalities: Mapping[str, str] | None = None,
     ) -> None:
         if not isinstance(num_tail, int) or num_tail < 1:
             raise InputError(f"num_tail is {num_tail!r}; expected a number of organs, at least 1")
@@ -68,16 +70,17 @@ class Evaluation:
         self.predictions_dir = Path(predictions_dir)
         # name -> files of image, reference and prediction
         self.cases = {}
-        names = result_names([item["image"] for item in self.data])
+        segmentations = find_results(predictions_dir, [item["image"] for item in self.data])
         for item in self.data:
-            name = names[item["image"]]
-            self.cases[name] = item["image"], item["label"], segmentation_of(self.predictions_dir, name)
+            path = segmentations[item["image"]]
+            self.cases[name_of(path)] = item["image"], item["label"], path
         self.class_names = list(class_names)
         self.report_dir = Path(report_dir)
         self.protocol = protocol
         self.num_tail = min(num_tail, len(self.class_names) - 2)
         self.provenance = dict(provenance or {})
         self.intensity_range = intensity_range
+        self.other_modalities = other_modalities
 
     def check(self) -> None:
         """Reads images and labels, so that a bad one is known before hours of inference.
@@ -87,7 +90,12 @@ class Evaluation:
             InputError: see :py:class:`scdl_components.data.InputCheck`.
         """
         check_writable([self.report_dir], "Make room or give another --report_dir")
-        InputCheck(self.class_names[1:], test=self.data, intensity_range=self.intensity_range).run()
+        InputCheck(
+            self.class_names[1:],
+            test=self.data,
+            other_modalities=self.other_modalities,
+            intensity_range=self.intensity_range,
+        ).run()
 
     def run(self) -> dict[str, object]:
         """Evaluates, writes the report and returns the content of ``summary.json``.

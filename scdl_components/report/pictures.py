@@ -17,8 +17,7 @@ from matplotlib.patches import Patch
 from monai.data import MetaTensor
 from monai.transforms import EnsureChannelFirst, Orientation
 
-from ..data.nifti import UNREADABLE
-from ..data.reader import VolumeReader
+from ..data.reader import UNREADABLE, VolumeReader
 from ..errors import InputError
 
 PLANES = ("sagittal", "coronal", "axial")  # by the axis that is cut, in RAS

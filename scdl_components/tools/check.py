@@ -9,15 +9,22 @@ The exit status is 0 where a training may start (there may be warnings), 1 where
 
 from __future__ import annotations
 
+import csv
 import sys
+from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
 
 from ..data.case_list import LISTS, CaseListError
-from ..data.check_rules import Problem
+from ..data.check_rules import CaseFacts, Problem
+from ..data.facts import VolumeFacts
+from ..data.grid import axes_of
 from ..data.input_check import count
 from ..data.paths import given_path
+from ..report.page import markdown_table
 from .bundle_config import evaluate, read_bundle_config
-from .check_summary import summary_lines, write_table
 
 
 def check(
@@ -55,10 +62,59 @@ def check(
     facts, found = input_check.survey()
     problems += found
 
-    organs = input_check.context.organs
-    print("\n".join(summary_lines(facts, problems, organs)))
+    print(summary(facts, problems, input_check.organs))
     if table is not None:
-        write_table(given_path(table, "table"), facts, problems, organs)
+        write_table(given_path(table, "table"), facts, problems, input_check.organs)
         print(f"\na row for each case: {table}")
     print(f"\n{count(problems)}", *problems, sep="\n")
     sys.exit(any(problem.is_error for problem in problems))
+
+
+def summary(cases: Sequence[CaseFacts], problems: Sequence[Problem], organs: Sequence[str]) -> str:
+    """Numbers of images, and a table of the organs of each list: cases that show one, its share of all voxels.
+
+    Labels with an error do not count: their figures would hide those of the others.
+    """
+    faulty = {problem.path for problem in problems if problem.is_error}
+    columns = {"cases, share of voxels": ["background", *organs]}
+    for name in LISTS:
+        labels = [case.label for case in cases if case.list_name == name and case.label]
+        sound = [label for label in labels if label.path not in faulty]
+        if sound:
+            of_values = [_frequency(sound, value) for value in range(len(organs) + 1)]
+            columns[f"{name} ({len(sound)})"] = of_values
+    counts = Counter(case.list_name for case in cases)
+    images = ", ".join(f"{counts[name]} {name}" for name in LISTS)
+    return f"images: {images}\n\n{markdown_table(list(columns), list(zip(*columns.values(), strict=True)))}"
+
+
+def write_table(path: str, cases: Sequence[CaseFacts], problems: Sequence[Problem], organs: Sequence[str]) -> None:
+    """Write a CSV with a row for each case: its files, header, HU range, number of problems, voxels of each class.
+
+    What could not be read is left empty.
+    """
+    about = Counter(problem.path for problem in problems)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    header = ["list", "image", "label", "shape", "spacing_mm", "axes", "minimum_hu", "maximum_hu", "problems"]
+    with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        writer = csv.DictWriter(file, [*header, "background", *organs])
+        writer.writeheader()
+        for case in cases:
+            image, label = case.image, case.label
+            files = {image.path, *([label.path] if label else [])}
+            row = {"list": case.list_name, "image": image.path, "problems": sum(about[name] for name in files)}
+            if not image.failure:
+                row |= {"shape": "x".join(map(str, image.shape)), "axes": axes_of(image.affine)}
+                row |= {"spacing_mm": " ".join(f"{size:.6g}" for size in image.spacing)}
+                row |= {"minimum_hu": image.minimum, "maximum_hu": image.maximum}
+            if label:
+                row |= {"label": label.path}
+            if label and not label.failure:
+                row |= {"background": label.counts[label.values == 0].sum(), **label.organ_voxels(organs)}
+            writer.writerow(row)
+
+
+def _frequency(labels: Sequence[VolumeFacts], value: int) -> str:
+    """``cases that show it, its share of all voxels``."""
+    voxels = [label.counts[label.values == value].sum() for label in labels]
+    return f"{np.count_nonzero(voxels)}, {sum(voxels) / max(sum(label.counts.sum() for label in labels), 1):.4%}"

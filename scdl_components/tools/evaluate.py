@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..class_names import class_names
-from ..data.results import result_names, segmentation_of
+from ..class_names import class_names, names_by_value
+from ..data.results import find_results
 from ..errors import InputError
 from ..metrics import Protocol
 from ..report.cases import read_case_list, read_sidecar
@@ -39,8 +39,8 @@ def evaluate(
         metadata: a bundle's metadata.json for the organs' names; without it they are those of the segmentations' JSON.
     """
     data = read_case_list(case_list, cases)
-    first = segmentation_of(predictions, next(iter(result_names([item["image"] for item in data]).values())))
-    names = class_names(metadata) if metadata else read_sidecar(first)[0]
+    first = next(iter(find_results(predictions, [item["image"] for item in data]).values()))
+    names = class_names(metadata) if metadata else names_by_value(read_sidecar(first).get("labels", {}))
     if not names:
         raise InputError(f"'{first}' has no JSON beside it that names its organs; give --metadata of the bundle")
     summary = Evaluation(data, predictions, names, output, Protocol(protocol, nsd_tolerance), num_tail).run()

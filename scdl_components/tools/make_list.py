@@ -24,16 +24,16 @@ from monai.utils import ensure_tuple
 from .. import __version__
 from ..atomic import check_writable, whole_file
 from ..data.case_list import LISTS, MODALITIES, check_layouts
-from ..data.check_rules import CaseFacts, Context, check_label_values, check_readable
-from ..data.facts import VolumeFacts
+from ..data.check_rules import label_problems, volume_problems
 from ..data.input_check import read_files
-from ..data.modality import CT, modality_of
 from ..data.paths import given_path
+from ..data.reader import CT, modality_of
 from ..errors import InputError
 from .bundle_config import evaluate, read_bundle_config
 
 logger = logging.getLogger(__name__)
 WAY_OUT = "Make room or give another --output"
+NUM_DRAWS = 1000  # of which the one is taken that shows most organs
 
 
 def make_list(
@@ -94,9 +94,6 @@ def make_list(
         )
 
     organs_of = read_organs(cases, organs, num_workers, progress)
-    unshown = [organ for organ in organs if not any(organ in shown for shown in organs_of.values())]
-    if unshown:
-        logger.warning("no label shows %s; no list of these cases can", ", ".join(unshown))
     without_label = [case for case in cases if case not in organs_of]
     lists = draw_lists(organs_of, without_label, labeled, validation, test, seed)
 
@@ -112,10 +109,8 @@ def make_list(
     with whole_file(output, WAY_OUT) as file:
         file.write(f"{{\n{lines}\n}}\n".encode())
     for name, ids in lists.items():
-        shown = frozenset().union(*(organs_of.get(case, ()) for case in ids))
-        missing = [organ for organ in organs if organ not in shown]
-        is_scored = ids and name in ("validation", "test")
-        logger.info("%s: %d%s", name, len(ids), f", none shows {', '.join(missing)}" if missing and is_scored else "")
+        missing = sorted(set(organs) - _shown(organs_of, ids)) if ids and name != "unlabeled" else ()
+        logger.info("%s: %d%s", name, len(ids), f", none shows {', '.join(missing)}" if missing else "")
     logger.info("wrote %s", output)
     return output
 
@@ -129,24 +124,21 @@ def find_cases(dataset_dir: str, layouts: Sequence[Mapping[str, str]]) -> dict[s
         ValueError: a layout without ``{id}``.
     """
     check_layouts(layouts)
-    root = os.path.abspath(os.path.expanduser(dataset_dir))
-    cases: dict[str, dict[str, str]] = {}
+    root = os.path.abspath(dataset_dir)
+    found = []
     for layout in layouts:
-        parts = os.path.normpath(layout["image"]).split("{id}")
-        files = glob.glob(os.path.join(glob.escape(root), "*".join(map(glob.escape, parts))))
-        # the id is what the pattern's first {id} stands for; any further one must stand for the same
-        pattern = re.compile(re.escape(parts[0]) + r"([^/\\]+)" + r"\1".join(map(re.escape, parts[1:])))
-        for file in files:
-            match = pattern.fullmatch(os.path.relpath(file, root))
-            if match is None:
-                continue
-            item = {"image": file}
-            label = os.path.join(root, layout["label"].replace("{id}", match[1]))
-            if os.path.exists(label):
-                item["label"] = label
-            if match[1] not in cases or ("label" in item and "label" not in cases[match[1]]):
-                cases[match[1]] = item
-    return dict(sorted(cases.items()))
+        image = os.path.normpath(layout["image"])
+        # the id is what the first {id} stands for; any further one must stand for the same
+        pattern = re.escape(image).replace(r"\{id\}", r"([^/\\]+)", 1).replace(r"\{id\}", r"\1")
+        for file in glob.glob(glob.escape(image).replace("{id}", "*"), root_dir=root):
+            if match := re.fullmatch(pattern, file):
+                label = os.path.join(root, layout["label"].replace("{id}", match[1]))
+                item = {"image": os.path.join(root, file)} | ({"label": label} if os.path.exists(label) else {})
+                found.append((match[1], item))
+    cases: dict[str, dict[str, str]] = {}
+    for case, item in sorted(found, key=lambda pair: (pair[0], "label" not in pair[1])):
+        cases.setdefault(case, item)
+    return cases
 
 
 def read_organs(
@@ -159,18 +151,20 @@ def read_organs(
     """
     labels = {case: item["label"] for case, item in cases.items() if "label" in item}
     facts = read_files(list(labels.values()), num_workers, progress)
-    # the image is not read: the check at the start of training does so
-    read = {case: CaseFacts("test", VolumeFacts(cases[case]["image"]), facts[label]) for case, label in labels.items()}
-    rules = (check_readable, check_label_values)
-    problems = [problem for case in read.values() for rule in rules for problem in rule(case, Context(organs))]
-    if any(problem.is_error for problem in problems):
+    problems = [
+        problem
+        for volume in facts.values()
+        for problem in (*volume_problems(volume), *label_problems(volume, organs, "test"))
+        if problem.is_error
+    ]
+    if problems:
         raise InputError("labels that cannot be used:\n" + "\n".join(map(str, problems)))
-    for problem in problems:  # a label without any organ
-        logger.warning("%s; the case can only be unlabeled", problem)
     organs_of = {}
-    for case, case_facts in read.items():
-        shown = frozenset(organ for organ, count in case_facts.organ_voxels(organs).items() if count)
-        organs_of |= {case: shown} if shown else {}
+    for case, label in labels.items():
+        if shown := frozenset(organ for organ, count in facts[label].organ_voxels(organs).items() if count):
+            organs_of[case] = shown
+        else:
+            logger.warning("%s is empty: the case can only be unlabeled", label)
     return organs_of
 
 
@@ -182,10 +176,7 @@ def draw_lists(
     test: float,
     seed: int,
 ) -> dict[str, list[str]]:
-    """Divide cases into the four lists.
-
-    Labeled cases come first: some that show every organ, filled up at random. Test and validation cases are drawn in
-    the same way from the others, as far as these show all organs and their number allows.
+    """Divide cases into the four lists, labeled cases first, each by the first of many draws that shows most organs.
 
     Args:
         organs_of: organs that the label of each case shows, for the cases that have one.
@@ -196,7 +187,7 @@ def draw_lists(
         Sorted ids of each list.
 
     Raises:
-        InputError: the numbers do not go together, or ``labeled`` cases are too few to show all organs.
+        InputError: the numbers do not go together, or no draw of ``labeled`` cases shows all organs.
     """
     total = len(organs_of) + len(without_label)
     counts = {name: _count(name, value, total) for name, value in (("test", test), ("validation", validation))}
@@ -209,33 +200,26 @@ def draw_lists(
         raise InputError(f"{wanted}: {sum(counts.values())} cases with a label are needed, there are {len(organs_of)}")
     lists, left = {}, dict(organs_of)
     for name, count in counts.items():
-        order = sorted(left, key=lambda case: hashlib.blake2b(f"{seed}/{name}/{case}".encode()).digest())
-        cover = cases_with_all_organs({case: left[case] for case in order})
-        if name == "labeled" and len(cover) > count:
-            shown = frozenset().union(*(organs_of[case] for case in cover[:count]))
-            missing = sorted(frozenset().union(*organs_of.values()) - shown)
+        draws = (_draw(left, count, f"{seed}/{name}/{number}") for number in range(NUM_DRAWS))
+        lists[name] = max(draws, key=lambda cases: len(_shown(organs_of, cases)))
+        missing = _shown(left, left) - _shown(left, lists[name])
+        if name == "labeled" and missing:
             raise InputError(
-                f"{count} labeled case(s) are too few to show every organ: {', '.join(missing)} would be missing; give "
-                f"--labeled {len(cover)} or more ({', '.join(cover)} would do)"
+                f"{count} labeled case(s) are too few to show every organ: of {NUM_DRAWS} draws the best one lacks "
+                f"{', '.join(sorted(missing))}; give a larger --labeled"
             )
-        lists[name] = sorted(list(dict.fromkeys([*cover, *order]))[:count])
         left = {case: organs for case, organs in left.items() if case not in lists[name]}
     lists["unlabeled"] = sorted([*left, *without_label])
     return {name: lists[name] for name in LISTS}
 
 
-def cases_with_all_organs(organs_of: Mapping[str, frozenset[str]]) -> list[str]:
-    """Few cases that together show every organ that any case shows.
+def _draw(cases: Collection[str], count: int, seed: str) -> list[str]:
+    """So many of the cases, sorted; the same for a seed on every machine and in every version of Python."""
+    return sorted(sorted(cases, key=lambda case: hashlib.blake2b(f"{seed}/{case}".encode()).digest())[:count])
 
-    For the rarest organ that is missing, the case is taken that shows most of the missing ones; among equals the first.
-    """
-    missing, cover = frozenset().union(*organs_of.values()), []
-    while missing:
-        rarest = min(sorted(missing), key=lambda organ: sum(organ in shown for shown in organs_of.values()))
-        with_it = [case for case, shown in organs_of.items() if rarest in shown]
-        cover.append(max(with_it, key=lambda case: len(organs_of[case] & missing)))
-        missing -= organs_of[cover[-1]]
-    return cover
+
+def _shown(organs_of: Mapping[str, frozenset[str]], cases: Collection[str]) -> frozenset[str]:
+    return frozenset().union(*(organs_of.get(case, ()) for case in cases))
 
 
 def _count(name: str, value: float, total: int) -> int:

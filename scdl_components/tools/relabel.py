@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import nibabel as nib
@@ -17,7 +17,7 @@ import numpy as np
 
 from ..atomic import check_writable, whole_file
 from ..class_names import class_names
-from ..data.nifti import SUFFIXES, load_nifti
+from ..data.reader import SUFFIXES, load_nifti
 from ..errors import InputError
 
 # TotalSegmentator v2, task "total": its number -> organ; what is not here becomes background
@@ -42,20 +42,11 @@ TOTALSEGMENTATOR = {
 WAY_OUT = "Make room or give another --output"
 
 
-def map_labels(segmentation: np.ndarray, table: Mapping[int, str], organs: Sequence[str]) -> np.ndarray:
-    """Values of one organ table -> those of another: organs[i] gets i + 1, organs not named there become 0.
-
-    Args:
-        segmentation: integer values, any shape.
-        table: value -> organ of the segmentation.
-        organs: organ names of the result.
-
-    Returns:
-        uint8, same shape.
-    """
+def map_labels(segmentation: np.ndarray, organs: Sequence[str]) -> np.ndarray:
+    """Give TotalSegmentator's organs other values (uint8): organs[i] gets i + 1, organs not named there become 0."""
     values = {name: value for value, name in enumerate(organs, start=1)}
     lookup = np.zeros(int(segmentation.max(initial=0)) + 1, np.uint8)
-    for number, name in table.items():
+    for number, name in TOTALSEGMENTATOR.items():
         if number < len(lookup):
             lookup[number] = values.get(name, 0)
     return lookup[segmentation]
@@ -83,7 +74,7 @@ def relabel(segmentation: str, output: str, metadata: str) -> str:
     values = np.asanyarray(image.dataobj)
     if not (values == values.astype(np.int64)).all() or values.min() < 0:
         raise InputError(f"{segmentation} is no segmentation: its values are not whole numbers from 0")
-    mapped = map_labels(values.astype(np.int64), TOTALSEGMENTATOR, organs)
+    mapped = map_labels(values.astype(np.int64), organs)
     content = nib.Nifti1Image(mapped, image.affine).to_bytes()
     with whole_file(output, WAY_OUT) as file:
         file.write(gzip.compress(content, mtime=0) if str(output).endswith(".gz") else content)

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 
 import nibabel as nib
 import numpy as np
@@ -19,7 +18,6 @@ from scdl_components.errors import InputError
 from scdl_components.phantom import AMOS_ORGANS
 
 CONFIGS = BUNDLES / "scdl_amos" / "configs"
-OTHER_MODALITIES = {"MR": r"amos_0[5-9]\d\d"}
 # labeled, unlabeled, validation, test
 COUNTS = {
     ("published", 2): (4, 212, 24, 120),
@@ -36,12 +34,16 @@ def shipped(name: str, percent: int) -> dict:
     return json.loads((CONFIGS / "case_lists" / f"{name}_{percent}p.json").read_text())
 
 
+def parser_of(*files: str, **keys: object) -> ConfigParser:
+    parser = ConfigParser()
+    parser.read_config([CONFIGS / file for file in files])
+    parser.update({"bundle_root": str(CONFIGS.parent), **{key: str(value) for key, value in keys.items()}})
+    return parser
+
+
 def load(folder, case_list, percent=5):
     """The cases as the config loads them."""
-    parser = ConfigParser()
-    parser.read_config(CONFIGS / "train.yaml")
-    overrides = {"bundle_root": str(CONFIGS.parent), "dataset_dir": str(folder), "case_list": str(case_list)}
-    parser.update(overrides | {"labeled_percent": percent})
+    parser = parser_of("train.yaml", dataset_dir=folder, case_list=case_list, labeled_percent=percent)
     return parser.get_parsed_content("load_cases")()
 
 
@@ -128,15 +130,8 @@ def test_damaged_modalities_are_a_problem(tmp_path, modalities):
         load(tmp_path, "mine.json")
 
 
-def test_the_input_check_knows_mr():
-    config = ConfigParser.load_config_file(CONFIGS / "train.yaml")
-    assert config["check"]["other_modalities"] == "@load_cases#other_modalities"
-    config = ConfigParser({"bundle_root": str(CONFIGS.parent), "facts": config["facts"]})
-    assert config.get_parsed_content("facts")["other_modalities"] == OTHER_MODALITIES
-
-
-def test_mr_values_are_no_hu_and_told_once(tmp_path):
-    """In a mixed list MR values are no fault of the file; in a CT they stay one."""
+def test_mr_values_are_no_hu(tmp_path):
+    """In a mixed list MR values are no fault of the file, before training and before evaluation; in a CT they stay one."""
     items = []
     for case in ("0001", "0507", "0508"):
         low, scale = (-1000, 1500) if case == "0001" else (0, 40)
@@ -146,10 +141,14 @@ def test_mr_values_are_no_hu_and_told_once(tmp_path):
         nib.save(nib.Nifti1Image(voxels, np.eye(4)), item["image"])
         nib.save(nib.Nifti1Image(label, np.eye(4)), item["label"])
         items.append(item)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        InputCheck(AMOS_ORGANS, items, other_modalities=OTHER_MODALITIES, progress=False).run()
-    assert "MR: 2 of 3 images are no CT" in str(caught[-1].message) and "1 warning(s)" in str(caught[-1].message)
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps({"labeled": items[:1], "test": items[1:], "modalities": ["CT", "MR"]}))
+    train = parser_of("train.yaml", dataset_dir=tmp_path, case_list=path)
+    train.update({f"check#{name}": items if name == "labeled" else () for name in LISTS})
+    evaluate = parser_of("inference.yaml", "evaluate.yaml", dataset_dir=tmp_path, case_list=path, output_dir=tmp_path)
+    train.get_parsed_content("check").run()
+    evaluate.get_parsed_content("evaluation").check()
+    assert evaluate["segmentation"]["other_modalities"] == evaluate["evaluation"]["other_modalities"]
     with pytest.raises(InputError, match="(?s)2 error.*amos_0507.nii.gz: values from .* are not HU"):
         InputCheck(AMOS_ORGANS, items, progress=False).run()
 

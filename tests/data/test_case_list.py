@@ -31,7 +31,7 @@ def touch(folder: Path, *ids: str, layout: int = 0, keys: tuple[str, ...] = ("im
 
 def write_list(folder: Path, content: object, name: str = "list.json") -> str:
     path = folder / name
-    path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+    path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
     return str(path)
 
 
@@ -79,26 +79,13 @@ def test_entries_by_path(tmp_path):
         "unlabeled": ["img/img0002.nii.gz"],
         "test": [absolute],
     }
-    cases = load_cases(str(tmp_path), write_list(tmp_path, content), LAYOUTS)
+    write_list(tmp_path, content)
+    cases = load_cases(str(tmp_path), "list.json", LAYOUTS)  # a list beside the data
     assert cases["labeled"] == [
         {"image": str(tmp_path / "img/img0001.nii.gz"), "label": str(tmp_path / "label/label0001.nii.gz")}
     ]
     assert cases["unlabeled"] == [{"image": str(tmp_path / "img/img0002.nii.gz")}]
     assert cases["test"] == [{"image": absolute}]
-
-
-@pytest.mark.parametrize("name", ["with space", 'quote\'s "two"', "$HOME @x %y", "Bäuche 腹部", "[a]*{id}"])
-def test_unusual_names(tmp_path, name):
-    folder = tmp_path / name
-    touch(folder, "é $1")
-    cases = load_cases(str(folder), write_list(folder, {"labeled": ["é $1"]}, f"{name}.json"), LAYOUTS)
-    assert cases["labeled"][0]["label"] == str(folder / "label" / "labelé $1.nii.gz")
-
-
-def test_list_path_relative_to_the_dataset(tmp_path):
-    touch(tmp_path, "0001")
-    write_list(tmp_path, {"labeled": ["0001"]}, "mine.json")
-    assert len(load_cases(str(tmp_path), "mine.json", LAYOUTS)["labeled"]) == 1
 
 
 def test_all_problems_in_one_message(tmp_path):
@@ -129,9 +116,11 @@ def test_all_problems_in_one_message(tmp_path):
         assert problem.startswith(start)
 
 
-@pytest.mark.parametrize("layouts", [[], [{"image": "img/{id}.nii.gz"}]])
+@pytest.mark.parametrize(
+    "layouts", [[], [{"image": "img/{id}.nii.gz"}], [{"image": "img/img.nii.gz", "label": "l/{id}.nii.gz"}]]
+)
 def test_incomplete_layouts_are_refused(tmp_path, layouts):
-    with pytest.raises(ValueError, match="expected .*'image'.*'label'"):
+    with pytest.raises(ValueError, match="expected .*'image'.*'label', paths containing '{id}'"):
         load_cases(str(tmp_path), write_list(tmp_path, {"labeled": ["0001"]}), layouts)
 
 
@@ -209,7 +198,7 @@ def test_unknown_name_offers_the_others(tmp_path):
     [
         ('{"labeled": ["0001", ', "list.json' cannot be used.*\n- .*: line 1 column 22"),
         ("", "line 1 column 1 .* expected a JSON object"),
-        ("PK\x03\x04", "expected a JSON object"),
+        (b'{"labeled": ["\xff\xfe"]}', "'utf-8' codec can't decode byte 0xff in position 14"),
         ("[]", "holds a list; expected a JSON object"),
         ('{"labeled": ["0001"], "labeled": ["0002"]}', "the key \\['labeled'\\] stands twice"),
         ("[" * 200_000, "recursion depth"),
@@ -222,14 +211,7 @@ def test_unknown_name_offers_the_others(tmp_path):
 )
 def test_damaged_lists(tmp_path, text, message):
     with pytest.raises(CaseListError, match=message):
-        load_cases(str(tmp_path), write_list(tmp_path, text), LAYOUTS)
-
-
-def test_binary_lists(tmp_path):
-    path = tmp_path / "list.json"
-    path.write_bytes(b'{"labeled": ["\xff\xfe"]}')
-    with pytest.raises(CaseListError, match="'utf-8' codec can't decode byte 0xff in position 14"):
-        load_cases(str(tmp_path), str(path), LAYOUTS)
+        load_cases(str(tmp_path), write_list(tmp_path, text if isinstance(text, bytes) else text.encode()), LAYOUTS)
 
 
 def test_items_by_path(tmp_path):
@@ -239,8 +221,3 @@ def test_items_by_path(tmp_path):
     assert items_by_path(path, "test") == items and items_by_path(path, "unlabeled") == []
     with pytest.raises(CaseListError, match="'1' is an id; expected image and label"):
         items_by_path(path, "validation")
-
-
-def test_layout_without_id_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="containing '{id}'"):
-        load_cases(str(tmp_path), "published", [{"image": "img/img.nii.gz", "label": "l/{id}.nii.gz"}])

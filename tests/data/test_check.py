@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import gzip
 import os
-import shutil
 import struct
 import warnings
 from collections.abc import Callable
@@ -19,7 +18,6 @@ from monai.transforms import EnsureChannelFirst, LoadImage
 from support.crops import Crops
 from support.dicom import write_series
 
-from scdl_components.data.facts import read_facts
 from scdl_components.data.grid import grid_distance
 from scdl_components.data.input_check import InputCheck
 from scdl_components.errors import InputError
@@ -72,7 +70,7 @@ def test_good_data_passes_without_a_warning(crops):
     assert (facts[0].image.minimum, facts[0].image.maximum) == (image.min(), image.max())
     assert facts[0].image.shape == image.shape
     np.testing.assert_allclose(facts[0].image.spacing, 3)
-    assert facts[0].organ_voxels(crops.organs) == {
+    assert facts[0].label.organ_voxels(crops.organs) == {
         organ: np.count_nonzero(label == value) for value, organ in enumerate(crops.organs, start=1)
     }
     assert facts[2].label is None
@@ -194,12 +192,12 @@ IMAGE_FAULTS: list[tuple[Plant, str]] = [
     # readers disagree: nibabel refuses an offset within the header, but for 0, where it takes the header for voxels
     (header(108, "<f", 0), "voxels begin at byte 0 (vox_offset); expected 352"),
     (header(108, "<f", 348), "voxels begin at byte 348 (vox_offset); expected 352"),
-    (content(extension_cut_off), "damaged NIfTI header"),
-    (header(108, "<f", np.nan), "damaged NIfTI header"),
+    (content(extension_cut_off), "damaged header"),
+    (header(108, "<f", np.nan), "damaged header"),
     (content(lambda nifti: nifti + bytes(2**23)), "far more data"),
     (header(40, "<4h", 3, 100, -80, 24), "has shape (100, -80, 24)"),
     (header(40, "<4h", 3, 100, 0, 24), "has shape (100, 0, 24)"),
-    (header(70, "<h", 77), "damaged NIfTI header"),
+    (header(70, "<h", 77), "damaged header"),
     (values(lambda image: np.stack([image] * 2, axis=-1)), "is 4-D, shape (100, 80, 24, 2)"),
     (values(lambda image: image[:, :, 0]), "expected a volume of three axes"),
     (values(lambda image: image.astype(np.complex64)), "has complex64 voxels"),
@@ -344,8 +342,6 @@ def test_overlap_on_purpose_passes(crops):
         InputCheck(crops.organs, [case], unlabeled, allow_overlap=["labeled", "unlabeled"], progress=False).run()
     report = report_of(crops.organs, labeled=[case], validation=[case], allow_overlap=["labeled", "unlabeled"])
     assert len(report) == 1 and "in 'validation' has the voxels" in report[0]
-    with pytest.raises(ValueError, match="allow_overlap names"):
-        InputCheck(crops.organs, allow_overlap=["train"])
 
 
 def test_warnings_do_not_stop(crops):
@@ -379,29 +375,6 @@ def test_a_label_within_the_tolerance_passes(crops):
     shifted[0, 3] += 0.2  # a fifteenth of a voxel
     crops.write(case["label"], crops.voxels(1)[1], shifted)
     InputCheck(crops.organs, [case], progress=False).run()
-
-
-def test_bomb(crops):
-    """A small file that announces a gigabyte is refused by its size, or by the limit where it could hold it."""
-    path = crops.folder / "bomb.nii.gz"
-    header = nib.Nifti1Header()
-    header.set_data_shape((1024, 1024, 500))
-    header.set_data_dtype(np.int16)
-    header["magic"] = b"n+1"
-    header["vox_offset"] = 352
-    with gzip.open(path, "wb", compresslevel=1) as file:
-        file.write(header.binaryblock + bytes(4))
-        file.write(bytes(2**20))
-    assert path.stat().st_size < 2**14
-    assert "is cut off" in report_of(crops.organs, unlabeled=[{"image": str(path)}])[0]
-    assert "announces 1024x1024x500 voxels" in read_facts(str(path), max_voxels=2**28).failure
-
-
-def test_unusual_names(crops):
-    folder = crops.folder / 'it\'s $HOME @x %d "é" [1]'
-    shutil.copytree(Path(crops.case(1)["image"]).parents[1], folder)
-    item = {"image": str(folder / "img/img0001.nii.gz"), "label": str(folder / "label/label0001.nii.gz")}
-    assert InputCheck(crops.organs, [item], progress=False).run()[0].image.path == item["image"]
 
 
 def test_dicom_series_as_image(crops):

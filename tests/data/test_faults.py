@@ -70,7 +70,7 @@ def test_a_labeled_one_is_an_error(make, tmp_path):
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_one_that_vanished_before_it_was_cached_is_left_out_too(make, tmp_path, caplog, num_workers):
     loader = make(num_workers=num_workers, dataset=CaseDataset, gone=["u2"])
-    assert f"{tmp_path}/u2'}} cannot be loaded now: FileNotFoundError" in caplog.text
+    assert f"{tmp_path}/u2'}} cannot be loaded: FileNotFoundError" in caplog.text
     for name in ("l0", "l1", "u0", "u1", "u3"):
         (tmp_path / name).unlink()  # those are in the cache
     assert sorted(sizes(loader, 4)) == [1, 1, 2, 2]

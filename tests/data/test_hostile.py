@@ -25,7 +25,7 @@ from support.runner import REAL_CT, TINY, copy_bundle, options, run_monai
 
 from scdl_components.data import list_images, load_cases
 from scdl_components.data.case_list import LISTS
-from scdl_components.data.check_rules import CaseFacts, Context, find_problems
+from scdl_components.data.check_rules import CaseFacts, find_problems
 from scdl_components.data.facts import VolumeFacts, read_facts
 from scdl_components.errors import InputError, UserError
 
@@ -163,7 +163,7 @@ def test_any_bytes_are_a_sound_list_or_refused_by_name(dataset, content):
 def find_or_refuse(path: str) -> VolumeFacts:
     """Facts or a failure, and rules that cope with either."""
     facts = read_facts(path)
-    find_problems([CaseFacts("labeled", facts, facts)], Context(("liver", "spleen")))
+    find_problems([CaseFacts("labeled", facts, facts)], ("liver", "spleen"))
     assert facts.failure or (len(facts.shape) == 3 and facts.counts.sum() + facts.num_non_finite > 0)
     return facts
 

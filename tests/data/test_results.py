@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from scdl_components.data.results import result_names
+from scdl_components.data.results import find_results, result_names, sidecar_of
 from scdl_components.errors import InputError
 
 
@@ -22,6 +24,18 @@ from scdl_components.errors import InputError
 )
 def test_names_tell_images_apart(names):
     assert result_names(list(names)) == names
+
+
+def test_a_result_is_found_whatever_its_image_was_given_with(tmp_path):
+    """By its JSON; without one, by the names of these images."""
+    one, two = "/d/s1/ct.nii.gz", "/d/s2/ct.nii.gz"
+    alone, named = tmp_path / "ct_seg.nii.gz", tmp_path / "s2_ct_seg.nii.gz"
+    assert find_results(tmp_path, [one]) == {one: alone} and find_results(tmp_path, [one, two])[two] == named
+    for path, image in ((alone, one), (named, two)):
+        path.touch()
+        sidecar_of(path).write_text(json.dumps({"image": image}))
+    assert find_results(tmp_path, [one, two]) == {one: alone, two: named}
+    assert find_results(tmp_path, [two]) == {two: named}
 
 
 def test_two_files_of_one_name_in_one_folder_are_refused():

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from scdl_components.errors import InputError
-from scdl_components.tools.relabel import TOTALSEGMENTATOR, map_labels, relabel
+from scdl_components.tools.relabel import map_labels, relabel
 
 SEGMENTATION = Path(__file__).parents[1] / "data" / "real_ct" / "segmentation.nii.gz"
 METADATA = Path(__file__).parents[2] / "bundles" / "scdl_synapse" / "configs" / "metadata.json"
@@ -43,7 +43,7 @@ def test_a_fourth_axis_of_one_is_dropped(tmp_path):
 
 def test_organs_that_the_bundle_lacks_become_background():
     values = np.array([0, 5, 19, 999])
-    np.testing.assert_array_equal(map_labels(values, TOTALSEGMENTATOR, ["duodenum", "liver"]), [0, 2, 1, 0])
+    np.testing.assert_array_equal(map_labels(values, ["duodenum", "liver"]), [0, 2, 1, 0])
 
 
 @pytest.mark.parametrize(

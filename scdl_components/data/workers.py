@@ -1,63 +1,17 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""Cases that cannot be loaded while training goes on, and worker processes that died."""
+"""Worker processes of a loader: how they end, and what can be done where one died."""
 
 from __future__ import annotations
 
-import logging
 import signal
 import threading
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
 
 from ..errors import InputError
 
-logger = logging.getLogger(__name__)
 SECONDS_AFTER_SIGTERM = 5
-
-
-class Fault(NamedTuple):
-    """A sample that could not be loaded: of which stream, its files, and why."""
-
-    stream: str
-    files: str
-    reason: str
-
-
-def report_faults(
-    faults: Sequence[Fault], iteration: int, skipped: Counter[str], failing: set[str], num_unlabeled: int
-) -> None:
-    """Count and report what could not be loaded of a batch.
-
-    Args:
-        faults: of the batch.
-        iteration: of the batch, from 0.
-        skipped: how often each file was skipped; changed in place.
-        failing: files that failed since an unlabeled case was last loaded; changed in place.
-        num_unlabeled: unlabeled cases.
-
-    Raises:
-        InputError: a labeled case cannot be loaded, or all unlabeled ones have failed since one was last loaded.
-    """
-    again = "run the same command again: training goes on from the last checkpoint"
-    for stream, files, reason in faults:
-        if stream == "labeled":
-            raise InputError(
-                f"the labeled case {files} cannot be loaded in iteration {iteration + 1}: {reason}. Mend it and {again}"
-            )
-        skipped[files] += 1
-        failing.add(files)
-        logger.warning(
-            "iteration %d: skipped %s, %s (%d times; %d skipped samples of %d files in all)",
-            *(iteration + 1, files, reason, skipped[files], skipped.total(), len(skipped)),
-        )
-        if len(failing) == num_unlabeled:
-            raise InputError(
-                f"none of the {num_unlabeled} unlabeled cases can be loaded any more, the last in iteration "
-                f"{iteration + 1} ({files}: {reason}). Is their disk still there? When it is, {again}"
-            )
 
 
 @contextmanager
@@ -92,7 +46,7 @@ def worker_errors(iteration: int) -> Iterator[None]:
 
 
 def start_worker(worker_id: int) -> None:
-    """Leaves it to the training process, in a worker, to end the worker after a signal to both.
+    """Leave it to the training process, in a worker, to end the worker after a signal to both.
 
     A worker that dies while it holds a lock of the loader's leaves the training process waiting for that lock for ever.
     After SIGTERM it has some seconds more, in which it is ended in order or goes idle.
