@@ -26,7 +26,7 @@ from monai.utils import ensure_tuple_rep
 
 from benchmarks.measure import CONFIGS, figures, machine, measured, monai_run, seconds, show
 from benchmarks.plain_loop import segment
-from scdl_components.networks import DualStudent, VNet, fold_batch_norm
+from scdl_components.networks import DualStudent, VNet
 from scdl_components.phantom import AMOS_ORGANS, phantom_case
 
 
@@ -92,7 +92,7 @@ def windows(
     """Measures the windows of a volume of noise in turn: bare networks, the bundle, a plain loop.
 
     The volume is twice the window in each direction. Networks, windows and arithmetic are the same on all sides. The
-    bundle does what it does by default: windows two at a time, memory reused, channels last, batch norm folded; mixed
+    bundle does what it does by default: windows two at a time, memory reused, channels last; mixed
     precision on a GPU.
 
     Args:
@@ -134,7 +134,7 @@ def windows(
 
         def bundle() -> None:
             with torch.autocast(device.type, dtype, enabled=amp):  # as MONAI's evaluator
-                score = inferer(volume, fold_batch_norm(network))
+                score = inferer(volume, network)
             labels["bundle"] = score[0].argmax(0).cpu().numpy()
 
         def plain() -> None:

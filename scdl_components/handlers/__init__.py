@@ -6,7 +6,6 @@ from ..atomic import check_writable
 from .checkpoint import TrainingCheckpoint
 from .events import RunEvents
 from .finite import NonFiniteCheck
-from .fold import FoldedBatchNorm
 from .overlay_board import OverlayBoard
 from .progress import TrainingProgressBar
 from .resume import find_start
@@ -22,7 +21,6 @@ from .writer import summary_writer
 __all__ = [
     "BestWeights",
     "FinalWeights",
-    "FoldedBatchNorm",
     "IterationSeed",
     "NonFiniteCheck",
     "OverlayBoard",
