@@ -15,12 +15,10 @@ from .shared import shared_handler
 from .signals import StopOnSignal
 from .tensorboard_proxies import TensorBoardProxyHandler
 from .weights import WeightsLoader
-from .weights_files import BestWeights, FinalWeights
+from .weights_files import WeightsSaver
 from .writer import summary_writer
 
 __all__ = [
-    "BestWeights",
-    "FinalWeights",
     "IterationSeed",
     "NonFiniteCheck",
     "OverlayBoard",
@@ -31,6 +29,7 @@ __all__ = [
     "TrainingCheckpoint",
     "TrainingProgressBar",
     "WeightsLoader",
+    "WeightsSaver",
     "check_writable",
     "find_start",
     "shared_handler",

@@ -18,39 +18,23 @@ from ..atomic import save_on_rank_zero
 logger = logging.getLogger(__name__)
 
 
-class FinalWeights:
-    """Saves the network's weights when a training has come to its end; whole, or not at all.
+class WeightsSaver:
+    """Save the network's best weights as ``model.pt`` and its last ones as ``model_final.pt``; each whole, or not at all.
+
+    Best are those of the validation whose key metric is better than all before; the last ones, where none could choose:
+    there is no validation, or its metric was never a number (no label has an organ). MONAI's CheckpointSaver removes
+    the earlier file before it writes the next.
+
+    Attach it to trainer and evaluator, and put it into the training's checkpoint: a resumed training then overwrites
+    the best weights by better ones alone.
 
     Args:
-        path: where to.
+        folder: where to.
         network: whose state dict is saved.
     """
 
-    def __init__(self, path: str, network: nn.Module) -> None:
-        self.path = path
-        self.network = network
-
-    def attach(self, engine: Engine) -> None:
-        engine.add_event_handler(Events.COMPLETED, self)
-
-    def __call__(self) -> None:
-        save_on_rank_zero(self.network.state_dict(), self.path)
-
-
-class BestWeights:
-    """Saves the network's weights whenever a validation's key metric is better than all before; whole, or not at all.
-
-    Attached to the trainer as well: the last weights where no validation could choose, for there is none or its metric
-    was never a number (no label has an organ). Its state belongs into the training's checkpoint: a resumed training then overwrites the best weights by better ones
-    alone.
-
-    Args:
-        path: where to.
-        network: whose state dict is saved.
-    """
-
-    def __init__(self, path: str, network: nn.Module) -> None:
-        self.path = path
+    def __init__(self, folder: str, network: nn.Module) -> None:
+        self.best_file, self.last_file = Path(folder) / "model.pt", Path(folder) / "model_final.pt"
         self.network = network
         self.best: dict[str, Any] = {"best_metric": -math.inf, "best_metric_epoch": -1}
         self.evaluator: Evaluator | None = None
@@ -58,31 +42,30 @@ class BestWeights:
     def attach(self, engine: Engine) -> None:
         if isinstance(engine, Evaluator):
             self.evaluator = engine
-            engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+            engine.add_event_handler(Events.EPOCH_COMPLETED, self._save_best)
         else:
             engine.add_event_handler(Events.COMPLETED, self._save_last)
 
-    def __call__(self, engine: Evaluator) -> None:
-        name, metric = engine.state.key_metric_name, float(engine.state.metrics[engine.state.key_metric_name])
+    def _save_best(self, engine: Evaluator) -> None:
+        name = engine.state.key_metric_name
+        metric = float(engine.state.metrics[name])
         if metric > self.best["best_metric"]:
             self.best = {"best_metric": metric, "best_metric_epoch": engine.state.epoch}
-            logger.info("best %s so far, %.4f: %s", name, metric, self.path)
-            save_on_rank_zero(self.network.state_dict(), self.path)
-        elif not math.isfinite(metric) and self.best["best_metric"] == -math.inf:
-            logger.warning(
-                "%s is %s, is there no organ in the labels? %s holds the last weights", name, metric, self.path
-            )
-            save_on_rank_zero(self.network.state_dict(), self.path)
+            logger.info("best %s so far, %.4f: %s", name, metric, self.best_file)
+            save_on_rank_zero(self.network.state_dict(), self.best_file)
+        elif math.isnan(metric):
+            logger.warning("%s is nan, is there no organ in the labels? This validation chooses no weights", name)
 
     def _save_last(self) -> None:
+        save_on_rank_zero(self.network.state_dict(), self.last_file)
         if self.best["best_metric"] == -math.inf:
-            save_on_rank_zero(self.network.state_dict(), self.path)
+            save_on_rank_zero(self.network.state_dict(), self.best_file)
 
     def state_dict(self) -> dict[str, Any]:
         return dict(self.best)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        if not Path(self.path).is_file():
+        if not self.best_file.is_file():
             return  # resumed in another folder: the record would keep the next weights from being saved there
         self.best = dict(state)
         if self.evaluator is not None and self.best["best_metric_epoch"] != -1:
