@@ -11,7 +11,7 @@ from multiprocessing.pool import ThreadPool
 from typing import Any
 
 from ..atomic import file_hash, folder_hash
-from ..bundle import running_workflow
+from ..bundle import leaves, running_workflow
 from ..distributed import on_rank_zero
 
 Settings = dict[str, Any]
@@ -65,18 +65,6 @@ def training_settings(cases: Mapping[str, Sequence[Mapping[str, str]]]) -> Setti
 def cases_are_given(settings: Settings | None) -> bool:
     """Tell whether the labeled cases stand in the config itself, as MONAI Label puts them there."""
     return any(key.startswith("train#dataset#data#") for key in settings or ())
-
-
-def leaves(value: object, prefix: str = "") -> Settings:
-    """Flatten a config to values by id; lists of plain values are values."""
-    if isinstance(value, list) and any(isinstance(item, (dict, list)) for item in value):
-        value = {str(i): item for i, item in enumerate(value)}
-    if not isinstance(value, dict) or not value:
-        return {prefix: value}
-    found: Settings = {}
-    for key, item in value.items():
-        found |= leaves(item, f"{prefix}#{key}" if prefix else str(key))
-    return found
 
 
 def covered(key: str, ids: Iterable[str]) -> bool:

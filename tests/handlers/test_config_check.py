@@ -9,12 +9,7 @@ from pathlib import Path
 
 from monai.bundle import ConfigWorkflow
 
-from scdl_components.handlers.config_check import cases_are_given, changes, covered, leaves, training_settings
-
-
-def test_leaves_are_by_id():
-    config = {"a": {"b": 1, "c": []}, "d": [8, 8], "e": [{"f": 2}, "g"], "h": {}}
-    assert leaves(config) == {"a#b": 1, "a#c": [], "d": [8, 8], "e#0#f": 2, "e#1": "g", "h": {}}
+from scdl_components.handlers.config_check import cases_are_given, changes, covered, training_settings
 
 
 def test_an_id_covers_what_is_below_it_alone():
