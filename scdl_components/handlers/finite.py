@@ -20,7 +20,7 @@ class NonFiniteError(UserError, FloatingPointError):
 
 
 class NonFiniteCheck:
-    """Names the files of each batch whose step the trainer undid, counts them, and ends a training of nothing else.
+    """Name the files of each batch whose step the trainer undid; end a training of nothing else.
 
     Args:
         max_in_row: so many undone steps in a row end the training.
@@ -48,7 +48,7 @@ class NonFiniteCheck:
         self.unseen.append((engine.state.iteration, sample["finite"], sample["scalars"]))
 
     def look(self) -> None:
-        """Goes through the iterations since the last look."""
+        """Go through the iterations since the last look."""
         seen, self.unseen = self.unseen, []
         # in one transfer
         finite = torch.stack([flag for _, flag, _ in seen]).tolist() if seen else []

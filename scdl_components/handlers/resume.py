@@ -77,7 +77,7 @@ def find_start(
     if "version" not in content:
         raise ChangedConfigError(
             f"{path} is of a training that version 0.1 began, with keys of its own: finish it with that version, or start "
-            "anew with --resume never (the earlier files are kept). Its weights can be used: --load_pretrain True"
+            "anew with --resume never (the earlier files are kept). Its weights can be used: --weights"
         )
     trainer = content["trainer"]
     finished = trainer["iteration"] >= trainer["max_epochs"] * trainer["epoch_length"]

@@ -11,7 +11,7 @@ from ..networks.weights import load_weights
 
 
 class WeightsLoader:
-    """Loads a network's weights when the engine first starts, and says what to do when that cannot be.
+    """Load a network's weights when the engine first starts, or say why that cannot be.
 
     Args:
         path: state dict of the network, as the training writes it to ``models/model.pt``.

@@ -28,7 +28,7 @@ def load_weights(path: str, network: torch.nn.Module) -> None:
     state = read_state(
         path,
         if_missing="train first (python -m monai.bundle run training --config_file <bundle>/configs/train.yaml), "
-        "name a file with --weights, or in training start without, --load_pretrain False",
+        "or name a file with --weights",
         if_unsafe="train again, or name another file with --weights",
     )
     check_fits(state, network.state_dict(), path)

@@ -42,7 +42,7 @@ def test_tensorboard_shows_losses_ramp_learning_rate_and_dice_by_organ(trained):
         assert {f"scdl/{name}", f"weight/scdl/{name}"} <= scalars
     for curve in ("spread", "tokens_by_label", "tokens_by_embedding", "tokens_by_proxy"):
         assert {f"proxies_{curve}/background", f"proxies_{curve}/left adrenal gland"} <= scalars
-    assert {"proxies/cosines", "proxies/embeddings"} <= set(events.Tags()["images"])
+    assert "proxies/cosines" in events.Tags()["images"]
     rates = {event.step: event.value for event in events.Scalars("learning_rate")}
     assert rates == pytest.approx({i: 0.01 * (1 - (i - 1) / 6) ** 0.9 for i in (2, 4, 6)}, rel=1e-5)
     ramp = {event.step: event.value for event in events.Scalars("weight/cps")}
