@@ -20,18 +20,9 @@ NOT_THERE = "not there"
 # ids that may change at a resume, with all below them: places, machine, how often one looks; as for the data, the cases count
 FREE = (
     *("bundle_root", "facts", "dataset_dir", "case_list", "labeled_percent", "cache_dir", "ckpt_dir", "output_dir"),
-    *("resume", "allow_changed", "train#start", "load_cases", "check", "train#checkpoint"),
-    *("device", "num_workers", "cache_rate", "reuse_memory", "val_interval", "log_interval", "train#memory_format"),
-    *(
-        "train#nonfinite_check",
-        "train#trainer#compile",
-        "imports",
-        "initialize",
-        "run",
-        "steps",
-        "training",
-        "finalize",
-    ),
+    *("resume", "allow_changed", "load_cases", "check", "train#start", "train#checkpoint", "train#nonfinite_check"),
+    *("device", "num_workers", "cache_rate", "reuse_memory", "train#memory_format", "train#trainer#compile"),
+    *("val_interval", "log_interval", "imports", "initialize", "run", "steps", "training", "finalize"),
     # of multi_gpu_train.yaml
     *("backend", "timeout_minutes", "sync_batch_norm", "network", "train#trainer#parallel", "rank", "world_size"),
     *("validate#share", "validate#dataloader"),
