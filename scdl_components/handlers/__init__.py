@@ -14,8 +14,7 @@ from .seed import IterationSeed
 from .shared import shared_handler
 from .signals import StopOnSignal
 from .tensorboard_proxies import TensorBoardProxyHandler
-from .weights import WeightsLoader
-from .weights_files import WeightsSaver
+from .weights import WeightsLoader, WeightsSaver
 from .writer import summary_writer
 
 __all__ = [
