@@ -38,7 +38,7 @@ class TrainingCheckpoint:
         save_dict: name -> object with ``state_dict`` and ``load_state_dict``.
         interval: iterations between two checkpoints.
         n_saved: how many of the newest are kept.
-        start: of :func:`find_start`. What another training left in ``save_dir`` is kept in ``earlier_<n>`` there, or else
+        start: of :func:`find_start`. What another training left in ``save_dir`` is kept in ``earlier_<n>`` there, or
             its checkpoints are removed; its weights stay in their place, too, until a validation overwrites them.
         logs: flushed before each checkpoint, which then has no gap before it in them.
 

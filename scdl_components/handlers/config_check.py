@@ -17,7 +17,7 @@ from ..distributed import on_rank_zero
 Settings = dict[str, Any]
 SHOWN = 120  # characters of a value in a message
 NOT_THERE = "not there"
-# ids that may change at a resume, with all below them: places, machine, how often one looks; as for the data, the cases count
+# ids that may change at a resume, with all below them: places, machine, how often one looks; of the data, cases count
 FREE = (
     *("bundle_root", "facts", "dataset_dir", "case_list", "labeled_percent", "cache_dir", "ckpt_dir", "output_dir"),
     *("resume", "allow_changed", "load_cases", "check", "train#start", "train#checkpoint", "train#nonfinite_check"),

@@ -57,8 +57,8 @@ class NonFiniteCheck:
 
     def _tell(self, iteration: int, values: Mapping[str, float]) -> None:
         logger.warning(
-            "iteration %d: loss or gradient is not finite; step undone (%d in a row; in float16 one now and then is usual), "
-            "batch: %s; %s",
+            "iteration %d: loss or gradient is not finite; step undone (%d in a row; in float16 one now and then is "
+            "usual), batch: %s; %s",
             iteration,
             self.in_row,
             ", ".join(self.files(iteration - 1)),
@@ -68,8 +68,8 @@ class NonFiniteCheck:
             paths = [path for i in range(iteration - self.in_row, iteration) for path in self.files(i)]
             files = "\n".join(f"- {path}" for path in dict.fromkeys(paths))
             raise NonFiniteError(
-                f"loss or gradient was not finite {self.in_row} times in a row (max_in_row), up to iteration {iteration}; "
-                f"the weights are those of before. The loss was {values['loss']:.4g}, the learning rate "
+                f"loss or gradient was not finite {self.in_row} times in a row (max_in_row), up to iteration "
+                f"{iteration}; the weights are those of before. The loss was {values['loss']:.4g}, the learning rate "
                 f"{values['learning_rate']:.4g}. A learning rate too high is the usual cause (--learning_rate, --resume "
                 f"never); else look at the files of these batches:\n{files}"
             )

@@ -76,8 +76,8 @@ def find_start(
         raise DamagedFileError(f"{path} is no checkpoint_<iteration>.pt: it has no state of a training in it")
     if "version" not in content:
         raise ChangedConfigError(
-            f"{path} is of a training that version 0.1 began, with keys of its own: finish it with that version, or start "
-            "anew with --resume never (the earlier files are kept). Its weights can be used: --weights"
+            f"{path} is of a training that version 0.1 began, with keys of its own: finish it with that version, or "
+            "start anew with --resume never (the earlier files are kept). Its weights can be used: --weights"
         )
     trainer = content["trainer"]
     finished = trainer["iteration"] >= trainer["max_epochs"] * trainer["epoch_length"]

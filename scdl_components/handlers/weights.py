@@ -45,9 +45,9 @@ class WeightsLoader:
 
 
 class WeightsSaver:
-    """Save the network's best weights as ``model.pt`` and its last ones as ``model_final.pt``; each whole, or not at all.
+    """Save the network's best weights as ``model.pt`` and its last ones as ``model_final.pt``.
 
-    Best are those of the validation whose key metric is better than all before; the last ones, where none could choose:
+    Each is written whole, or not at all. Best are those of the validation whose key metric is better than all before; the last ones, where none could choose:
     there is no validation, or its metric was never a number (no label has an organ). MONAI's CheckpointSaver removes
     the earlier file before it writes the next.
 
