@@ -27,6 +27,11 @@ PART = ".part"
 # SHA-256 by path and what changes with the content: inode, size, times (ctime cannot be set back)
 _hashes: dict[tuple[object, ...], str] = {}
 STAMP_SECONDS = 2  # the coarsest time stamps; what changed less long ago may change again under the same stamp
+GO_ON = (
+    "Make room or give a folder that can be written to (--ckpt_dir), then run the same command again: it goes on from "
+    "the last checkpoint"
+)
+OTHER_FOLDER = "Make room or give another folder: --ckpt_dir for checkpoints, --output_dir for the logs"
 
 
 class StorageError(UserError, OSError):
@@ -37,15 +42,9 @@ class DamagedFileError(UserError, ValueError):
     """A file that is not what was once saved."""
 
 
-GO_ON = (
-    "Make room or give a folder that can be written to (--ckpt_dir), then run the same command again: it goes on from "
-    "the last checkpoint"
-)
-
-
 @contextmanager
 def whole_file(path: str | Path, way_out: str, part: str | Path | None = None) -> Iterator[BinaryIO]:
-    """Open a temporary file beside ``path``; it is flushed to the disk and renamed when all is written.
+    """Open a temporary file beside ``path``; flush it to the disk and rename it when all is written.
 
     Args:
         path: where to; its folder is made.
@@ -64,10 +63,14 @@ def whole_file(path: str | Path, way_out: str, part: str | Path | None = None) -
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
-        _flush_folder(path.parent)
+        if hasattr(os, "O_DIRECTORY"):  # not on Windows; the new name survives a power failure, too
+            descriptor = os.open(path.parent, os.O_DIRECTORY)
+            os.fsync(descriptor)
+            os.close(descriptor)
     # torch turns an error of the disk into a RuntimeError of its own where it closes the archive
     except (OSError, RuntimeError) as error:
-        _remove(part)
+        with suppress(OSError):  # what kept it from being written keeps it from being removed
+            part.unlink(missing_ok=True)
         reason = next((e for e in (error, error.__cause__, error.__context__) if isinstance(e, OSError)), error)
         raise StorageError(f"cannot write {path} ({reason}); what was saved before is intact. {way_out}") from error
 
@@ -83,18 +86,11 @@ save_on_rank_zero = on_rank_zero(save_atomically)
 
 
 @on_rank_zero
-def check_writable(
-    folders: Iterable[str | Path],
-    way_out: str = "Make room or give another folder: --ckpt_dir for checkpoints, --output_dir for the logs",
-) -> None:
-    """Tries whether folders, or those that they would be made in, can be written to; nothing is left there.
-
-    Args:
-        folders: they need not exist.
-        way_out: what the user can do where that cannot be.
+def check_writable(folders: Iterable[str | Path], way_out: str = OTHER_FOLDER) -> None:
+    """Try whether folders, or those that they would be made in, can be written to; nothing is left there.
 
     Raises:
-        StorageError: when one cannot.
+        StorageError: when one cannot; ``way_out`` ends the message.
     """
     for folder in map(Path, folders):
         there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
@@ -107,20 +103,17 @@ def check_writable(
 
 @contextmanager
 def storage_errors() -> Iterator[None]:
-    """Makes what others say of a full or read-only disk a :py:class:`StorageError`."""
+    """Make what others say of a full or read-only disk a :py:class:`StorageError`."""
     try:
         yield
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
             raise
-        raise StorageError(
-            f"cannot write on ({error}); what was saved before is intact. Make room, then run the same command again: "
-            "it goes on from the last checkpoint"
-        ) from error
+        raise StorageError(f"cannot write on ({error}); what was saved before is intact. {GO_ON}") from error
 
 
 def read_saved(path: str | Path) -> dict:
-    """Content of a file of :func:`save_atomically`, on the CPU, its checksums verified.
+    """Read a file of :func:`save_atomically`, on the CPU, its checksums verified.
 
     Raises:
         MissingFileError: there is none.
@@ -140,7 +133,7 @@ def read_saved(path: str | Path) -> dict:
 
 
 def file_hash(path: str | Path, notes: str | Path | None = None) -> str:
-    """SHA-256 of a file, hexadecimal; read once in this process as long as its size and times stay.
+    """Hash a file (SHA-256, hexadecimal); it is read once in this process as long as its size and times stay.
 
     Args:
         path: the file.
@@ -150,18 +143,18 @@ def file_hash(path: str | Path, notes: str | Path | None = None) -> str:
         OSError: it cannot be read.
     """
     with open(path, "rb") as file:
-        stat, key = _stamp(file, path)
+        stat = os.fstat(file.fileno())
+        key = (os.path.realpath(path), stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
         if key in _hashes:
             return _hashes[key]
         digest = hashlib.sha256()
         while block := file.read(2**20):
             digest.update(block)
-        # what is being written is not remembered
-        if _stamp(file, path)[1] == key and max(stat.st_mtime, stat.st_ctime) < time.time() - STAMP_SECONDS:
-            _hashes[key] = digest.hexdigest()
-            if notes is not None:
-                with suppress(OSError), open(notes, "a", encoding="utf-8") as lines:
-                    lines.write(json.dumps([key, _hashes[key]]) + "\n")
+    if max(stat.st_mtime, stat.st_ctime) < time.time() - STAMP_SECONDS:
+        _hashes[key] = digest.hexdigest()
+        if notes is not None:
+            with suppress(OSError), open(notes, "a", encoding="utf-8") as lines:
+                lines.write(json.dumps([key, _hashes[key]]) + "\n")
     return digest.hexdigest()
 
 
@@ -174,31 +167,11 @@ def read_hashes(notes: str | Path) -> None:
                 _hashes[(path, *numbers)] = str(digest)
 
 
-def _stamp(file: BinaryIO, path: str | Path) -> tuple[os.stat_result, tuple[object, ...]]:
-    stat = os.fstat(file.fileno())
-    return stat, (os.path.realpath(path), stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
-
-
 def folder_hash(path: str | Path, notes: str | Path | None = None) -> str:
-    """SHA-256 of the names and contents of the files in a folder, hexadecimal; ``notes`` as in :func:`file_hash`.
+    """Hash the names and contents of the files in a folder; ``notes`` as in :func:`file_hash`.
 
     Raises:
         OSError: one cannot be read.
     """
     files = [[file.name, file_hash(file, notes)] for file in sorted(Path(path).iterdir()) if file.is_file()]
     return hashlib.sha256(repr(files).encode()).hexdigest()
-
-
-def _flush_folder(folder: Path) -> None:
-    """A rename survives a power failure once the folder is on the disk, too."""
-    if hasattr(os, "O_DIRECTORY"):  # not on Windows
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def _remove(path: Path) -> None:
-    with suppress(OSError):  # what kept it from being written keeps it from being removed
-        path.unlink(missing_ok=True)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.utils import ensure_tuple
@@ -23,43 +24,10 @@ MONAIS_KEYS = {
     *("imports", "initialize", "run", "training", "steps", "finalize", "_meta_", "displayable_configs"),
     *("run_name", "tracking_uri", "experiment_name", "save_execute_config", "is_not_rank0"),
 }
-# keys of version 0.1 -> what to write now
-RENAMED = {
-    "loss_terms": "--scdl False without SCDL, supervised.yaml behind train.yaml without unlabeled cases",
-    "dice_ce_losses": "dice_ce.yaml behind train.yaml",
-    "assignment": "published.yaml behind train.yaml, or --proxy_bank#assignment",
-    "initializers": "--network_def#initializers",
-    "feature_channels": "--proxy_bank#in_channels",
-    "temperature": "--proxy_bank#assignment#tau",
-    "initial_sigma": "--proxy_bank#initial_sigma",
-    "num_proxy_samples": "--proxy_bank#num_samples",
-    "averaging": "--scdl_loss#cdba#reduction",
-    "separation_weight": "--scdl_loss#cdba#weights#separation",
-    "distance_weight": "--scdl_loss#cdba#weights#distance",
-    "agreement_weight": "--scdl_loss#cdba#weights#symmetric_kl",
-    "sac_weight": "--scdl_loss#sac_weight",
-    "scdl_unlabeled_weight": "--scdl_loss#unlabeled_weight",
-    "scdl_learning_rate": "--optimizer#params#1#lr",
-    "layouts": "--load_cases#layouts",
-    "other_modalities": "--load_cases#other_modalities",
-    "where_to_get": "--load_cases#where_to_get",
-    "allow_overlap": "--load_cases#allow_overlap",
-    "overlap": "--validate#inferer#overlap",
-    "channel_def": "--class_names",
-    "n_saved": "--train#checkpoint#n_saved",
-    "max_nonfinite": "--train#nonfinite_check#max_in_row",
-    "compile": "--train#trainer#compile",
-    "memory_format": "--train#memory_format",
-    "amp_dtype": "--train#amp_kwargs#dtype",
-    "check_memory": "nothing: memory is no longer estimated before training",
-    "cache_device": "nothing: crops are cut on the CPU",
-    "mass_exponent": "nothing: it has been removed",
-    "first_process": "nothing: the processes tell it themselves",
-}
 
 
 def bundle_root() -> str:
-    """Folder of the bundle whose config is being evaluated: the one above the config file's ``configs``.
+    """Find the folder of the bundle whose config is being evaluated: the one above the config file's ``configs``.
 
     MONAI tells a config nothing of its own place, and the working directory is the user's, so the running
     :py:class:`ConfigWorkflow` (or MONAI's export and verify commands) is looked up among the callers.
@@ -67,8 +35,15 @@ def bundle_root() -> str:
     Raises:
         RuntimeError: when no caller is one of these, e.g. with a bare ``ConfigParser`` outside of a bundle's folder.
     """
-    for config_file in _running_configs():
-        folder = Path(config_file).resolve()
+    for frame in _callers():
+        caller = frame.f_locals.get("self")
+        if isinstance(caller, ConfigWorkflow):
+            folder = Path(caller.config_root_path).resolve()
+        # the name that ckpt_export, verify_net_in_out and their like give to their argument
+        elif frame.f_globals.get("__name__") == "monai.bundle.scripts" and frame.f_locals.get("config_file_"):
+            folder = Path(ensure_tuple(frame.f_locals["config_file_"])[0]).resolve().parent
+        else:
+            continue
         return str(folder.parent if folder.name == "configs" else folder)
     if Path("configs", "metadata.json").is_file():
         return str(Path.cwd())
@@ -93,7 +68,7 @@ def dataset_facts(bundle_root: str) -> dict[str, object]:
 
 
 def running_workflow() -> ConfigWorkflow | None:
-    """The workflow that evaluates the caller's config, if one does."""
+    """Find the workflow that evaluates the caller's config, if one does."""
     selves = (frame.f_locals.get("self") for frame in _callers())
     return next((caller for caller in selves if isinstance(caller, ConfigWorkflow)), None)
 
@@ -129,27 +104,38 @@ def run_section(section: str, needs: Mapping[str, str] | None = None) -> None:
 
 
 def check_keys(config: Mapping[str, object], configs_dir: str | Path) -> None:
-    """Refuse top-level keys that nothing refers to and that no config of the bundle has.
+    """Refuse top-level keys that nothing refers to and that no training config of the bundle has.
 
     Args:
         config: content of the running config, overlays and overrides included.
-        configs_dir: folder of the bundle's configs; overlays may set keys of another of them.
+        configs_dir: folder of the bundle's configs; phantom.yaml, e.g., sets keys of the training in inference, too.
 
     Raises:
-        InputError: there is one; the message names the nearest key there is, or what the key has become.
+        InputError: there is one; the message names the nearest key or id there is.
     """
     referred = re.findall(r"[@%](\w+)", json.dumps(config, default=str))
-    shipped = {key for file in Path(configs_dir).glob("*.yaml") for key in ConfigParser.load_config_file(file)}
-    known = {key.split("#")[0].lstrip("+") for key in shipped} | MONAIS_KEYS | set(referred)
+    files = [file for file in Path(configs_dir).glob("*.yaml") if file.stem not in ("inference", "evaluate")]
+    shipped = {key.split("#")[0].lstrip("+") for file in files for key in ConfigParser.load_config_file(file)}
+    known = shipped | MONAIS_KEYS | set(referred)
+    ids = {id_.rpartition("#")[2]: id_ for id_ in reversed(leaves(config))}
     problems = []
-    for key in config:
-        if key in RENAMED and key not in referred:  # inference has some of them still
-            problems.append(f"'{key}' is no key any more; write {RENAMED[key]}")
-        elif key not in known:
-            near = get_close_matches(key, known, n=1)
-            problems.append(f"there is no key '{key}'" + (f"; did you mean {near[0]}?" if near else ""))
+    for key in (key for key in config if key not in known):
+        near = [ids[key]] if ids.get(key, key) != key else get_close_matches(key, known, n=1)
+        problems.append(f"there is no key '{key}'" + "".join(f"; did you mean {name}?" for name in near))
     if problems:
         raise InputError("\n".join(problems))
+
+
+def leaves(value: object, prefix: str = "") -> dict[str, Any]:
+    """Flatten a config to values by id; lists of plain values are values."""
+    if isinstance(value, list) and any(isinstance(item, (dict, list)) for item in value):
+        value = {str(i): item for i, item in enumerate(value)}
+    if not isinstance(value, dict) or not value:
+        return {prefix: value}
+    found: dict[str, Any] = {}
+    for key, item in value.items():
+        found |= leaves(item, f"{prefix}#{key}" if prefix else str(key))
+    return found
 
 
 def read_words(parser: ConfigParser) -> None:
@@ -164,13 +150,3 @@ def _callers() -> Iterator[FrameType]:
     while frame is not None:
         yield frame
         frame = frame.f_back
-
-
-def _running_configs() -> Iterator[Path]:
-    for frame in _callers():
-        caller = frame.f_locals.get("self")
-        if isinstance(caller, ConfigWorkflow):
-            yield caller.config_root_path
-        # the name that ckpt_export, verify_net_in_out and their like give to their argument
-        elif frame.f_globals.get("__name__") == "monai.bundle.scripts" and frame.f_locals.get("config_file_"):
-            yield Path(ensure_tuple(frame.f_locals["config_file_"])[0]).parent

@@ -11,7 +11,7 @@ from monai.data import MetaTensor
 from monai.transforms import AsDiscreted, Compose, Invertd, Orientationd, Spacingd
 
 from scdl_components.metrics.surface import dice
-from scdl_components.transforms import INVERSION_BYTES, InvertArgmaxd, has_room, original_voxels
+from scdl_components.transforms import InvertArgmaxd
 
 AFFINES = {
     "axes swapped, anisotropic": np.array([[0, 0, 5.0, 3], [-0.8, 0, 0, 9], [0, 0.8, 0, -7], [0, 0, 0, 1]]),
@@ -54,12 +54,28 @@ def test_more_classes_than_a_byte_holds():
     assert (InvertArgmaxd("pred", preprocessing, "image")(item)["pred"] == 299).all()
 
 
-def test_room_is_asked_of_a_gpu_for_the_grid_of_the_file(monkeypatch):
-    volume = MetaTensor(torch.rand(2, 4, 4, 4), meta={"spatial_shape": np.array([8, 8, 6])})
-    assert original_voxels(volume) == 384 and original_voxels(torch.rand(2, 4, 4, 4)) == 64
-    monkeypatch.setattr("scdl_components.transforms.free_memory", lambda device: 384 * INVERSION_BYTES)
-    assert has_room(torch.device("cuda"), 383) and not has_room(torch.device("cuda"), 384)
-    assert has_room(torch.device("cpu"), 10**12)
+def test_what_a_gpu_has_no_room_for_is_done_on_the_cpu(monkeypatch):
+    image = MetaTensor(torch.rand(1, 4, 4, 4))
+    preprocessing = Orientationd("image", axcodes="RAS", labels=None)
+    item = preprocessing({"image": image})
+    item["pred"] = MetaTensor(torch.rand(3, 4, 4, 4), meta=item["image"].meta)
+    invert = InvertArgmaxd("pred", preprocessing, "image")
+    expected, whole, failures = (
+        invert(item)["pred"],
+        invert.inverts["pred"],
+        [torch.OutOfMemoryError("CUDA out of memory")],
+    )
+
+    def short(data):
+        if failures:
+            raise RuntimeError("applying transform") from failures.pop()
+        return whole(data)
+
+    monkeypatch.setitem(invert.inverts, "pred", short)
+    assert torch.equal(invert(item)["pred"], expected) and not failures
+    failures.append(ValueError("another"))
+    with pytest.raises(RuntimeError, match="applying transform"):
+        invert(item)
 
 
 @pytest.mark.parametrize("radius, least_dice", [(19.3, 0.97), (9.4, 0.94)], ids=["30 ml", "3.5 ml"])

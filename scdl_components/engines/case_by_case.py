@@ -25,10 +25,7 @@ from .identity import network_hash
 
 logger = logging.getLogger(__name__)
 
-LESS_MEMORY = (
-    "Less is needed with --sw_batch_size 1 or a smaller --roi_size; the outputs of a whole volume stay off a GPU with "
-    "--inferer#cpu_thresh 0"
-)
+LESS_MEMORY = "Less is needed with --sw_batch_size 1 or a smaller --roi_size"
 WAY_OUT = "Make room or give another --output_dir"
 
 
@@ -64,7 +61,7 @@ class CaseByCase:
         other_modalities: Mapping[str, str] | None = None,
     ) -> None:
         self.evaluator = evaluator
-        self.network = evaluator.network  # handlers may put another in its place
+        self.network = evaluator.network
         self.dataset = dataset
         self.output_dir = Path(output_dir)
         self.class_names = list(class_names)

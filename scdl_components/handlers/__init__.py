@@ -6,7 +6,6 @@ from ..atomic import check_writable
 from .checkpoint import TrainingCheckpoint
 from .events import RunEvents
 from .finite import NonFiniteCheck
-from .fold import FoldedBatchNorm
 from .overlay_board import OverlayBoard
 from .progress import TrainingProgressBar
 from .resume import find_start
@@ -15,14 +14,10 @@ from .seed import IterationSeed
 from .shared import shared_handler
 from .signals import StopOnSignal
 from .tensorboard_proxies import TensorBoardProxyHandler
-from .weights import WeightsLoader
-from .weights_files import BestWeights, FinalWeights
+from .weights import WeightsLoader, WeightsSaver
 from .writer import summary_writer
 
 __all__ = [
-    "BestWeights",
-    "FinalWeights",
-    "FoldedBatchNorm",
     "IterationSeed",
     "NonFiniteCheck",
     "OverlayBoard",
@@ -33,6 +28,7 @@ __all__ = [
     "TrainingCheckpoint",
     "TrainingProgressBar",
     "WeightsLoader",
+    "WeightsSaver",
     "check_writable",
     "find_start",
     "shared_handler",

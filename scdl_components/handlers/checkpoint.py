@@ -4,22 +4,22 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
-from ignite.handlers import Checkpoint
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torch.utils.tensorboard import SummaryWriter
 
 from .. import __version__
 from ..atomic import check_writable, read_saved, save_on_rank_zero
 from ..errors import InputError
-from ..networks.weights import differences, shapes
+from ..networks.weights import differences
 from .checkpoint_files import checkpoints_in, make_room
-from .config_check import changes
 from .resume import Start
-from .schedules import apply_settings, is_schedule
 
 
 class MismatchError(InputError):
@@ -27,7 +27,7 @@ class MismatchError(InputError):
 
 
 class TrainingCheckpoint:
-    """Saves everything that training changes at an interval and at its end, and resumes from such a file.
+    """Save everything that training changes at an interval and at its end, and resume from such a file.
 
     Files are ``checkpoint_<iteration>.pt``, each written to a temporary name, flushed and renamed, before the oldest is
     removed. The trainer's own state and its AMP scaler are part of them. Random states are not: crops, order of cases
@@ -38,7 +38,7 @@ class TrainingCheckpoint:
         save_dict: name -> object with ``state_dict`` and ``load_state_dict``.
         interval: iterations between two checkpoints.
         n_saved: how many of the newest are kept.
-        start: of :func:`find_start`. What another training left in ``save_dir`` is kept in ``earlier_<n>`` there, or else
+        start: of :func:`find_start`. What another training left in ``save_dir`` is kept in ``earlier_<n>`` there, or
             its checkpoints are removed; its weights stay in their place, too, until a validation overwrites them.
         logs: flushed before each checkpoint, which then has no gap before it in them.
 
@@ -51,88 +51,92 @@ class TrainingCheckpoint:
     def __init__(
         self,
         save_dir: str,
-        save_dict: Mapping[str, object],
+        save_dict: Mapping[str, Any],
         interval: int,
         n_saved: int = 2,
         start: Start = Start(),
         logs: Sequence[SummaryWriter] = (),
     ) -> None:
         if n_saved < 1:
-            raise ValueError(f"n_saved is {n_saved}; at least one checkpoint is kept")
+            raise InputError(f"n_saved is {n_saved}; at least one checkpoint is kept")
         self.save_dir = Path(save_dir)
         self.save_dict = dict(save_dict)
         self.interval = interval
         self.n_saved = n_saved
-        self.resume = start.checkpoint
-        self.keep_earlier = start.keep_earlier
-        self.settings = start.settings
+        self.start = start
         self.logs = list(logs)
-        self._saved_iteration: int | None = None
+        self._saved_iteration: int | None = None  # None until the first run of the trainer
 
     def attach(self, engine: Engine) -> None:
         self.engine = engine
         engine.add_event_handler(Events.STARTED, self._start)
 
-    def save(self, *, validate_first: bool = False) -> Path:
-        """Saves now; ``validate_first`` when the validation of this iteration is still to come."""
-        engine = self.engine
+    def save_once(self, *, validate_first: bool = False) -> None:
+        """Save, unless this iteration has been saved; ``validate_first`` when its validation is still to come."""
+        iteration = self.engine.state.iteration
+        if self._saved_iteration == iteration:
+            return
         for log in self.logs:
             log.flush()
         content = {name: item.state_dict() for name, item in self._objects().items()}
-        content |= {"version": __version__, "settings": self.settings, "validate_first": validate_first}
-        path = self.save_dir / f"checkpoint_{engine.state.iteration}.pt"
-        save_on_rank_zero(content, path)
-        self._saved_iteration = engine.state.iteration
+        content |= {"version": __version__, "settings": self.start.settings, "validate_first": validate_first}
+        save_on_rank_zero(content, self.save_dir / f"checkpoint_{iteration}.pt")
+        self._saved_iteration = iteration
         # only now: with one kept, removing it first would leave none while this is written
         for old in checkpoints_in(self.save_dir)[self.n_saved :]:
             old.unlink(missing_ok=True)
-        return path
 
-    def _objects(self) -> dict[str, object]:
+    def _objects(self) -> dict[str, Any]:
         scaler = getattr(self.engine, "scaler", None)  # made by MONAI's trainer when it is run
         return {**self.save_dict, "trainer": self.engine} | ({} if scaler is None else {"scaler": scaler})
 
     def _start(self, engine: Engine) -> None:
-        if (
-            self._saved_iteration is not None
-        ):  # a run that another run of this trainer follows, as in federated learning
+        if self._saved_iteration is not None:  # this trainer runs a second time, as in federated learning
             return
         check_writable([self.save_dir])
-        at_home = bool(self.resume) and Path(self.resume).resolve().parent == self.save_dir.resolve()
-        content = read_saved(self.resume) if self.resume else {}
-        self._check_sizes(content)
-        make_room(self.save_dir, content["trainer"]["iteration"] if at_home else None, self.keep_earlier)
-        if content:
-            self._load(content)
-        self._saved_iteration = engine.state.iteration if at_home else -1
+        file, done = self.start.checkpoint, None
+        if file:
+            self._load(read_saved(file))
+            done = engine.state.iteration if Path(file).resolve().parent == self.save_dir.resolve() else None
+        make_room(self.save_dir, done, self.start.keep_earlier)
+        self._saved_iteration = -1 if done is None else done
         # added here to come after the validation: a checkpoint then knows the best metric
         engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.interval) | Events.COMPLETED, self.save_once)
 
-    def save_once(self, *, validate_first: bool = False) -> None:
-        """Saves now, unless this iteration has been saved."""
-        if self._saved_iteration != self.engine.state.iteration:
-            self.save(validate_first=validate_first)
-
-    def _check_sizes(self, content: dict) -> None:
-        modules = {name: item for name, item in self.save_dict.items() if isinstance(item, torch.nn.Module)}
-        for name in modules.keys() & content.keys():
-            found, expected = shapes(content[name]), shapes(modules[name].state_dict())
-            if found != expected:
-                raise MismatchError(
-                    f"{self.resume} is of networks or proxies of other sizes: {differences(found, expected)}. Give the "
-                    "keys it was trained with, e.g. --num_filters, --embed_dim; or train anew with --resume never (the "
-                    "earlier files are kept)"
-                )
-
     def _load(self, content: dict) -> None:
-        engine = self.engine
-        changed = bool(changes(content.get("settings"), self.settings))
-        max_epochs = engine.state.max_epochs
         objects = {name: item for name, item in self._objects().items() if content.get(name)}
-        given = {name: item.state_dict() for name, item in objects.items() if is_schedule(item)}
-        Checkpoint.load_objects(to_load=objects, checkpoint=content)
+        for name, item in objects.items():
+            found = isinstance(item, torch.nn.Module) and differences(content[name], item.state_dict())
+            if found:
+                raise MismatchError(
+                    f"{self.start.checkpoint} is of networks or proxies of other sizes: {found}. Give the keys it was "
+                    "trained with, e.g. --num_filters, --embed_dim; or train anew with --resume never (the earlier "
+                    "files are kept)"
+                )
+        max_epochs = self.engine.state.max_epochs
+        for name, item in objects.items():
+            load_state(item, content[name], content["trainer"]["iteration"])
         # the length of training is the config's, so that a finished training can be prolonged
-        engine.state.max_epochs = max_epochs
-        if changed or max_epochs != content["trainer"]["max_epochs"]:
-            for name, state in given.items():
-                apply_settings(objects[name], state, engine.state.iteration)
+        self.engine.state.max_epochs = max_epochs
+
+
+def load_state(item: Any, state: dict, iteration: int) -> None:
+    """Load what training has changed; learning rate and schedule stay those of the config.
+
+    Args:
+        item: object of a checkpoint.
+        state: its saved state dict.
+        iteration: that it was saved at; a schedule is stepped there, which gives the same rates to the bit.
+    """
+    if isinstance(item, LRScheduler) and not isinstance(item, ReduceLROnPlateau):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # that the optimizer has made no step in between
+            for _ in range(iteration):
+                item.step()
+        return
+    if isinstance(item, torch.optim.Optimizer):
+        state = {**state, "param_groups": item.state_dict()["param_groups"]}
+    item.load_state_dict(state)
+    if isinstance(item, ReduceLROnPlateau):
+        for group, rate in zip(item.optimizer.param_groups, state["_last_lr"]):
+            group["lr"] = rate

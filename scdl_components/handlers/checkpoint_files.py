@@ -17,19 +17,19 @@ WEIGHTS = ("model.pt", "model_final.pt")
 
 
 def checkpoints_in(folder: str | Path) -> list[Path]:
-    """Lists the checkpoints of a folder, the one of the latest iteration first."""
+    """List the checkpoints of a folder, the one of the latest iteration first."""
     found = [path for path in Path(folder).glob("checkpoint_*.pt") if re.fullmatch(r"checkpoint_\d+", path.stem)]
     return sorted(found, key=iteration_of, reverse=True)
 
 
 def iteration_of(path: Path) -> int:
-    """Reads the iteration from a checkpoint's name."""
+    """Read the iteration from a checkpoint's name."""
     return int(path.stem.removeprefix("checkpoint_"))
 
 
 @on_rank_zero
 def make_room(folder: Path, done: int | None, keep: bool) -> None:
-    """Makes the folder, and puts aside what a training does not build on, for a later start not to take it for its own.
+    """Make the folder, and put aside what a training does not build on.
 
     Args:
         folder: of the training's checkpoints.
@@ -44,7 +44,8 @@ def make_room(folder: Path, done: int | None, keep: bool) -> None:
         for path in files:
             path.unlink(missing_ok=True)
         return
-    weights = [] if done is not None else weights_of_another(folder)
+    weights = [folder / name for name in WEIGHTS if (folder / name).is_file()] if done is None else []
+    weights = [path for path in weights if path.stat().st_nlink == 1]  # not those kept by an earlier start
     if files or weights:
         earlier = next(f for n in range(1, 10**6) if not (f := folder / f"earlier_{n}").exists())
         earlier.mkdir()
@@ -55,15 +56,8 @@ def make_room(folder: Path, done: int | None, keep: bool) -> None:
         logger.warning("what an earlier training left in %s is in %s now", folder, earlier)
 
 
-def weights_of_another(folder: Path) -> list[Path]:
-    """Lists the weights of an earlier training that are not kept yet."""
-    kept = list(folder.glob("earlier_*/*.pt"))
-    found = [folder / name for name in WEIGHTS]
-    return [path for path in found if path.is_file() and not any(path.samefile(other) for other in kept)]
-
-
 def link_or_copy(source: Path, target: Path) -> None:
-    """Gives a file a second name, which keeps its content when the first one is given another; else copies it."""
+    """Give a file a second name, which keeps its content when the first one is given another; else copy it."""
     try:
         target.hardlink_to(source)
     except OSError:  # a file system without hard links

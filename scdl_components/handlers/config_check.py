@@ -11,17 +11,18 @@ from multiprocessing.pool import ThreadPool
 from typing import Any
 
 from ..atomic import file_hash, folder_hash
-from ..bundle import running_workflow
+from ..bundle import leaves, running_workflow
 from ..distributed import on_rank_zero
 
 Settings = dict[str, Any]
 SHOWN = 120  # characters of a value in a message
-# ids that may change at a resume, with all below them: places, machine, how often one looks; as for the data, the cases count
+NOT_THERE = "not there"
+# ids that may change at a resume, with all below them: places, machine, how often one looks; of the data, cases count
 FREE = (
     *("bundle_root", "facts", "dataset_dir", "case_list", "labeled_percent", "cache_dir", "ckpt_dir", "output_dir"),
-    *("resume", "allow_changed", "start", "load_cases", "check", "train#checkpoint", "train#nonfinite_check"),
-    *("device", "num_workers", "cache_rate", "reuse_memory", "val_interval", "log_interval", "train#memory_format"),
-    *("train#trainer#compile", "imports", "initialize", "run", "steps", "training", "finalize"),
+    *("resume", "allow_changed", "load_cases", "check", "train#start", "train#checkpoint", "train#nonfinite_check"),
+    *("device", "num_workers", "cache_rate", "reuse_memory", "train#memory_format", "train#trainer#compile"),
+    *("val_interval", "log_interval", "imports", "initialize", "run", "steps", "training", "finalize"),
     # of multi_gpu_train.yaml
     *("backend", "timeout_minutes", "sync_batch_norm", "network", "train#trainer#parallel", "rank", "world_size"),
     *("validate#share", "validate#dataloader"),
@@ -32,7 +33,7 @@ FREE = (
 
 @on_rank_zero
 def training_settings(cases: Mapping[str, Sequence[Mapping[str, str]]]) -> Settings | None:
-    """The running config as it was given, overrides included, and its cases; None outside of MONAI's runner.
+    """Take the running config as it was given, overrides included, and its cases; None outside of MONAI's runner.
 
     Args:
         cases: list name -> items ``{"image": path, "label": path}``; their names and contents count, not where they
@@ -53,51 +54,27 @@ def training_settings(cases: Mapping[str, Sequence[Mapping[str, str]]]) -> Setti
 
 
 def cases_are_given(settings: Settings | None) -> bool:
-    """Whether the labeled cases stand in the config itself, as MONAI Label puts them there, instead of in a list."""
+    """Tell whether the labeled cases stand in the config itself, as MONAI Label puts them there."""
     return any(key.startswith("train#dataset#data#") for key in settings or ())
 
 
-def leaves(value: object, prefix: str = "") -> Settings:
-    """Values by id; lists of plain values are values."""
-    if isinstance(value, list) and any(isinstance(item, (dict, list)) for item in value):
-        value = {str(i): item for i, item in enumerate(value)}
-    if not isinstance(value, dict) or not value:
-        return {prefix: value}
-    found: Settings = {}
-    for key, item in value.items():
-        found |= leaves(item, f"{prefix}#{key}" if prefix else str(key))
-    return found
-
-
 def covered(key: str, ids: Iterable[str]) -> bool:
-    """Whether an id is one of ``ids`` or below one."""
+    """Tell whether an id is one of ``ids`` or below one."""
     ids = [id_.replace("::", "#") for id_ in ids]  # as MONAI rewrites a # within a config's values
     return any(key == id_ or key.startswith(f"{id_}#") for id_ in ids)
 
 
 def changes(before: Settings | None, now: Settings | None, allowed: Iterable[str] = ()) -> dict[str, str]:
-    """Id -> how its value differs, in words, of all that differs and is not allowed to; none where one is unknown."""
+    """Describe what differs and is not allowed to, by id; nothing where one side is unknown."""
     if before is None or now is None:
         return {}
     keys = [*before, *(key for key in now if key not in before)]
-    return {
-        key: _difference(before.get(key, _MISSING), now.get(key, _MISSING))
-        for key in keys
-        if before.get(key, _MISSING) != now.get(key, _MISSING) and not covered(key, allowed)
-    }
-
-
-class _Missing:
-    def __repr__(self) -> str:
-        return "not there"
-
-
-_MISSING = _Missing()
+    found = {key: (before.get(key, NOT_THERE), now.get(key, NOT_THERE)) for key in keys if not covered(key, allowed)}
+    return {key: _difference(*pair) for key, pair in found.items() if pair[0] != pair[1]}
 
 
 def _difference(before: object, now: object) -> str:
-    lists = isinstance(before, list) and isinstance(now, list)
-    if lists and any(len(value) > 4 or len(repr(value)) > SHOWN for value in (before, now)):
+    if isinstance(before, list) and isinstance(now, list) and len(repr((before, now))) > SHOWN:
         gone, new = [v for v in before if v not in now], [v for v in now if v not in before]
         if not gone and not new:
             return "another order"
@@ -105,23 +82,23 @@ def _difference(before: object, now: object) -> str:
     return f"{_short(before)} -> {_short(now)}"
 
 
-def _short(value: object, length: int = SHOWN) -> str:
-    text = repr(value)
-    return text if len(text) <= length else text[: length - 3] + "..."
+def _short(value: object) -> str:
+    text = str(value) if value == NOT_THERE else repr(value)
+    return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
 
 
 def _fingerprint(item: Mapping[str, str]) -> str:
+    """Names of a case's files, each with the beginning of a hash of what is there."""
     paths = [os.fspath(item[key]) for key in ("image", "label") if item.get(key)]
     return " ".join(f"{os.path.basename(os.path.normpath(path))} ({_content(path)})" for path in paths)
 
 
 def _content(path: str) -> str:
-    """The beginning of a hash of what is there; what cannot be read is the input check's to tell."""
-    if not os.path.exists(path):
-        return "missing"
     try:
         if os.path.isdir(path):
             return folder_hash(path)[:12]
-        return file_hash(path)[:12] if os.path.isfile(path) else "no file"  # opening a pipe would wait for ever
+        if os.path.isfile(path):  # opening a pipe would wait for ever
+            return file_hash(path)[:12]
     except OSError:
-        return "unreadable"
+        pass
+    return "unreadable"  # why, is the input check's to tell

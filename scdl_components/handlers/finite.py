@@ -20,7 +20,7 @@ class NonFiniteError(UserError, FloatingPointError):
 
 
 class NonFiniteCheck:
-    """Names the files of each batch whose step the trainer undid, counts them, and ends a training of nothing else.
+    """Name the files of each batch whose step the trainer undid; end a training of nothing else.
 
     Args:
         max_in_row: so many undone steps in a row end the training.
@@ -36,54 +36,40 @@ class NonFiniteCheck:
         self.max_in_row = max_in_row
         self.files = files
         self.interval = interval
-        self.counts = {"skipped": 0, "in_row": 0}
+        self.in_row = 0
         self.unseen: list[tuple[int, torch.Tensor, Mapping]] = []
 
     def attach(self, engine: Engine) -> None:
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._note)
-        engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.interval) | Events.COMPLETED, self.look)
+        engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.interval) | Events.COMPLETED, self._look)
 
     def _note(self, engine: Engine) -> None:
         sample = engine.state.output[0]
         self.unseen.append((engine.state.iteration, sample["finite"], sample["scalars"]))
 
-    def look(self) -> None:
-        """Goes through the iterations since the last look."""
+    def _look(self) -> None:
         seen, self.unseen = self.unseen, []
-        # in one transfer
-        finite = torch.stack([flag for _, flag, _ in seen]).tolist() if seen else []
+        finite = torch.stack([flag for _, flag, _ in seen]).tolist() if seen else []  # in one transfer
         for ok, (iteration, _, scalars) in zip(finite, seen):
-            if ok:
-                self.counts["in_row"] = 0
-            else:
-                self._count(iteration, scalars)
+            self.in_row = 0 if ok else self.in_row + 1
+            if not ok:
+                self._tell(iteration, {k: float(v) for k, v in scalars.items() if not k.startswith("weight/")})
 
-    def _count(self, iteration: int, scalars: Mapping) -> None:
-        self.counts = {name: count + 1 for name, count in self.counts.items()}
-        in_row = self.counts["in_row"]
-        values = {name: float(value) for name, value in scalars.items() if not name.startswith("weight/")}
+    def _tell(self, iteration: int, values: Mapping[str, float]) -> None:
         logger.warning(
-            "iteration %d: loss or gradient is not finite; step undone (%d in a row, %d of all, in float16 one now and "
-            "then is usual), batch: %s; %s",
+            "iteration %d: loss or gradient is not finite; step undone (%d in a row; in float16 one now and then is "
+            "usual), batch: %s; %s",
             iteration,
-            in_row,
-            self.counts["skipped"],
+            self.in_row,
             ", ".join(self.files(iteration - 1)),
             ", ".join(f"{name}={value:.4g}" for name, value in values.items()),
         )
-        if in_row >= self.max_in_row:
-            paths = [path for i in range(iteration - in_row, iteration) for path in self.files(i)]
+        if self.in_row >= self.max_in_row:
+            paths = [path for i in range(iteration - self.in_row, iteration) for path in self.files(i)]
             files = "\n".join(f"- {path}" for path in dict.fromkeys(paths))
             raise NonFiniteError(
-                f"loss or gradient was not finite {in_row} times in a row (max_in_row), up to iteration {iteration}; "
-                f"the weights are those of before. The loss was {values['loss']:.4g}, the learning rate "
+                f"loss or gradient was not finite {self.in_row} times in a row (max_in_row), up to iteration "
+                f"{iteration}; the weights are those of before. The loss was {values['loss']:.4g}, the learning rate "
                 f"{values['learning_rate']:.4g}. A learning rate too high is the usual cause (--learning_rate, --resume "
                 f"never); else look at the files of these batches:\n{files}"
             )
-
-    def state_dict(self) -> dict[str, int]:
-        self.look()
-        return dict(self.counts)
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        self.counts = dict(state)

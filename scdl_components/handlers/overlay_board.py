@@ -13,14 +13,14 @@ from torch.utils.tensorboard import SummaryWriter
 
 
 def overlay(image: torch.Tensor, label: torch.Tensor, num_classes: int) -> torch.Tensor:
-    """One colour a class over a grey slice: image [1, H, W] in [0, 1], label [1, H, W] -> [3, H, W] in [0, 1]."""
+    """Draw one colour a class over a grey slice: image [1, H, W] in [0, 1], label [1, H, W] -> [3, H, W] in [0, 1]."""
     # a fixed range keeps the colour of a class the same whatever classes a slice has
     scaled = label.float() / max(num_classes - 1, 1)
     return torch.as_tensor(blend_images(image, scaled, alpha=0.5, cmap="nipy_spectral", rescale_arrays=False))
 
 
 class OverlayBoard:
-    """Writes, of the first case of each validation, the axial slice with most labeled voxels: reference | prediction.
+    """Write the axial slice with most labeled voxels of each validation's first case: reference | prediction.
 
     Args:
         summary_writer: where to.

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ..atomic import DamagedFileError, read_saved
 from ..distributed import on_rank_zero
-from ..errors import InputError, MissingFileError
+from ..errors import InputError
 from .checkpoint_files import checkpoints_in
 from .config_check import Settings, cases_are_given, changes, training_settings
 
@@ -45,9 +45,9 @@ def find_start(
     ckpt_dir: str,
     cases: Mapping[str, Sequence[Mapping[str, str]]],
     resume: str = "auto",
-    allow_changed: Iterable[str] = (),
+    allow_changed: str | Iterable[str] = (),
 ) -> Start:
-    """Chooses the checkpoint to go on from, and compares the configuration that wrote it with the present one.
+    """Choose the checkpoint to go on from, and compare its configuration with the present one.
 
     Nothing is written. Damaged checkpoints are reported and the one before is taken.
 
@@ -55,8 +55,8 @@ def find_start(
         ckpt_dir: folder of the training's checkpoints.
         cases: list name -> items, as in :func:`training_settings`.
         resume: "auto": the newest one of ``ckpt_dir``; "never": start anew; or the path of a checkpoint. With "auto", a
-            finished training of another configuration is no one's to go on with, nor is any where the cases were put
-            into the config (MONAI Label, whose every training starts from the present weights).
+            finished training of another configuration is left alone, and so is any where the cases stand in the config
+            itself (MONAI Label, whose every training starts from the present weights).
         allow_changed: ids that may differ from the checkpoint's, and what is below them.
 
     Raises:
@@ -64,49 +64,43 @@ def find_start(
         DamagedFileError: no checkpoint can be read.
         MissingFileError: ``resume`` names no file.
     """
-    if isinstance(allow_changed, str):
-        allow_changed = [allow_changed]
     settings = training_settings(cases)
-    if resume in ("never", ""):
+    if resume == "never":
         return Start(settings=settings)
-    if resume == "auto":
-        if cases_are_given(settings):
-            return Start(keep_earlier=False, settings=settings)
-        path, content = _newest(ckpt_dir)
-        if path is None:
-            return Start(settings=settings)
-    else:
-        path, content = Path(resume), _read_named(resume)
-    trainer = content["trainer"]
+    if resume == "auto" and cases_are_given(settings):
+        return Start(keep_earlier=False, settings=settings)
+    path, content = _newest(ckpt_dir) if resume == "auto" else (Path(resume), read_saved(resume))
+    if path is None:
+        return Start(settings=settings)
+    if "trainer" not in content:
+        raise DamagedFileError(f"{path} is no checkpoint_<iteration>.pt: it has no state of a training in it")
     if "version" not in content:
         raise ChangedConfigError(
-            f"{path} is of a training that version 0.1 began, with keys of its own: finish it with that version, or start "
-            "anew with --resume never (the earlier files are kept). Its weights can be used: --load_pretrain True"
+            f"{path} is of a training that version 0.1 began, with keys of its own: finish it with that version, or "
+            "start anew with --resume never (the earlier files are kept). Its weights can be used: --weights"
         )
+    trainer = content["trainer"]
     finished = trainer["iteration"] >= trainer["max_epochs"] * trainer["epoch_length"]
-    changed = changes(content.get("settings"), settings, allow_changed)
+    allowed = [allow_changed] if isinstance(allow_changed, str) else allow_changed
+    changed = changes(content["settings"], settings, allowed)
     if changed and finished and resume == "auto":
         logger.warning(
             "%s is of a finished training of another configuration (%s): starting anew. To go on from it, name it "
             "with --resume and what may change with --allow_changed",
             path,
-            _keys(changed),
+            ", ".join(changed),
         )
         return Start(settings=settings)
     if changed:
         raise ChangedConfigError(_refusal(path, changed))
-    logger.warning(
-        "%s: the training %s at iteration %d%s",
-        path,
-        "is finished" if finished else "goes on",
-        trainer["iteration"],
-        ". To train anew: --resume never" if finished else "",
-    )
-    return Start(str(path), trainer["iteration"], bool(content.get("validate_first")), settings=settings)
+    iteration, state = trainer["iteration"], "is finished" if finished else "goes on"
+    way = ". To train anew: --resume never" if finished else ""
+    logger.warning("%s: the training %s at iteration %d%s", path, state, iteration, way)
+    return Start(str(path), iteration, content["validate_first"], settings=settings)
 
 
 def _newest(folder: str) -> tuple[Path | None, dict]:
-    """The newest checkpoint that can be read, and its content."""
+    """Read the newest checkpoint that can be read."""
     problems = []
     for path in checkpoints_in(folder):
         try:
@@ -119,33 +113,11 @@ def _newest(folder: str) -> tuple[Path | None, dict]:
     return None, {}
 
 
-def _read_named(path: str) -> dict:
-    try:
-        content = read_saved(path)
-        if "trainer" not in content:
-            raise DamagedFileError(f"{path} is no checkpoint_<iteration>.pt: it has no state of a training in it")
-        return content
-    except (DamagedFileError, MissingFileError) as error:
-        others = [str(p) for p in checkpoints_in(Path(path).parent) if p != Path(path)]
-        there_is = f"; there is {', '.join(others)}" if others else ""
-        raise type(error)(f"{error}{there_is}") from error
-
-
-def _keys(changed: dict[str, str], shown: int = 20) -> str:
-    names = list(changed)
-    return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
-
-
-def _refusal(path: Path, changed: dict[str, str], shown: int = 20) -> str:
-    lines = [f"- {key}: {difference}" for key, difference in changed.items()]
-    more = [f"- and {len(lines) - shown} more"] if len(lines) > shown else []
-    allowed = str(list(changed)[:shown]).replace(" ", "")
-    return "\n".join(
-        [
-            f"{path} is of a training with another configuration; what it was and what it is now:",
-            *lines[:shown],
-            *more,
-            f'To go on nevertheless: --allow_changed "{allowed}"; to start anew: --resume never (the earlier files are '
-            "kept); to leave them alone: another --ckpt_dir",
-        ]
+def _refusal(path: Path, changed: dict[str, str]) -> str:
+    lines = "\n".join(f"- {key}: {difference}" for key, difference in changed.items())
+    allowed = str(list(changed)).replace(" ", "")
+    return (
+        f"{path} is of a training with another configuration; what it was and what it is now:\n{lines}\n"
+        f'To go on nevertheless: --allow_changed "{allowed}"; to start anew: --resume never (the earlier files are '
+        "kept); to leave them alone: another --ckpt_dir"
     )

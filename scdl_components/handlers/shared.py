@@ -8,5 +8,5 @@ from typing import Any
 
 
 def shared_handler(handler: Any) -> Any:
-    """The handler itself, for MONAI and MONAI Label read each entry of a list of handlers as a dict with a target."""
+    """Return the handler itself: MONAI and MONAI Label want each entry of a list of handlers to have a target."""
     return handler

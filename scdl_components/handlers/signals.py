@@ -7,7 +7,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import sys
 import threading
 from types import FrameType
 
@@ -22,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 class StopOnSignal:
-    """Ends a training at SIGTERM and SIGINT: the running iteration is finished and saved, the status is 143 or 130.
+    """End a training at SIGTERM and Ctrl-C: finish and save the iteration, exit with 143 or 130.
 
     Attached to the validator as well, a validation is not waited for but made up for after the resume. A second Ctrl-C
     ends the process at once. Of several ranks, one that is told tells the others at the iteration's end; all end after
@@ -36,7 +35,6 @@ class StopOnSignal:
     def __init__(self, checkpoint: TrainingCheckpoint) -> None:
         self.checkpoint = checkpoint
         self.received: signal.Signals | None = None
-        self.waiting = False
         self.previous: dict[signal.Signals, object] = {}
 
     def attach(self, engine: Engine) -> None:
@@ -46,8 +44,6 @@ class StopOnSignal:
             engine.add_event_handler(moment, self._stop_if_asked, validate_first=True)
         else:
             engine.add_event_handler(Events.STARTED, self._listen)
-            engine.add_event_handler(Events.GET_BATCH_STARTED, self._wait, True)
-            engine.add_event_handler(Events.GET_BATCH_COMPLETED, self._wait, False)
             engine.add_event_handler(RunEvents.ENDED, self._end)
 
     def _listen(self, engine: Engine) -> None:
@@ -77,15 +73,8 @@ class StopOnSignal:
             logger.warning("%s: saved in %s, training ends", signal.Signals(number).name, self.checkpoint.save_dir)
             raise SystemExit(128 + number)
 
-    def _wait(self, engine: Engine, waiting: bool) -> None:
-        self.waiting = waiting
-
     def _end(self) -> None:
         for number, handler in self.previous.items():
             signal.signal(number, handler)
         self.previous.clear()
-        # a signal to the whole group of processes may have ended the loader's workers before the next batch was there;
-        # of several ranks, others may be further, and the last checkpoint is gone on from
-        if self.waiting and world_size() == 1 and isinstance(sys.exc_info()[1], Exception):
-            self._stop_if_asked()
         self.received = None

@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""What TensorBoard shows of the proxies: spreads, cosines, assigned tokens, and a map of the embeddings."""
+"""What TensorBoard shows of the proxies: spreads, cosines and assigned tokens."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from ignite.engine import Engine, Events
-from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch.utils.tensorboard import SummaryWriter
@@ -20,18 +19,11 @@ from ..proxies import ProxyBank
 from ..tokens import Tokens
 
 
-def principal_plane(embeddings: torch.Tensor, means: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Unit directions on the plane of the embeddings' largest variance: [N, Z], [C, Z] -> [N, 2], [C, 2]."""
-    embeddings, means = F.normalize(embeddings, dim=-1), F.normalize(means, dim=-1)
-    center = embeddings.mean(0)
-    axes = torch.linalg.svd(embeddings - center, full_matrices=False).Vh[:2]
-    return (embeddings - center) @ axes.T, (means - center) @ axes.T
-
-
 class TensorBoardProxyHandler:
-    """Writes, for the first student: the spread σ of each class, the cosines between class means, how many of the
-    labeled tokens each class gets from either assignment, and a map of token embeddings and class means. Nothing is
-    written where the trainer's loss has no :class:`SCDLLoss`.
+    """Write the spread σ of each class, the cosines between class means, and how many labeled tokens each class gets.
+
+    All of the first student; tokens by their labels and by either assignment. Nothing is written where the trainer's
+    loss has no :class:`SCDLLoss`.
 
     Args:
         summary_writer: where to.
@@ -85,39 +77,15 @@ class TensorBoardProxyHandler:
             for class_name, value in zip(self.class_names, values.tolist()):
                 self.writer.add_scalar(f"proxies_{name}/{class_name}", value, step)
         self.writer.add_figure("proxies/cosines", self._cosines(bank), step)
-        self.writer.add_figure("proxies/embeddings", self._map(bank, embeddings.flatten(0, 1), tokens.weights), step)
         self.writer.flush()
 
     def _cosines(self, bank: ProxyBank) -> Figure:
         means = F.normalize(bank.mu, dim=-1).cpu()
-        figure, axes = _figure(7)
+        figure = Figure(figsize=(7, 7), dpi=80, layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots()
         picture = axes.imshow(means @ means.T, vmin=-1, vmax=1, cmap="coolwarm")
         axes.set_xticks(range(len(means)), self.class_names, rotation=90)
         axes.set_yticks(range(len(means)), self.class_names)
         figure.colorbar(picture, label="cosine between class means")
         return figure
-
-    def _map(self, bank: ProxyBank, embeddings: torch.Tensor, weights: torch.Tensor) -> Figure:
-        points, means = (p.cpu() for p in principal_plane(embeddings, bank.mu))
-        classes = shown_class(weights.flatten(0, 1)).cpu()
-        colors = colormaps["tab20"](torch.arange(len(means)) % 20)
-        colors[0] = (0.8, 0.8, 0.8, 1)
-        figure, axes = _figure(9)
-        axes.scatter(*points.T, c=colors[classes], s=6, linewidths=0)
-        axes.scatter(*means.T, c=colors, s=120, marker="*", edgecolors="black")
-        for mean, name in zip(means, self.class_names):
-            axes.annotate(name, mean, fontsize=7)
-        axes.set_title("tokens (dots) and class means (stars)")
-        return figure
-
-
-def shown_class(weights: torch.Tensor, share: float = 0.1) -> torch.Tensor:
-    """Class [N] that a token [N, C] is drawn as: its largest organ, where that has a share of it, else background."""
-    largest, organ = weights[:, 1:].max(dim=1)
-    return torch.where(largest > share, organ + 1, 0)
-
-
-def _figure(size: float):
-    figure = Figure(figsize=(size, size), dpi=80, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, figure.subplots()

@@ -1,17 +1,26 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""Weights that an evaluation starts from."""
+"""The network's weights: those that a run starts from, and the best and the last ones of a training."""
 
 from __future__ import annotations
 
-import torch
-from ignite.engine import Engine, Events
+import logging
+import math
+from pathlib import Path
+from typing import Any
 
+from ignite.engine import Engine, Events
+from monai.engines import Evaluator
+from torch import nn
+
+from ..atomic import save_on_rank_zero
 from ..networks.weights import load_weights
+
+logger = logging.getLogger(__name__)
 
 
 class WeightsLoader:
-    """Loads a network's weights when the engine first starts, and says what to do when that cannot be.
+    """Load a network's weights when the engine first starts, or say why that cannot be.
 
     Args:
         path: state dict of the network, as the training writes it to ``models/model.pt``.
@@ -21,7 +30,7 @@ class WeightsLoader:
         WeightsError: at the start of the engine.
     """
 
-    def __init__(self, path: str, network: torch.nn.Module) -> None:
+    def __init__(self, path: str, network: nn.Module) -> None:
         self.path = path
         self.network = network
         self.loaded = False
@@ -33,3 +42,59 @@ class WeightsLoader:
         if not self.loaded:  # the engine is started anew for each case
             load_weights(self.path, self.network)
             self.loaded = True
+
+
+class WeightsSaver:
+    """Save the network's best weights as ``model.pt`` and its last ones as ``model_final.pt``.
+
+    Each is written whole, or not at all. Best are those of the validation whose key metric is better than all before; the last ones, where none could choose:
+    there is no validation, or its metric was never a number (no label has an organ). MONAI's CheckpointSaver removes
+    the earlier file before it writes the next.
+
+    Attach it to trainer and evaluator, and put it into the training's checkpoint: a resumed training then overwrites
+    the best weights by better ones alone.
+
+    Args:
+        folder: where to.
+        network: whose state dict is saved.
+    """
+
+    def __init__(self, folder: str, network: nn.Module) -> None:
+        self.best_file, self.last_file = Path(folder) / "model.pt", Path(folder) / "model_final.pt"
+        self.network = network
+        self.best: dict[str, Any] = {"best_metric": -math.inf, "best_metric_epoch": -1}
+        self.evaluator: Evaluator | None = None
+
+    def attach(self, engine: Engine) -> None:
+        if isinstance(engine, Evaluator):
+            self.evaluator = engine
+            engine.add_event_handler(Events.EPOCH_COMPLETED, self._save_best)
+        else:
+            engine.add_event_handler(Events.COMPLETED, self._save_last)
+
+    def _save_best(self, engine: Evaluator) -> None:
+        name = engine.state.key_metric_name
+        metric = float(engine.state.metrics[name])
+        if metric > self.best["best_metric"]:
+            self.best = {"best_metric": metric, "best_metric_epoch": engine.state.epoch}
+            logger.info("best %s so far, %.4f: %s", name, metric, self.best_file)
+            save_on_rank_zero(self.network.state_dict(), self.best_file)
+        elif math.isnan(metric):
+            logger.warning("%s is nan, is there no organ in the labels? This validation chooses no weights", name)
+
+    def _save_last(self) -> None:
+        save_on_rank_zero(self.network.state_dict(), self.last_file)
+        if self.best["best_metric"] == -math.inf:
+            save_on_rank_zero(self.network.state_dict(), self.best_file)
+
+    def state_dict(self) -> dict[str, Any]:
+        return dict(self.best)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if not self.best_file.is_file():
+            return  # resumed in another folder: the record would keep the next weights from being saved there
+        self.best = dict(state)
+        if self.evaluator is not None and self.best["best_metric_epoch"] != -1:
+            # MONAI's own record of it, which its logs show
+            self.evaluator.state.best_metric = self.best["best_metric"]
+            self.evaluator.state.best_metric_epoch = self.best["best_metric_epoch"]

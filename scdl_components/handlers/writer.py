@@ -9,6 +9,7 @@ from collections.abc import Callable
 from torch.utils.tensorboard import SummaryWriter
 
 from ..distributed import rank
+from .resume import Start
 
 
 class NullWriter:
@@ -18,11 +19,11 @@ class NullWriter:
         return lambda *args, **kwargs: None
 
 
-def summary_writer(log_dir: str, purge_step: int) -> SummaryWriter | NullWriter:
+def summary_writer(log_dir: str, start: Start) -> SummaryWriter | NullWriter:
     """Open a TensorBoard log on rank zero; other ranks get a writer that does nothing.
 
     Args:
         log_dir: folder of the log.
-        purge_step: what is there from this step on is hidden.
+        start: TensorBoard hides what is there of iterations after it, which are made again.
     """
-    return SummaryWriter(log_dir, purge_step=purge_step) if rank() == 0 else NullWriter()
+    return SummaryWriter(log_dir, purge_step=start.iteration + 1) if rank() == 0 else NullWriter()

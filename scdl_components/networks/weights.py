@@ -20,7 +20,7 @@ class WeightsError(UserError):
 
 
 def load_weights(path: str, network: torch.nn.Module) -> None:
-    """Loads a state dict, bare or under the key "model", into a network of exactly this shape.
+    """Load a file of weights into a network of exactly these names and shapes.
 
     Raises:
         WeightsError: with what was found and what was expected.
@@ -28,7 +28,7 @@ def load_weights(path: str, network: torch.nn.Module) -> None:
     state = read_state(
         path,
         if_missing="train first (python -m monai.bundle run training --config_file <bundle>/configs/train.yaml), "
-        "name a file with --weights, or in training start without, --load_pretrain False",
+        "or name a file with --weights",
         if_unsafe="train again, or name another file with --weights",
     )
     check_fits(state, network.state_dict(), path)
@@ -41,17 +41,16 @@ def check_fits(state: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor
     Raises:
         WeightsError: they differ; the message begins with ``origin``.
     """
-    expected, found = shapes(own), shapes(state)
-    if found != expected:
+    if found := differences(state, own):
         raise WeightsError(
-            f"{origin} holds weights of another network: {differences(found, expected)}. Give the keys it was trained "
-            "with, e.g. --num_filters, --network_def#initializers; checkpoints of single students are put together by "
+            f"{origin} holds weights of another network: {found}. Give the keys it was trained with, e.g. "
+            "--num_filters, --network_def#initializers; checkpoints of single students are put together by "
             "monai-scdl convert"
         )
 
 
 def read_state(path: str, if_missing: str, if_unsafe: str) -> dict[str, torch.Tensor]:
-    """The state dict of a file, bare or under one of the keys of ``WRAPPERS``.
+    """Read the state dict of a file, bare or under one of the keys of ``WRAPPERS``.
 
     Args:
         path: file as torch.save writes it.
@@ -81,15 +80,10 @@ def read_state(path: str, if_missing: str, if_unsafe: str) -> dict[str, torch.Te
     return {str(name): value for name, value in items if isinstance(value, torch.Tensor)}
 
 
-def shapes(state: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
-    """Shape of each entry of a state dict."""
-    return {name: tuple(value.shape) for name, value in state.items()}
-
-
-def differences(found: Mapping[str, tuple], expected: Mapping[str, tuple], shown: int = 3) -> str:
-    """First differences between the shapes of two state dicts, in words."""
-    lines = [f"{n} is {found[n]}, not {expected[n]}" for n in expected if n in found and found[n] != expected[n]]
+def differences(found: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor], shown: int = 3) -> str:
+    """Name the first differences between two state dicts' names and shapes; empty where there is none."""
+    sizes = {name: (tuple(found[name].shape), tuple(expected[name].shape)) for name in expected if name in found}
+    lines = [f"{name} is {size}, not {wanted}" for name, (size, wanted) in sizes.items() if size != wanted]
     lines += [f"{name} is missing" for name in expected if name not in found]
     lines += [f"{name} is not expected" for name in found if name not in expected]
-    more = f" and {len(lines) - shown} more" if len(lines) > shown else ""
-    return "; ".join(lines[:shown]) + more
+    return "; ".join(lines[:shown]) + (f" and {len(lines) - shown} more" if len(lines) > shown else "")

@@ -17,7 +17,7 @@ from ..atomic import save_atomically
 from ..class_names import class_names
 from ..errors import InputError
 from ..networks.vnet import VNet
-from ..networks.weights import WeightsError, differences, read_state, shapes
+from ..networks.weights import WeightsError, differences, read_state
 
 # where a V-Net's state dict tells its number of filters and of classes
 FIRST, LAST = "block_one.conv.0.weight", "out_conv.weight"
@@ -58,7 +58,7 @@ def convert(student_a: str, student_b: str, output: str, metadata: str | None = 
                 f"{path} has {len(state[LAST])} classes; {metadata} has {len(names)} ({', '.join(names)}): "
                 "write into the bundle of its dataset, or name that one's metadata with --metadata"
             )
-    if shapes(a) != shapes(b):
+    if differences(a, b):
         raise WeightsError(
             f"{student_a} and {student_b} are no pair: {len(a[FIRST])} and {len(b[FIRST])} filters; "
             f"{WAY_OUT} of one training"
@@ -89,10 +89,10 @@ def read_student(path: str) -> dict[str, torch.Tensor]:
         if name.endswith(COUNTER):
             found.setdefault(name, torch.tensor(0))
     found = {name: value for name, value in found.items() if name in expected or not name.endswith(COUNTER)}
-    if shapes(found) != shapes(expected):
+    if differs := differences(found, expected):
         raise WeightsError(
             f"{path} is of another network than the published V-Net with batch norm, {len(found[FIRST])} filters and "
-            f"{len(found[LAST])} classes: {differences(shapes(found), shapes(expected))}; {WAY_OUT}"
+            f"{len(found[LAST])} classes: {differs}; {WAY_OUT}"
         )
     # in the network's order and types: a checkpoint may be of half precision
     return {name: found[name].to(value.dtype) for name, value in expected.items()}

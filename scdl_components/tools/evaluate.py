@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..class_names import class_names, names_by_value
+from ..class_names import class_names
 from ..data.results import find_results
 from ..errors import InputError
 from ..metrics import Protocol
@@ -40,7 +40,7 @@ def evaluate(
     """
     data = read_case_list(case_list, cases)
     first = next(iter(find_results(predictions, [item["image"] for item in data]).values()))
-    names = class_names(metadata) if metadata else names_by_value(read_sidecar(first).get("labels", {}))
+    names = class_names(metadata) if metadata else read_sidecar(first)[0]
     if not names:
         raise InputError(f"'{first}' has no JSON beside it that names its organs; give --metadata of the bundle")
     summary = Evaluation(data, predictions, names, output, Protocol(protocol, nsd_tolerance), num_tail).run()

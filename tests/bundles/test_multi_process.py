@@ -7,21 +7,18 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import torch
-from support.runner import copy_bundle, options
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from support.runner import copy_bundle
+from support.training import Training, curves
 
 from scdl_components.phantom import write_phantoms
 
 pytestmark = pytest.mark.slow
-SECONDS = 300
 # float64, for a difference of rounding grows a hundredfold in each iteration of a network so small
 PRECISE = """
 +initialize:
@@ -31,11 +28,11 @@ validate#evaluator#to_kwargs: {dtype: $torch.float64}
 student#norm: [group, {num_groups: 1}]  # not over the batch: torch synchronises batch norm on a GPU alone
 proxy_bank#dropout: 0
 """
-SCALE = {"max_iterations": 10, "val_interval": 5, "log_interval": 1}
+SCALE = {"max_iterations": 10, "val_interval": 5}
 
 
-class Training:
-    """A training by so many processes; output goes to a file.
+class TrainingByMany(Training):
+    """A training by so many processes.
 
     Args:
         folder: where its bundle is, or is copied to.
@@ -48,50 +45,18 @@ class Training:
     def __init__(
         self, folder: Path, data: Path | None, num_processes: int = 2, overlays: Sequence[str] = (), **overrides: object
     ) -> None:
-        self.bundle = folder / "scdl_synapse" if (folder / "scdl_synapse").exists() else copy_bundle(folder)
-        self.log_file = folder / f"{time.monotonic_ns()}.log"
+        bundle = folder / "scdl_synapse" if (folder / "scdl_synapse").exists() else copy_bundle(folder)
         (folder / "precise.yaml").write_text(PRECISE)
-        names = ["train", "multi_gpu_train"][: 1 + (num_processes > 1)]
-        names += overlays
-        if data is not None:
-            overrides = {"dataset_dir": data, "case_list": "case_list.json", **overrides}
-        configs = [self.bundle / "configs" / f"{name}.yaml" for name in names] + [folder / "precise.yaml"]
-        start = [sys.executable]
-        if num_processes > 1:
-            start += ["-m", "torch.distributed.run", "--nproc_per_node", str(num_processes)]
-            start += ["--rdzv_backend", "c10d", "--rdzv_endpoint", "localhost:0"]  # a free port
-        command = ["-m", "monai.bundle", "run", "training", "--config_file", str([str(path) for path in configs])]
-        with open(self.log_file, "wb") as log:
-            self.process = subprocess.Popen(
-                [*start, *command, *options(**SCALE | overrides)],
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                cwd=folder,
-                env={**os.environ, "OMP_NUM_THREADS": "1"},
-            )
-
-    @property
-    def log(self) -> str:
-        return self.log_file.read_text(encoding="utf-8", errors="replace")
-
-    def wait_for(self, happened: Callable[[], object]) -> None:
-        end = time.monotonic() + SECONDS
-        while not happened():
-            assert self.process.poll() is None, f"ended:\n{self.log[-6000:]}"
-            assert time.monotonic() < end, self.hangs()
-            time.sleep(0.05)
-
-    def status(self, timeout: float = SECONDS) -> int:
-        """Exit status, waited for."""
-        try:
-            return self.process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            raise AssertionError(self.hangs()) from None
+        names = [*["train", "multi_gpu_train"][: 1 + (num_processes > 1)], *overlays]
+        configs = [bundle / "configs" / f"{name}.yaml" for name in names] + [folder / "precise.yaml"]
+        launcher = ["-m", "torch.distributed.run", "--nproc_per_node", str(num_processes)]
+        launcher += ["--rdzv_backend", "c10d", "--rdzv_endpoint", "localhost:0"]  # a free port
+        super().__init__(bundle, data, configs, launcher if num_processes > 1 else (), **SCALE | overrides)
 
     def hangs(self) -> str:
-        for pid in [*self.ranks().values(), self.process.pid]:
+        for pid in self.ranks().values():
             os.kill(pid, signal.SIGKILL)
-        return f"hangs:\n{self.log[-6000:]}"
+        return super().hangs()
 
     def ranks(self) -> dict[int, int]:
         """Process id of each rank."""
@@ -99,15 +64,6 @@ class Training:
         environments = {int(pid): Path(f"/proc/{pid}/environ").read_bytes().split(b"\0") for pid in children}
         found = {pid: [int(v[5:]) for v in values if v.startswith(b"RANK=")] for pid, values in environments.items()}
         return {rank: pid for pid, numbers in found.items() for rank in numbers}
-
-    def saved(self, name: str) -> dict:
-        return torch.load(self.bundle / "models" / name, weights_only=True)
-
-
-def curves(bundle: Path) -> dict[str, dict[int, float]]:
-    """Every curve of the TensorBoard log: tag -> step -> value."""
-    events = EventAccumulator(str(bundle / "eval"), size_guidance={"scalars": 0}).Reload()
-    return {tag: {e.step: e.value for e in events.Scalars(tag)} for tag in events.Tags()["scalars"]}
 
 
 @pytest.fixture(scope="module")
@@ -117,15 +73,15 @@ def data(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def by_two(tmp_path_factory, data) -> Training:
-    training = Training(tmp_path_factory.mktemp("two"), data)
+def by_two(tmp_path_factory, data) -> TrainingByMany:
+    training = TrainingByMany(tmp_path_factory.mktemp("two"), data)
     assert training.status() == 0, training.log[-6000:]
     return training
 
 
 @pytest.fixture(scope="module")
-def by_one(tmp_path_factory, data) -> Training:
-    training = Training(tmp_path_factory.mktemp("one"), data, num_processes=1)
+def by_one(tmp_path_factory, data) -> TrainingByMany:
+    training = TrainingByMany(tmp_path_factory.mktemp("one"), data, num_processes=1)
     assert training.status() == 0, training.log[-6000:]
     return training
 
@@ -159,16 +115,16 @@ def test_one_process_writes_and_keys_of_weights_are_the_same(by_one, by_two):
 
 
 def test_a_killed_process_ends_the_other_and_training_goes_on_exactly(tmp_path, data, by_two, record_property):
-    training = Training(tmp_path, data)
-    training.wait_for((training.bundle / "models" / "checkpoint_5.pt").exists)
-    training.wait_for(lambda: " 6/10 " in training.log)
+    training = TrainingByMany(tmp_path, data)
+    assert training.wait_for((training.models / "checkpoint_5.pt").exists)
+    assert training.shows(" 6/10 ")
     os.kill(training.ranks()[1], signal.SIGKILL)
     killed = time.monotonic()
     assert training.status(timeout=60) != 0
     record_property("seconds from the kill to the end of all", round(time.monotonic() - killed, 1))
     assert "LostProcessError: process 0 ends because another one" in training.log
     assert "run the same command again" in training.log
-    resumed = Training(tmp_path, data)
+    resumed = TrainingByMany(tmp_path, data)
     assert resumed.status() == 0, resumed.log[-6000:]
     assert "goes on at iteration 5" in resumed.log
     for name in ("model_final.pt", "model.pt"):
@@ -179,14 +135,14 @@ def test_a_killed_process_ends_the_other_and_training_goes_on_exactly(tmp_path, 
 
 def test_a_signal_is_agreed_on_saved_and_another_number_of_processes_goes_on(tmp_path, data, by_one):
     """SIGTERM to torchrun, which passes it on; the checkpoint of two processes is gone on from by one."""
-    training = Training(tmp_path, data, val_interval=100)
-    training.wait_for(lambda: " 4/10 " in training.log)
+    training = TrainingByMany(tmp_path, data, val_interval=100)
+    assert training.shows(" 4/10 ")
     training.process.terminate()
     assert training.status(timeout=60) != 0
     assert "SIGTERM: saved in" in training.log
     (saved,) = (training.bundle / "models").iterdir()
     assert saved.name in {f"checkpoint_{i}.pt" for i in range(4, 10)}
-    resumed = Training(tmp_path, data, num_processes=1)
+    resumed = TrainingByMany(tmp_path, data, num_processes=1)
     assert resumed.status() == 0, resumed.log[-6000:]
     ours, theirs = resumed.saved("model_final.pt"), by_one.saved("model_final.pt")
     assert max((ours[key] - theirs[key]).abs().max() for key in theirs) < 1e-5
@@ -194,10 +150,10 @@ def test_a_signal_is_agreed_on_saved_and_another_number_of_processes_goes_on(tmp
 
 def test_what_is_wrong_is_told_once(tmp_path, data):
     """A file that the first process finds damaged; sizes that cannot be shared."""
-    training = Training(tmp_path, data, labeled_batch_size=3)
+    training = TrainingByMany(tmp_path, data, labeled_batch_size=3)
     assert training.status(timeout=120) != 0
     assert "labeled_batch_size=3 cannot be shared by 2 processes" in training.log
-    training = Training(tmp_path, data, case_list="nowhere.json")
+    training = TrainingByMany(tmp_path, data, case_list="nowhere.json")
     assert training.status(timeout=120) != 0
     assert training.log.count("CaseListError:") == 1 and "nowhere.json" in training.log
     assert "UserError" not in training.log and "monai/bundle" not in training.log[training.log.index("CaseListError") :]
@@ -206,8 +162,8 @@ def test_what_is_wrong_is_told_once(tmp_path, data):
 def test_a_labeled_file_that_vanishes_ends_all(tmp_path, data):
     """Whichever process meets it names it, and the other one does not wait for it."""
     copied = shutil.copytree(data, tmp_path / "data")
-    training = Training(tmp_path, copied, max_iterations=60, val_interval=100, cache_rate=0.0, cache_dir=False)
-    training.wait_for(lambda: " 2/60 " in training.log)
+    training = TrainingByMany(tmp_path, copied, max_iterations=60, val_interval=100, cache_rate=0.0, cache_dir=False)
+    assert training.shows(" 2/60 ")
     (copied / "img" / "img0001.nii.gz").unlink()
     assert training.status(timeout=60) != 0
     assert f"InputError: the labeled case {copied}/img/img0001.nii.gz" in training.log
@@ -215,7 +171,7 @@ def test_a_labeled_file_that_vanishes_ends_all(tmp_path, data):
 
 
 def test_phantoms_are_written_once_and_supervised_training_alone_works(tmp_path):
-    training = Training(
+    training = TrainingByMany(
         tmp_path,
         data=None,
         overlays=["supervised", "phantom"],

@@ -7,13 +7,24 @@ from __future__ import annotations
 import torch
 from support.runner import options, run_monai
 
-TRAINING = ("run", "training", "--config_file", "configs/train.yaml", "--load_pretrain", "true")
+TRAINING = ("run", "training", "--config_file", "configs/train.yaml", "--weights")
 
 
 def test_starts_from_the_weights(trained, phantoms, tmp_path):
     # a learning rate of nothing keeps what was loaded
     scale = options(dataset_dir=phantoms, case_list="case_list.json", max_iterations=1, learning_rate=0.0)
-    run_monai(*TRAINING, "--ckpt_dir", tmp_path, "--output_dir", tmp_path, "--seed", "5", *scale, cwd=trained)
+    run_monai(
+        *TRAINING,
+        "models/model.pt",
+        "--ckpt_dir",
+        tmp_path,
+        "--output_dir",
+        tmp_path,
+        "--seed",
+        "5",
+        *scale,
+        cwd=trained,
+    )
     before = torch.load(trained / "models" / "model.pt", weights_only=True)
     after = torch.load(tmp_path / "model_final.pt", weights_only=True)
     parameters = [name for name in before if name.endswith((".weight", ".bias"))]
@@ -22,6 +33,6 @@ def test_starts_from_the_weights(trained, phantoms, tmp_path):
 
 def test_says_what_to_do_without_weights(trained, phantoms, tmp_path):
     scale = options(dataset_dir=phantoms, case_list="case_list.json", max_iterations=1)
-    words = ("--ckpt_dir", tmp_path, "--output_dir", tmp_path, "--weights", tmp_path / "model.pt")
+    words = (tmp_path / "none.pt", "--ckpt_dir", tmp_path, "--output_dir", tmp_path)
     output = run_monai(*TRAINING, *words, *scale, cwd=trained, check=False)
-    assert "Traceback" not in output and str(tmp_path / "model.pt") in output and "--load_pretrain False" in output
+    assert "Traceback" not in output and f"no weights at {tmp_path / 'none.pt'}" in output and "--weights" in output

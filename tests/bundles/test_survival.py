@@ -10,71 +10,15 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from support.runner import copy_bundle, options
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from support.runner import copy_bundle
+from support.training import Training, curves
 
 NUM_KILLS = 20
-SECONDS = 300
-
-
-class Training:
-    """A training in a process of its own; output goes to a file.
-
-    Args:
-        bundle: whose training it is.
-        data: phantoms.
-        overrides: keys of the config.
-    """
-
-    def __init__(self, bundle: Path, data: Path, **overrides: object) -> None:
-        self.bundle = bundle
-        self.models = bundle / "models"
-        self.log_file = bundle.parent / f"{time.monotonic_ns()}.log"
-        overrides = {"dataset_dir": data, "case_list": "case_list.json", "log_interval": 1, **overrides}
-        command = ["run", "training", "--config_file", str(bundle / "configs" / "train.yaml"), *options(**overrides)]
-        with open(self.log_file, "wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "monai.bundle", *command],
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                cwd=bundle.parent,
-                env={**os.environ, "OMP_NUM_THREADS": "1"},
-                start_new_session=True,
-            )
-
-    @property
-    def log(self) -> str:
-        return self.log_file.read_text(encoding="utf-8", errors="replace")
-
-    def wait_for(self, happened: Callable[[], object], pause: float = 0.02) -> bool:
-        """Whether something happened before the process came to its end."""
-        end = time.monotonic() + SECONDS
-        while self.process.poll() is None:
-            if happened():
-                return True
-            assert time.monotonic() < end, f"hangs:\n{self.log[-4000:]}"
-            time.sleep(pause)
-        return False
-
-    def shows(self, text: str) -> bool:
-        return self.wait_for(lambda: text in self.log)
-
-    def status(self, expected: int | None = None) -> int:
-        """Exit status, waited for."""
-        try:
-            status = self.process.wait(SECONDS)
-        except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            raise AssertionError(f"hangs:\n{self.log[-4000:]}") from None
-        assert expected is None or status == expected, self.log[-6000:]
-        return status
 
 
 def parts(training: Training, since: float = 0.0) -> list[Path]:
@@ -84,12 +28,6 @@ def parts(training: Training, since: float = 0.0) -> list[Path]:
         with contextlib.suppress(FileNotFoundError):  # renamed meanwhile
             found += [path] if path.stat().st_mtime > since else []
     return found
-
-
-def curves(bundle: Path) -> dict[str, dict[int, float]]:
-    """Every curve of the TensorBoard log: tag -> step -> value."""
-    events = EventAccumulator(str(bundle / "eval"), size_guidance={"scalars": 0}).Reload()
-    return {tag: {e.step: e.value for e in events.Scalars(tag)} for tag in events.Tags()["scalars"]}
 
 
 def tensors(content: object, prefix: str = "") -> dict[str, object]:
@@ -182,9 +120,10 @@ def test_a_validation_that_was_cut_short_is_made_up_for(bundle, phantoms, tmp_pa
     Training(undisturbed, phantoms, **scale).status(0)
     training = Training(bundle, phantoms, **scale)
     assert training.shows(" 2/6 ")
+    time.sleep(0.3)  # the second one ends
     training.process.terminate()  # in the third iteration or in its validation
     training.status(143)
-    assert torch.load(training.models / "checkpoint_3.pt", weights_only=True)["validate_first"]
+    assert training.saved("checkpoint_3.pt")["validate_first"]
     Training(bundle, phantoms, **scale).status(0)
     assert_same_result(undisturbed, bundle)
 

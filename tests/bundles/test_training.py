@@ -15,8 +15,6 @@ from monai.bundle import ConfigWorkflow
 from support.runner import copy_bundle, options, run_monai
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from scdl_components.handlers import ReusedMemory
-
 TRAIN = "configs/train.yaml"
 
 
@@ -42,7 +40,7 @@ def test_tensorboard_shows_losses_ramp_learning_rate_and_dice_by_organ(trained):
         assert {f"scdl/{name}", f"weight/scdl/{name}"} <= scalars
     for curve in ("spread", "tokens_by_label", "tokens_by_embedding", "tokens_by_proxy"):
         assert {f"proxies_{curve}/background", f"proxies_{curve}/left adrenal gland"} <= scalars
-    assert {"proxies/cosines", "proxies/embeddings"} <= set(events.Tags()["images"])
+    assert "proxies/cosines" in events.Tags()["images"]
     rates = {event.step: event.value for event in events.Scalars("learning_rate")}
     assert rates == pytest.approx({i: 0.01 * (1 - (i - 1) / 6) ** 0.9 for i in (2, 4, 6)}, rel=1e-5)
     ramp = {event.step: event.value for event in events.Scalars("weight/cps")}
@@ -202,18 +200,6 @@ def test_half_precision_where_asked_for(tmp_path, phantoms):
     assert seen[:2] == [torch.bfloat16] * 2
     assert all(value.isfinite().all() for value in network.state_dict().values())
     assert {value.dtype for value in network.parameters()} == {torch.float32}
-
-
-@pytest.mark.parametrize("value", [True, False])
-def test_iterations_reuse_memory_unless_told_not_to(tmp_path, phantoms, value):
-    overrides = {"dataset_dir": str(phantoms), "case_list": str(phantoms / "case_list.json"), "device": "cpu"}
-    overrides |= {"pixdim": [10, 10, 10], "roi_size": [16, 16, 16], "num_filters": 4, "num_workers": 0}
-    folder = copy_bundle(tmp_path)
-    overrides |= {"bundle_root": str(folder), "reuse_memory": value}
-    workflow = ConfigWorkflow(str(folder / TRAIN), logging_file=False, **overrides)
-    workflow.initialize()
-    first, *_ = workflow.parser.get_parsed_content("train#handlers")
-    assert isinstance(first, ReusedMemory) is value
 
 
 def test_channels_last_and_compile_are_keys_for_the_command_line(tmp_path, phantoms):

@@ -9,12 +9,7 @@ from pathlib import Path
 
 from monai.bundle import ConfigWorkflow
 
-from scdl_components.handlers.config_check import cases_are_given, changes, covered, leaves, training_settings
-
-
-def test_leaves_are_by_id():
-    config = {"a": {"b": 1, "c": []}, "d": [8, 8], "e": [{"f": 2}, "g"], "h": {}}
-    assert leaves(config) == {"a#b": 1, "a#c": [], "d": [8, 8], "e#0#f": 2, "e#1": "g", "h": {}}
+from scdl_components.handlers.config_check import cases_are_given, changes, covered, training_settings
 
 
 def test_an_id_covers_what_is_below_it_alone():
@@ -36,8 +31,8 @@ def test_changes_are_named_with_both_values():
 
 
 def test_changed_cases_are_told_by_what_came_and_went():
-    before = [f"img{i}" for i in range(6)]
-    assert changes({"c": before}, {"c": before[1:] + ["x"]})["c"] == "6 -> 6 entries; gone: ['img0']; new: ['x']"
+    before = [f"img{i}" for i in range(10)]
+    assert changes({"c": before}, {"c": before[1:] + ["x"]})["c"] == "10 -> 10 entries; gone: ['img0']; new: ['x']"
     assert changes({"c": before}, {"c": before[::-1]})["c"] == "another order"
 
 
@@ -47,10 +42,10 @@ rate: 0.1
 num_workers: 0
 deep: {_target_: SimpleInferer}
 train: {dataset: {data: "$[{'image': 'FOLDER/a.nii', 'label': 'FOLDER/b.nii'}]"}}
-start:  # as all of FREE, not compared
+run_name:  # as all of FREE, not compared
   _target_: scdl_components.handlers.config_check.training_settings
   cases: {labeled: '@train#dataset#data'}
-run: ["$json.dump(@start, open('FOLDER/out.json', 'w'))"]
+run: ["$json.dump(@run_name, open('FOLDER/out.json', 'w'))"]
 """
 
 
@@ -72,7 +67,7 @@ def test_settings_are_the_config_as_given_and_the_cases(tmp_path):
     assert settings == {
         "rate": 0.2,
         "deep#_target_": "SimpleInferer",
-        "cases#labeled": [f"a.nii ({digest}) b.nii (missing)"],
+        "cases#labeled": [f"a.nii ({digest}) b.nii (unreadable)"],
     }
 
 
@@ -99,7 +94,7 @@ def test_a_series_is_known_by_its_files_and_what_is_no_file_by_that(tmp_path):
     (tmp_path / "a.nii" / "1.dcm").write_bytes(b"1")
     os.mkfifo(tmp_path / "b.nii")
     before = run(tmp_path)
-    assert before["cases#labeled"][0].endswith("b.nii (no file)")
+    assert before["cases#labeled"][0].endswith("b.nii (unreadable)")
     (tmp_path / "a.nii" / "1.dcm").write_bytes(b"2")
     assert list(changes(before, run(tmp_path))) == ["cases#labeled"]
 
@@ -107,7 +102,7 @@ def test_a_series_is_known_by_its_files_and_what_is_no_file_by_that(tmp_path):
 def test_cases_that_are_put_into_the_config_are_told(tmp_path):
     """As MONAI Label does it."""
     settings = run(tmp_path, **{"train#dataset#data": [{"image": str(tmp_path / "a.nii")}]})
-    assert cases_are_given(settings) and settings["cases#labeled"] == ["a.nii (missing)"]
+    assert cases_are_given(settings) and settings["cases#labeled"] == ["a.nii (unreadable)"]
 
 
 def test_outside_of_the_runner_there_are_none():

@@ -32,9 +32,8 @@ def find(folder: Path, resume: str = "auto", allow_changed: Sequence[str] = (), 
     start |= {"resume": resume, "allow_changed": list(allow_changed)}
     config = {
         "rate": 0.1,
-        "train": {"dataset": {"data": SETTINGS["train#dataset#data"]}},
-        "start": start,
-        "run": "@start",
+        "train": {"start": start, "dataset": {"data": SETTINGS["train#dataset#data"]}},
+        "run": "@train#start",
     }
     folder.parent.joinpath("train.json").write_text(json.dumps(config))
     workflow = ConfigWorkflow(str(folder.parent / "train.json"), meta_file=[], logging_file=False, **keys)
@@ -96,19 +95,18 @@ def test_damaged_ones_are_reported_and_the_one_before_is_taken(tmp_path, caplog)
     bad.write_bytes(bad.read_bytes()[:-100])
     assert find(tmp_path).checkpoint == good
     assert f"{bad} is damaged" in caplog.text
-    with pytest.raises(DamagedFileError, match=f"checkpoint_4.pt is damaged.*there is {good}"):
+    with pytest.raises(DamagedFileError, match="checkpoint_4.pt is damaged"):
         find(tmp_path, str(bad))
     Path(good).write_bytes(b"")
     with pytest.raises(DamagedFileError, match="--resume never"):
         find(tmp_path)
 
 
-def test_a_path_that_is_no_checkpoint_is_told_with_those_there_are(tmp_path):
-    good = write(tmp_path, 2)
+def test_a_path_that_is_no_checkpoint_is_told(tmp_path):
     save_atomically({"weights": 1}, tmp_path / "model.pt")
-    with pytest.raises(DamagedFileError, match=f"model.pt is no checkpoint_.*{good}"):
+    with pytest.raises(DamagedFileError, match="model.pt is no checkpoint_"):
         find(tmp_path, str(tmp_path / "model.pt"))
-    with pytest.raises(MissingFileError, match=f"checkpoint_9.pt: no such file; there is {good}"):
+    with pytest.raises(MissingFileError, match="checkpoint_9.pt: no such file"):
         find(tmp_path, str(tmp_path / "checkpoint_9.pt"))
 
 
@@ -116,8 +114,6 @@ def test_a_checkpoint_of_the_first_version_is_refused_with_the_way_out(tmp_path)
     path = tmp_path / "checkpoint_4.pt"
     save_atomically({"trainer": {"iteration": 4, "max_epochs": 5, "epoch_length": 2}, "settings": {}}, path)
     for resume in ("auto", str(path)):
-        with pytest.raises(
-            ChangedConfigError, match=f"{path} is of a training that version 0.1 .*--load_pretrain True"
-        ):
+        with pytest.raises(ChangedConfigError, match=f"{path} is of a training that version 0.1 .*--weights"):
             find(tmp_path, resume)
     assert find(tmp_path, "never") == Start()

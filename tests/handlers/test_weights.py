@@ -10,7 +10,7 @@ from ignite.engine import Engine
 from monai.engines import SupervisedEvaluator
 
 from scdl_components.atomic import read_saved
-from scdl_components.handlers import BestWeights
+from scdl_components.handlers import WeightsSaver
 
 
 class Given:
@@ -29,7 +29,7 @@ def validation(tmp_path):
     network, metric = torch.nn.Linear(1, 1), Given()
 
     def make():
-        best = BestWeights(str(tmp_path / "model.pt"), network)
+        best = WeightsSaver(str(tmp_path), network)
         batch = [{"image": torch.zeros(1, 1), "label": torch.zeros(1, 1)}]
         evaluator = SupervisedEvaluator("cpu", batch, network, key_val_metric={"dice": metric}, val_handlers=[best])
         epochs = iter(range(1, 100))
@@ -60,19 +60,18 @@ def test_a_resumed_training_does_not_overwrite_better_weights(validation):
     assert [validate(0.25), validate(0.75)] == [0.5, 0.75]
 
 
-def test_the_last_weights_count_until_a_metric_is_a_number(validation, tmp_path):
+def test_the_last_weights_count_where_no_validation_could_choose(validation, tmp_path, caplog):
     best, evaluator, validate = validation()
     trainer = Engine(lambda engine, batch: None)
     best.attach(trainer)
 
-    def at_the_end() -> float:
+    def at_the_end() -> list[float]:
         torch.nn.init.constant_(best.network.bias, 9.0)
         trainer.run([0])
-        return float(read_saved(tmp_path / "model.pt")["bias"])
+        return [float(read_saved(tmp_path / f"{name}.pt")["bias"]) for name in ("model", "model_final")]
 
-    assert at_the_end() == 9.0  # no validation yet
-    for last in (1.0, 2.0):
-        assert validate(math.nan, last) == last
-    assert at_the_end() == 9.0
+    assert at_the_end() == [9.0, 9.0]  # no validation yet
+    assert validate(math.nan, 1.0) == 9.0 and "dice is nan" in caplog.text
+    assert at_the_end() == [9.0, 9.0]
     assert validate(0.0) == 0.0
-    assert validate(math.nan, 3.0) == at_the_end() == 0.0
+    assert validate(math.nan, 3.0) == 0.0 and at_the_end() == [0.0, 9.0]
