@@ -3,11 +3,11 @@
 """Losses: those of SCDL, and the gradient-aware ones of its hosts."""
 
 from .cdba import CDBALoss
-from .functional import gaussian_ramp
+from .functional import batch_dice, gaussian_ramp
 from .ga_ce import GACELoss
 from .ga_dice import GADiceLoss
 from .sac import SACLoss
 from .scdl import SCDLLoss
 from .terms import LossTerm
 
-__all__ = ["CDBALoss", "GACELoss", "GADiceLoss", "LossTerm", "SACLoss", "SCDLLoss", "gaussian_ramp"]
+__all__ = ["CDBALoss", "GACELoss", "GADiceLoss", "LossTerm", "SACLoss", "SCDLLoss", "batch_dice", "gaussian_ramp"]

@@ -154,16 +154,33 @@ def ga_class_weights(target: Tensor, num_classes: int, gamma: float) -> Tensor:
 
 def ga_dice(logits: Tensor, target: Tensor, smooth: float) -> Tensor:
     """Mean over classes of 1 − (2Σpt + s) / (Σp² + Σt² + s), or Σ stopgrad(p / Σ(1−t)) p where a class is absent."""
-    prob = torch.softmax(_float32_or_64(logits), dim=1)
-    target = target.long()
-    overlap, squares = _ClassSums.apply(prob, target)
-    overlap, squares, size = all_reduce_sum(torch.stack([overlap, squares, class_counts(target, logits.shape[1])]))
-    dice = 1 - (2 * overlap + smooth) / (squares + size + smooth)
+    overlap, squares, size = dice_sums(logits, target)
     outside = (size.sum() - size).clamp(min=1)
     # stopgrad(p) p has half of p²'s gradient and all of its value
     half = 0.5 * squares
     absent = (half + half.detach()) / outside
-    return torch.where(size > 0, dice, absent).mean().to(prob.dtype)
+    return (
+        torch.where(size > 0, dice_loss(overlap, squares, size, smooth), absent)
+        .mean()
+        .to(torch.promote_types(logits.dtype, torch.float32))
+    )
+
+
+def batch_dice(logits: Tensor, target: Tensor, smooth: float = 1e-10) -> Tensor:
+    """Mean over classes, absent ones too, of 1 − (2Σpt + s) / (Σp² + Σt² + s), sums over the batch."""
+    return dice_loss(*dice_sums(logits, target), smooth).mean().to(torch.promote_types(logits.dtype, torch.float32))
+
+
+def dice_loss(overlap: Tensor, squares: Tensor, size: Tensor, smooth: float) -> Tensor:
+    """1 − Dice of each class [C] from the sums of :func:`dice_sums`."""
+    return 1 - (2 * overlap + smooth) / (squares + size + smooth)
+
+
+def dice_sums(logits: Tensor, target: Tensor) -> Tensor:
+    """Σpt, Σp² and Σt² of each class over the samples of all ranks, [3, C] float64."""
+    target = target.long()
+    overlap, squares = _ClassSums.apply(torch.softmax(_float32_or_64(logits), dim=1), target)
+    return all_reduce_sum(torch.stack([overlap, squares, class_counts(target, logits.shape[1])]))
 
 
 def class_counts(target: Tensor, num_classes: int) -> Tensor:
