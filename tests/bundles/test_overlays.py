@@ -14,7 +14,6 @@ METHODS = {
     "supervised": ("supervised", [], {"supervised/ga_ce"}, ("cps", "scdl/", "proxies_")),
     "cps": (None, ["--scdl", "false"], {"supervised/ga_ce", "cps"}, ("scdl/", "proxies_")),
     "dice_ce": ("dice_ce", [], {"supervised/dice_ce", "cps", "scdl/sac"}, ("supervised/ga_",)),
-    "magicnet": ("magicnet", [], {"supervised/ga_ce", "consistency", "scdl/sac", "blend_weight/5"}, ("cps",)),
     "published": ("published", [], {"supervised/ga_ce", "cps", "scdl/separation"}, ("scdl/p2e",)),
 }
 WEIGHTS = {
