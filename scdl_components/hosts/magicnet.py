@@ -236,7 +236,7 @@ def _check_batch(batch_sizes: Sequence[int]) -> None:
 
 
 def _try_cube(student: nn.Module, shape: Sequence[int], deepest: str, last: str, head: str) -> tuple[int, int]:
-    """Numbers of deepest features of one cube [channels, *spatial], and of classes.
+    """Run cubes of a shape [channels, *spatial]: number of deepest features of one, and of classes.
 
     Raises:
         InputError: the student has no such modules, or cannot take such a cube in training.

@@ -168,7 +168,8 @@ def ga_dice(logits: Tensor, target: Tensor, smooth: float) -> Tensor:
 
 def batch_dice(logits: Tensor, target: Tensor, smooth: float = 1e-10) -> Tensor:
     """Mean over classes, absent ones too, of 1 − (2Σpt + s) / (Σp² + Σt² + s), sums over the batch."""
-    return dice_loss(*dice_sums(logits, target), smooth).mean().to(torch.promote_types(logits.dtype, torch.float32))
+    overlap, squares, size = dice_sums(logits, target)
+    return dice_loss(overlap, squares, size, smooth).mean().to(torch.promote_types(logits.dtype, torch.float32))
 
 
 def dice_loss(overlap: Tensor, squares: Tensor, size: Tensor, smooth: float) -> Tensor:

@@ -9,9 +9,12 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch.nn.parallel import DistributedDataParallel
 
-from scdl_components.hosts import MagicNet
+from scdl_components.distributed import all_reduce_means, rank, world_size
+from scdl_components.hosts import Batch, MagicNet, NetworkWithLoss, TrainingLoss
 from scdl_components.hosts.cubes import cut, put_together
+from scdl_components.hosts.magicnet import Draws
 from scdl_components.losses.functional import batch_dice
 from scdl_components.networks import DualStudent, VNet
 
@@ -76,3 +79,50 @@ def published_host() -> tuple[DualStudent, AsPublished]:
     places = torch.arange(8).reshape(2, 2, 2).permute(2, 1, 0).flatten()
     host.location_head.load_state_dict({k: v[places] if k.startswith("3.") else v for k, v in state.items()})
     return network.double(), host.double()
+
+
+def small_host(**changed) -> tuple[DualStudent, MagicNet]:
+    """A student of three layers and two classes, patches of 16 in cubes of 8; drawn from torch's generator."""
+    layers = torch.nn.Conv3d(1, 4, 2, stride=2), torch.nn.ConvTranspose3d(4, 4, 2, stride=2), torch.nn.Conv3d(4, 2, 1)
+    network = changed.pop("network", None) or DualStudent(torch.nn.Sequential(*layers), [torch.nn.init.kaiming_normal_])
+    keys = {
+        "supervised_losses": {"dice": batch_dice},
+        "roi_size": (16, 16, 16),
+        "cube_size": 8,
+        "batch_sizes": (2, 2),
+        "location_channels": 16,
+        "blend_after": 2,
+        "history": 2,
+        **dict(zip(("deepest", "last", "head"), "012")),
+    }
+    return network, MagicNet(network, **{**keys, **changed})
+
+
+def shared_iteration() -> dict[str, torch.Tensor]:
+    """An iteration and the teacher's step: of a rank's share, or of both groups of volumes in one process."""
+    torch.manual_seed(0)
+    network, host = (module.double() for module in small_host())
+    host.class_counts += torch.tensor([60.0, 40.0])
+    loss = NetworkWithLoss(network, TrainingLoss(host))
+    images = torch.randn(4, 1, 16, 16, 16).double()
+    label = (images[:2] > 0).long()
+    orders = [torch.rand(2, 2, 2, 2).argsort(0) for _ in range(2)]  # of a group: a labeled and an unlabeled volume
+    noise = 0.1 * torch.randn_like(images[2:])
+    if world_size() > 1:
+        mine = [rank(), 2 + rank()]
+        host.draw = lambda *_: Draws(orders[rank()], noise[rank()][None])
+        images, label = images[mine], label[mine[:1]]
+        loss = DistributedDataParallel(loss)
+    else:
+        order = torch.stack([group + 2 * orders[group][place] for place in (0, 1) for group in (0, 1)])
+        host.draw = lambda *_: Draws(order, noise)
+    batch = Batch(images, label, 4, 10)
+    total, terms, _ = loss(*batch)
+    total.backward()
+    gradients = {f"gradient of {n}": p.grad for n, p in (*network.named_parameters(), *host.named_parameters())}
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter -= parameter.grad
+    host.after_step(network, batch, torch.tensor(True))
+    values = dict(zip(terms, all_reduce_means([term.value.float() for term in terms.values()])))
+    return values | {n: g for n, g in gradients.items() if g is not None} | host.state_dict()
