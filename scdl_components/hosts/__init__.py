@@ -4,7 +4,8 @@
 
 from .base import Batch, Host, HostOutput
 from .cps import CPS
+from .dhc import DHC
 from .supervised import Supervised
 from .training_loss import NetworkWithLoss, TrainingLoss
 
-__all__ = ["Batch", "CPS", "Host", "HostOutput", "NetworkWithLoss", "Supervised", "TrainingLoss"]
+__all__ = ["Batch", "CPS", "DHC", "Host", "HostOutput", "NetworkWithLoss", "Supervised", "TrainingLoss"]

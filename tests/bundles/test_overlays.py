@@ -9,24 +9,32 @@ from support.runner import copy_bundle, options, run_monai
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 DATA = {"case_list": "case_list.json", "max_iterations": 2, "val_interval": 2, "log_interval": 1}
-# overlay, words of the command line, curves that are there, beginnings of those that are not
+# class weights of a student's first and last class, as metadata.json has them
+DHC = {f"class_weight/student_{index}/{name}" for index in (0, 1) for name in ("background", "left adrenal gland")}
+# overlays, words of the command line, curves that are there, beginnings of those that are not
 METHODS = {
     "supervised": ("supervised", [], {"supervised/ga_ce"}, ("cps", "scdl/", "proxies_")),
-    "cps": (None, ["--scdl", "false"], {"supervised/ga_ce", "cps"}, ("scdl/", "proxies_")),
+    "cps": ("", ["--scdl", "false"], {"supervised/ga_ce", "cps"}, ("scdl/", "proxies_")),
     "dice_ce": ("dice_ce", [], {"supervised/dice_ce", "cps", "scdl/sac"}, ("supervised/ga_",)),
     "published": ("published", [], {"supervised/ga_ce", "cps", "scdl/separation"}, ("scdl/p2e",)),
+    "dhc": ("dhc", [], {"supervised/dice_ce", "cps", "scdl/sac", *DHC}, ("supervised/ga_",)),
+    "dhc without scdl": ("dhc", ["--scdl", "false"], {"supervised/dice_ce", "cps", *DHC}, ("scdl/", "proxies_")),
+    "dhc with dice_ce": ("dhc dice_ce", [], {"supervised/dice_ce", "cps", "scdl/sac", *DHC}, ("supervised/ga_",)),
+    "dhc with ga": ("dhc ga", [], {"supervised/ga_ce", "supervised/ga_dice", "cps", *DHC}, ("supervised/dice_",)),
 }
 WEIGHTS = {
     "dice_ce": {"separation": 1, "sac": 1},
+    "dhc": {"separation": 1, "sac": 1},
+    "dhc with ga": {"separation": 10, "sac": 10},
     "published": {"separation": 0.03, "symmetric_kl": 0.015, "sac": 0.01},
 }
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_two_iterations(tmp_path, phantoms, name):
-    overlay, words, there, not_there = METHODS[name]
+    overlays, words, there, not_there = METHODS[name]
     configs = copy_bundle(tmp_path) / "configs"
-    files = [str(configs / f"{file}.yaml") for file in ("train", overlay) if file]
+    files = [str(configs / f"{file}.yaml") for file in ("train", *overlays.split())]
     scale = options(dataset_dir=phantoms, voxels_per_token=8, **DATA)
     run_monai("run", "training", "--config_file", str(files), *scale, *words, cwd=tmp_path)
     events = EventAccumulator(str(configs.parent / "eval")).Reload()
