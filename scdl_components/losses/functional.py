@@ -146,7 +146,7 @@ def ga_cross_entropy(
 
 def weighted_cross_entropy(logits: Tensor, target: Tensor, weights_of: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
     """Σ w CE over voxels, with weights w(CE [N], target [N]) [N] as constants."""
-    return _WeightedCrossEntropy.apply(float32_or_64(logits), target.long(), weights_of)
+    return _WeightedCrossEntropy.apply(_float32_or_64(logits), target.long(), weights_of)
 
 
 def ga_class_weights(target: Tensor, num_classes: int, gamma: float) -> Tensor:
@@ -170,7 +170,7 @@ def ga_dice(logits: Tensor, target: Tensor, smooth: float, class_weights: Tensor
 
     With class weights [C], of w_c times that.
     """
-    prob = torch.softmax(float32_or_64(logits), dim=1)
+    prob = torch.softmax(_float32_or_64(logits), dim=1)
     target = target.long()
     overlap, squares = _ClassSums.apply(prob, target)
     overlap, squares, size = all_reduce_sum(torch.stack([overlap, squares, class_counts(target, logits.shape[1])]))
@@ -191,7 +191,7 @@ def class_counts(target: Tensor, num_classes: int) -> Tensor:
     return torch.histc(target.double(), num_classes, -0.5, num_classes - 0.5)
 
 
-def float32_or_64(logits: Tensor) -> Tensor:
+def _float32_or_64(logits: Tensor) -> Tensor:
     return logits.float() if logits.dtype != torch.float64 else logits
 
 
