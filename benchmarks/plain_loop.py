@@ -131,6 +131,15 @@ class PlainLoop:
         window = tuple(slice(s, s + n) for s, n in zip(start, self.roi_size))
         return image[window].astype(np.float32), None if label is None else label[window].astype(np.int64)
 
+    def losses(self, logits: Sequence[Tensor], pseudo: Sequence[Tensor], target: Tensor) -> dict[str, Tensor]:
+        """Losses by name, of both students' logits of all samples, their hard labels, and the labeled ones' labels."""
+        return {
+            "ga_ce": sum(ga_ce(output[:2], target, 10) for output in logits),
+            "ga_dice": sum(ga_dice(output[:2], target) for output in logits),
+            "cps": 0.1 * sum(ga_ce(output, other, 100) for output, other in zip(logits, pseudo[::-1])),
+            "scdl": sum(scdl(feature, target) for scdl, feature in zip(self.scdl, self.features)),
+        }
+
     def step(self) -> dict[str, float]:
         """One iteration of batch 2 + 2; every loss as a number."""
         chosen = [*self.random.integers(0, 2, 2), *self.random.integers(2, len(self.volumes), 2)]
@@ -139,13 +148,7 @@ class PlainLoop:
         target = torch.from_numpy(np.stack([label for _, label in crops[:2]]))[:, None].to(self.device)
         self.features.clear()
         logits = [student(images) for student in self.students]
-        pseudo = [output.detach().argmax(1, keepdim=True) for output in logits]
-        losses = {
-            "ga_ce": sum(ga_ce(output[:2], target, 10) for output in logits),
-            "ga_dice": sum(ga_dice(output[:2], target) for output in logits),
-            "cps": 0.1 * sum(ga_ce(output, other, 100) for output, other in zip(logits, pseudo[::-1])),
-            "scdl": sum(scdl(feature, target) for scdl, feature in zip(self.scdl, self.features)),
-        }
+        losses = self.losses(logits, [output.detach().argmax(1, keepdim=True) for output in logits], target)
         self.optimizer.zero_grad()
         sum(losses.values()).backward()
         self.optimizer.step()

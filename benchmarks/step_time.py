@@ -71,10 +71,9 @@ def record_parts(trainer: DualStudentTrainer) -> dict[str, list[float]]:
     return times
 
 
-def plain_loop(run: ConfigWorkflow) -> PlainLoop:
-    """The plain loop with the size of a training, on its phantoms."""
-    keys = ("dataset_dir", "num_classes", "num_filters", "embed_dim", "voxels_per_token", "roi_size")
-    folder, num_classes, filters, embed_dim, edge, roi_size = (run.parser.get_parsed_content(key) for key in keys)
+def plain_volumes(run: ConfigWorkflow) -> list[tuple[np.ndarray, np.ndarray | None]]:
+    """A training's phantoms as the plain loop has them, labeled ones first."""
+    folder = run.parser.get_parsed_content("dataset_dir")
     preprocess = Compose(run.parser.get_parsed_content("train#deterministic_transforms"))
     lists = json.loads(Path(folder, "case_list.json").read_text())
     volumes = []
@@ -82,9 +81,16 @@ def plain_loop(run: ConfigWorkflow) -> PlainLoop:
         files = {"image": item} if isinstance(item, str) else item
         found = preprocess({key: str(Path(folder, path)) for key, path in files.items() if key in ("image", "label")})
         volumes.append(tuple(np.asarray(found[key][0].cpu()) if key in found else None for key in ("image", "label")))
+    return volumes
+
+
+def plain_loop(run: ConfigWorkflow) -> PlainLoop:
+    """The plain loop with the size of a training, on its phantoms."""
+    keys = ("num_classes", "num_filters", "embed_dim", "voxels_per_token", "roi_size")
+    num_classes, filters, embed_dim, edge, roi_size = (run.parser.get_parsed_content(key) for key in keys)
     scdl = [PlainSCDL(filters, num_classes, embed_dim, edge) for _ in range(2)]
     network = DualStudent(VNet(1, num_classes, filters))
-    return PlainLoop(network, scdl, volumes, roi_size, torch.device(run.trainer.state.device))
+    return PlainLoop(network, scdl, plain_volumes(run), roi_size, torch.device(run.trainer.state.device))
 
 
 def training(pairs: int, **scale: object) -> dict[str, list[float]]:

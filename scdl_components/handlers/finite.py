@@ -61,7 +61,9 @@ class NonFiniteCheck:
     def _count(self, iteration: int, scalars: Mapping) -> None:
         self.counts = {name: count + 1 for name, count in self.counts.items()}
         in_row = self.counts["in_row"]
-        values = {name: float(value) for name, value in scalars.items() if not name.startswith("weight/")}
+        # not a host's curves, which may be one a class
+        names = ["loss", "learning_rate", *(name for name in scalars if f"weight/{name}" in scalars)]
+        values = {name: float(scalars[name]) for name in names}
         logger.warning(
             "iteration %d: loss or gradient is not finite; step undone (%d in a row, %d of all, in float16 one now and "
             "then is usual), batch: %s; %s",

@@ -93,6 +93,11 @@ def find_start(
             _keys(changed),
         )
         return Start(settings=settings)
+    if (host := changed.get("host#_target_")) is not None:  # most else that differs comes with it
+        raise ChangedConfigError(
+            f"{path} is of a training with another host ({host}): go on with the overlays it was begun with, start anew with "
+            "--resume never (the earlier files are kept), or leave them alone with another --ckpt_dir"
+        )
     if changed:
         raise ChangedConfigError(_refusal(path, changed))
     logger.warning(

@@ -51,6 +51,7 @@ class MagicNet(Host):
         roi_size: of a patch, as many entries as it has axes.
         cube_size: one number, or one for each axis; divides ``roi_size``.
         batch_sizes: labeled and unlabeled volumes of a batch, all processes together.
+        class_names: for the curves of the blending's weights; None: their numbers.
         dice_loss: of the mixed volumes.
         supervised_weight: of each loss on labeled volumes; a quarter is the mean of cross entropy and three Dice.
         weight: of the loss on unlabeled volumes at the end of the ramp.
@@ -79,6 +80,7 @@ class MagicNet(Host):
         roi_size: Sequence[int],
         cube_size: int | Sequence[int] = 32,
         batch_sizes: Sequence[int] = (2, 2),
+        class_names: Sequence[str] | None = None,
         dice_loss: Loss = batch_dice,
         supervised_weight: float = 0.25,
         weight: float = 0.1,
@@ -111,6 +113,7 @@ class MagicNet(Host):
         features, num_classes = _try_cube(student, (in_channels, *cube), deepest, last, head)
         self.head = (student.get_submodule(head),)  # no submodule: it is the network's
         self.teacher = deepcopy(student).requires_grad_(False)
+        self.class_names = class_names or [str(index) for index in range(num_classes)]
         places = math.prod(self.grid)
         self.location_head = nn.Sequential(
             nn.Linear(features, location_channels),
@@ -184,7 +187,7 @@ class MagicNet(Host):
         if iteration % self.history == 0:
             self.class_counts.copy_(self.next_counts)
             self.next_counts.zero_()
-        curves = {f"blend_weight/{index}": weight for index, weight in enumerate(weights)}
+        curves = {f"blend_weight/{name}": weight for name, weight in zip(self.class_names, weights)}
         return label, curves | {"pseudo_label_from_teacher": (label == teachers).sum() / max(label.numel(), 1)}
 
     @torch.no_grad()
