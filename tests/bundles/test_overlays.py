@@ -5,12 +5,15 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 import torch
 from support.runner import TINY, copy_bundle, options, run_monai
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+METHOD = Path(__file__).parents[2] / "docs" / "method.md"
 DATA = {"case_list": "case_list.json", "max_iterations": 2, "val_interval": 2, "log_interval": 1}
 # class weights of a student's first and last class, as metadata.json has them
 DHC = {f"class_weight/student_{index}/{name}" for index in (0, 1) for name in ("background", "left adrenal gland")}
@@ -81,3 +84,12 @@ def test_dhc_without_unlabeled_cases_is_refused_at_once(tmp_path, phantoms):
     (tmp_path / "cases.json").write_text(json.dumps(cases))
     output = train(copy_bundle(tmp_path), phantoms, "dhc", "--case_list", tmp_path / "cases.json", check=False)
     assert "needs unlabeled cases" in output.rstrip().splitlines()[-1] and "Traceback" not in output
+
+
+def test_a_host_of_ones_own_as_documented(tmp_path, phantoms):
+    page = METHOD.read_text(encoding="utf-8")
+    bundle = copy_bundle(tmp_path)
+    (bundle / "my_host.py").write_text(re.search(r"```python\n(.*?class Agreement.*?)```", page, re.DOTALL).group(1))
+    train(bundle, phantoms, "", "--host", re.search(r'--host "(.*?)"', page).group(1))
+    curves = set(EventAccumulator(str(bundle / "eval")).Reload().Tags()["scalars"])
+    assert {"supervised/ga_ce", "agreement", "scdl/sac", "val_mean_dice"} <= curves and "cps" not in curves
