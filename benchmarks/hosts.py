@@ -4,6 +4,7 @@
 
     python -m benchmarks.hosts                                           # 64³, 16 filters
     python -m benchmarks.hosts --roi_size "[32,32,32]" --num_filters 8   # any key of the training's config
+    python -m benchmarks.hosts --host magicnet
     python -m benchmarks.hosts --scdl True                               # the host with SCDL
 
 One of each in turn, in one process: an iteration of the bundle's trainer (data, students, losses, optimizer, logging),
@@ -24,6 +25,7 @@ from torch import Tensor
 
 from benchmarks.measure import figures, machine, seconds, show, training_workflow
 from benchmarks.plain_loop import PlainLoop
+from benchmarks.plain_magicnet import PlainMagicNet
 from benchmarks.step_time import WARM_UP, plain_volumes, record_parts
 from scdl_components.networks import DualStudent, VNet
 
@@ -86,18 +88,18 @@ def weighted_dice(logits: Tensor, target: Tensor, weights: Tensor) -> Tensor:
     return -(dice * weights)[1:].mean()
 
 
-# host -> overlays of its published recipe, plain loop
-HOSTS = {"dhc": (["dhc"], PlainDHC)}
+# host -> overlays of its published recipe, plain loop, its students and their norm
+HOSTS = {"dhc": (["dhc"], PlainDHC, 2, "batch"), "magicnet": (["magicnet"], PlainMagicNet, 1, "instance")}
 
 
 def iterations(host: str, pairs: int, **scale: object) -> dict[str, list[float]]:
     """Seconds of the host's iterations, of their parts, and of the plain loop's, one of each in turn."""
-    overlays, plain = HOSTS[host]
+    overlays, plain, students, norm = HOSTS[host]
     with tempfile.TemporaryDirectory() as folder:
         run = training_workflow(folder, overlays=overlays, max_iterations=pairs + WARM_UP, **scale)
         trainer, keys = run.trainer, ("num_classes", "num_filters", "roi_size")
         num_classes, filters, roi_size = (run.parser.get_parsed_content(key) for key in keys)
-        network = DualStudent(VNet(1, num_classes, filters), [torch.nn.init.kaiming_normal_] * 2)
+        network = DualStudent(VNet(1, num_classes, filters, norm), [torch.nn.init.kaiming_normal_] * students)
         device = torch.device(trainer.state.device)
         loop = plain(network, [], plain_volumes(run), roi_size, device)
         times: dict[str, list[float]] = {**record_parts(trainer), "plain": []}

@@ -140,12 +140,16 @@ class PlainLoop:
             "scdl": sum(scdl(feature, target) for scdl, feature in zip(self.scdl, self.features)),
         }
 
-    def step(self) -> dict[str, float]:
-        """One iteration of batch 2 + 2; every loss as a number."""
+    def batch(self) -> tuple[Tensor, Tensor]:
+        """Images of 2 + 2 crops and labels of the first two."""
         chosen = [*self.random.integers(0, 2, 2), *self.random.integers(2, len(self.volumes), 2)]
         crops = [self.crop(*self.volumes[index]) for index in chosen]
         images = torch.from_numpy(np.stack([image for image, _ in crops]))[:, None].to(self.device)
-        target = torch.from_numpy(np.stack([label for _, label in crops[:2]]))[:, None].to(self.device)
+        return images, torch.from_numpy(np.stack([label for _, label in crops[:2]]))[:, None].to(self.device)
+
+    def step(self) -> dict[str, float]:
+        """One iteration of batch 2 + 2; every loss as a number."""
+        images, target = self.batch()
         self.features.clear()
         logits = [student(images) for student in self.students]
         losses = self.losses(logits, [output.detach().argmax(1, keepdim=True) for output in logits], target)
