@@ -85,12 +85,15 @@ def monai_run(configs: Sequence[str | Path], *words: str, **overrides: object) -
     return [sys.executable, "-m", "monai.bundle", "run", *words, "--config_file", files, *added]
 
 
-def training_workflow(folder: str | Path, spacing: float, **overrides: object) -> ConfigWorkflow:
+def training_workflow(
+    folder: str | Path, spacing: float, overlays: Sequence[str] = (), **overrides: object
+) -> ConfigWorkflow:
     """The bundle's training on 2 labeled and 4 unlabeled phantoms, ready to run.
 
     Args:
         folder: for the phantoms and what the training writes.
         spacing: of the phantoms, mm.
+        overlays: names of configs behind train.yaml.
         overrides: keys of the config.
     """
     from scdl_components.phantom import write_phantoms
@@ -105,7 +108,8 @@ def training_workflow(folder: str | Path, spacing: float, **overrides: object) -
         "val_interval": 10**6,
         **overrides,
     }
-    result = ConfigWorkflow(str(CONFIGS / "train.yaml"), logging_file=False, **keys)
+    files = [str(CONFIGS / f"{name}.yaml") for name in ("train", *overlays)]
+    result = ConfigWorkflow(files, logging_file=False, **keys)
     result.initialize()
     return result
 

@@ -12,15 +12,20 @@ forward and backward of the bare students on the same tensors, and SCDL alone.
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
+from pathlib import Path
 
 import fire
+import numpy as np
 import torch
 from ignite.engine import Events
+from monai.bundle import ConfigWorkflow
 from monai.engines.utils import IterationEvents
+from monai.transforms import Compose
 
 from benchmarks.measure import clock, figures, machine, seconds, show, training_workflow
 from scdl_components.data.two_stream import prepare_two_stream_batch
@@ -61,6 +66,19 @@ def record_parts(trainer: DualStudentTrainer) -> dict[str, list[float]]:
         trainer.add_event_handler(event, stamp)
     trainer.add_event_handler(Events.ITERATION_COMPLETED, end)
     return times
+
+
+def plain_volumes(run: ConfigWorkflow) -> list[tuple[np.ndarray, np.ndarray | None]]:
+    """A training's phantoms as the plain loop has them, labeled ones first."""
+    folder = run.parser.get_parsed_content("dataset_dir")
+    preprocess = Compose(run.parser.get_parsed_content("train#deterministic_transforms"))
+    lists = json.loads(Path(folder, "case_list.json").read_text())
+    volumes = []
+    for item in (*lists["labeled"], *lists["unlabeled"]):
+        files = {"image": item} if isinstance(item, str) else item
+        found = preprocess({key: str(Path(folder, path)) for key, path in files.items() if key in ("image", "label")})
+        volumes.append(tuple(np.asarray(found[key][0].cpu()) if key in found else None for key in ("image", "label")))
+    return volumes
 
 
 def training(pairs: int, **scale: object) -> dict[str, list[float]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 import torch
 from support.loss_parts import NAMES, values_and_gradients
-from support.rank_tasks import everything, training
+from support.rank_tasks import dhc, everything, training
 from support.ranks import run_ranks
 
 from scdl_components.data.two_stream import TwoStreamSampler
@@ -71,9 +71,10 @@ def test_one_rank_does_it_and_all_have_the_result_or_the_error(ranks):
     assert "labeled_batch_size=3" in first["uneven"] and "--labeled_batch_size 4" in second["uneven"]
 
 
-def test_bad_data_of_one_rank_is_met_by_both_alike(ranks):
+@pytest.mark.parametrize("task", [training, dhc])
+def test_bad_data_of_one_rank_is_met_by_both_alike(ranks, task):
     """A NaN and a file that vanished: the training is one process's, and the same on both ranks."""
-    one, (first, second) = training(), (part["training"] for part in ranks)
+    one, (first, second) = task(), (part[task.__name__] for part in ranks)
     assert first["finite"] == second["finite"] == one["finite"]
     assert first["scale"] == second["scale"] == one["scale"]
     assert 0 < one["finite"].count(False) < 6

@@ -3,7 +3,7 @@
 """Cases: lists, checks, images and two-stream loading."""
 
 from .case_list import load_cases
-from .dataset import CaseDataset
+from .dataset import CaseDataset, label_counts
 from .input_check import InputCheck
 from .inputs import list_images
 from .reader import VolumeReader
@@ -15,6 +15,7 @@ __all__ = [
     "InputCheck",
     "TwoStreamLoader",
     "VolumeReader",
+    "label_counts",
     "list_images",
     "load_cases",
     "unlabeled_stream",

@@ -84,10 +84,19 @@ class CaseDataset(PersistentDataset):
         item = self.transform(item, start=self.first_random, end=self.first_random + 1)
         return self.transform(_copied(item), start=self.first_random + 1)
 
-    def _transform(self, index: int) -> dict:
-        index %= len(self)
+    def preprocessed(self, index: int) -> dict:
+        """A case before its first random transform; as it is kept, so not to be changed."""
         item = self.memory.get(index)
-        return self._post_transform(self._cachecheck(self.data[index]) if item is None else item)
+        return self._cachecheck(self.data[index]) if item is None else item
+
+    def _transform(self, index: int) -> dict:
+        return self._post_transform(self.preprocessed(index % len(self)))
+
+
+def label_counts(dataset: CaseDataset, num_classes: int) -> torch.Tensor:
+    """Count the voxels of each class [num_classes] in the labels of all cases, preprocessed, before any crop."""
+    labels = (dataset.preprocessed(index)["label"].flatten() for index in range(len(dataset)))
+    return sum((torch.bincount(label.long(), minlength=num_classes) for label in labels), torch.tensor(0))
 
 
 def _copied(item: object) -> object:

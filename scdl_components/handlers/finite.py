@@ -53,7 +53,9 @@ class NonFiniteCheck:
         for ok, (iteration, _, scalars) in zip(finite, seen):
             self.in_row = 0 if ok else self.in_row + 1
             if not ok:
-                self._tell(iteration, {k: float(v) for k, v in scalars.items() if not k.startswith("weight/")})
+                # not a host's curves, which may be one a class
+                names = ["loss", "learning_rate", *(name for name in scalars if f"weight/{name}" in scalars)]
+                self._tell(iteration, {name: float(scalars[name]) for name in names})
 
     def _tell(self, iteration: int, values: Mapping[str, float]) -> None:
         logger.warning(

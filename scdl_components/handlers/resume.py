@@ -91,6 +91,11 @@ def find_start(
             ", ".join(changed),
         )
         return Start(settings=settings)
+    if (host := changed.get("host#_target_")) is not None:  # most else that differs comes with it
+        raise ChangedConfigError(
+            f"{path} is of a training with another host ({host}): go on with the overlays it was begun with, start anew with "
+            "--resume never (the earlier files are kept), or leave them alone with another --ckpt_dir"
+        )
     if changed:
         raise ChangedConfigError(_refusal(path, changed))
     iteration, state = trainer["iteration"], "is finished" if finished else "goes on"

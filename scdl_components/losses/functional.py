@@ -122,18 +122,31 @@ def gaussian_ramp(progress: float) -> float:
 # --- gradient-aware losses: logits [B, C, *spatial], class indices target [B, 1, *spatial]
 
 
-def ga_cross_entropy(logits: Tensor, target: Tensor, top_k: float, gamma: float) -> Tensor:
-    """Σ_c Σ CE / (n_c^(1 − γ) K^γ) over the K voxels, ``top_k`` % of all, of largest CE; n_c of them are of class c."""
+def ga_cross_entropy(
+    logits: Tensor, target: Tensor, top_k: float, gamma: float, class_weights: Tensor | None = None
+) -> Tensor:
+    """Σ_c Σ CE / (n_c^(1 − γ) K^γ) over the K voxels, ``top_k`` % of all, of largest CE; n_c of them are of class c.
+
+    With class weights [C], CE is w_c CE throughout.
+    """
+
+    def by_class(target: Tensor, dtype: torch.dtype) -> Tensor:
+        weights = ga_class_weights(target, logits.shape[1], gamma)
+        return (weights if class_weights is None else weights * class_weights).to(dtype)[target]
 
     def voxel_weights(entropy: Tensor, target: Tensor) -> Tensor:
         if top_k == 100:
-            return ga_class_weights(target, logits.shape[1], gamma).to(entropy.dtype)[target]
-        kept = largest_of_all(entropy, top_k)
-        target = target[kept]
-        weights = ga_class_weights(target, logits.shape[1], gamma).to(entropy.dtype)[target]
-        return torch.zeros_like(entropy).index_copy_(0, kept, weights)
+            return by_class(target, entropy.dtype)
+        weighted = entropy if class_weights is None else entropy * class_weights.to(entropy.dtype)[target]
+        kept = largest_of_all(weighted, top_k)
+        return torch.zeros_like(entropy).index_copy_(0, kept, by_class(target[kept], entropy.dtype))
 
-    return _WeightedCrossEntropy.apply(_float32_or_64(logits), target.long(), voxel_weights)
+    return weighted_cross_entropy(logits, target, voxel_weights)
+
+
+def weighted_cross_entropy(logits: Tensor, target: Tensor, weights_of: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """Σ w CE over voxels, with weights w(CE [N], target [N]) [N] as constants."""
+    return _WeightedCrossEntropy.apply(_float32_or_64(logits), target.long(), weights_of)
 
 
 def ga_class_weights(target: Tensor, num_classes: int, gamma: float) -> Tensor:
@@ -152,18 +165,37 @@ def ga_class_weights(target: Tensor, num_classes: int, gamma: float) -> Tensor:
     return torch.where(counts > 0, weights, torch.zeros_like(weights))
 
 
-def ga_dice(logits: Tensor, target: Tensor, smooth: float) -> Tensor:
-    """Mean over classes of 1 − (2Σpt + s) / (Σp² + Σt² + s), or Σ stopgrad(p / Σ(1−t)) p where a class is absent."""
-    prob = torch.softmax(_float32_or_64(logits), dim=1)
-    target = target.long()
-    overlap, squares = _ClassSums.apply(prob, target)
-    overlap, squares, size = all_reduce_sum(torch.stack([overlap, squares, class_counts(target, logits.shape[1])]))
-    dice = 1 - (2 * overlap + smooth) / (squares + size + smooth)
+def ga_dice(logits: Tensor, target: Tensor, smooth: float, class_weights: Tensor | None = None) -> Tensor:
+    """Mean over classes of 1 − (2Σpt + s) / (Σp² + Σt² + s), or Σ stopgrad(p / Σ(1−t)) p where a class is absent.
+
+    With class weights [C], of w_c times that.
+    """
+    overlap, squares, size = dice_sums(logits, target)
     outside = (size.sum() - size).clamp(min=1)
     # stopgrad(p) p has half of p²'s gradient and all of its value
     half = 0.5 * squares
     absent = (half + half.detach()) / outside
-    return torch.where(size > 0, dice, absent).mean().to(prob.dtype)
+    terms = torch.where(size > 0, dice_loss(overlap, squares, size, smooth), absent)
+    terms = terms if class_weights is None else terms * class_weights
+    return terms.mean().to(torch.promote_types(logits.dtype, torch.float32))
+
+
+def batch_dice(logits: Tensor, target: Tensor, smooth: float = 1e-10) -> Tensor:
+    """Mean over classes, absent ones too, of 1 − (2Σpt + s) / (Σp² + Σt² + s), sums over the batch."""
+    overlap, squares, size = dice_sums(logits, target)
+    return dice_loss(overlap, squares, size, smooth).mean().to(torch.promote_types(logits.dtype, torch.float32))
+
+
+def dice_loss(overlap: Tensor, squares: Tensor, size: Tensor, smooth: float) -> Tensor:
+    """1 − Dice of each class [C] from the sums of :func:`dice_sums`."""
+    return 1 - (2 * overlap + smooth) / (squares + size + smooth)
+
+
+def dice_sums(logits: Tensor, target: Tensor) -> Tensor:
+    """Σpt, Σp² and Σt² of each class over the samples of all ranks, [3, C] float64."""
+    target = target.long()
+    overlap, squares = _ClassSums.apply(torch.softmax(_float32_or_64(logits), dim=1), target)
+    return all_reduce_sum(torch.stack([overlap, squares, class_counts(target, logits.shape[1])]))
 
 
 def class_counts(target: Tensor, num_classes: int) -> Tensor:

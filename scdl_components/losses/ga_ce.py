@@ -32,6 +32,6 @@ class GACELoss(nn.Module):
         self.top_k = top_k
         self.gamma = gamma
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """Loss of logits ``input`` [B, C, *spatial] against class indices ``target`` [B, 1, *spatial]."""
-        return ga_cross_entropy(input, target, self.top_k, self.gamma)
+    def forward(self, input: Tensor, target: Tensor, class_weights: Tensor | None = None) -> Tensor:
+        """Loss of logits ``input`` [B, C, *spatial] against class indices ``target`` [B, 1, *spatial]; weights [C]."""
+        return ga_cross_entropy(input, target, self.top_k, self.gamma, class_weights)

@@ -26,6 +26,6 @@ class GADiceLoss(nn.Module):
         super().__init__()
         self.smooth = smooth
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """Loss of logits ``input`` [B, C, *spatial] against class indices ``target`` [B, 1, *spatial]."""
-        return ga_dice(input, target, self.smooth)
+    def forward(self, input: Tensor, target: Tensor, class_weights: Tensor | None = None) -> Tensor:
+        """Loss of logits ``input`` [B, C, *spatial] against class indices ``target`` [B, 1, *spatial]; weights [C]."""
+        return ga_dice(input, target, self.smooth, class_weights)

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -49,13 +49,16 @@ def check_fits(state: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor
         )
 
 
-def read_state(path: str, if_missing: str, if_unsafe: str) -> dict[str, torch.Tensor]:
-    """Read the state dict of a file, bare or under one of the keys of ``WRAPPERS``.
+def read_state(
+    path: str, if_missing: str, if_unsafe: str, wrappers: Sequence[str] = WRAPPERS
+) -> dict[str, torch.Tensor]:
+    """Read the state dict of a file, bare or under one of the keys ``wrappers``.
 
     Args:
         path: file as torch.save writes it.
         if_missing: the way out when there is no such file; ends the message.
         if_unsafe: the way out when the file is damaged or holds more than tensors.
+        wrappers: keys, looked for in this order.
 
     Returns:
         The file's tensors by name, on the CPU; what is no tensor is left out.
@@ -73,7 +76,7 @@ def read_state(path: str, if_missing: str, if_unsafe: str) -> dict[str, torch.Te
             f"{path} is no file of weights that can be loaded safely ({type(error).__name__}): it is damaged, or holds "
             f"more than tensors; {if_unsafe}"
         ) from error
-    for key in WRAPPERS:
+    for key in wrappers:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
     items = content.items() if isinstance(content, Mapping) else ()

@@ -9,63 +9,22 @@ from copy import deepcopy
 import pytest
 import torch
 from ignite.engine import Events
-from monai.data import Dataset
 from monai.engines.utils import IterationEvents
 from monai.handlers import StatsHandler, TensorBoardStatsHandler, from_engine
 from monai.metrics import compute_dice
-from monai.transforms import Compose, RandSpatialCropd
+from support.trainer import cps, trainer, volume, weights
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from scdl_components.data.two_stream import TwoStreamLoader
 from scdl_components.engines import DualStudentTrainer
-from scdl_components.handlers import IterationSeed, RunEvents, TrainingCheckpoint
+from scdl_components.handlers import RunEvents, TrainingCheckpoint
 from scdl_components.handlers.resume import Start
-from scdl_components.hosts import CPS, Batch, Host, HostOutput, TrainingLoss
+from scdl_components.hosts import CPS, Batch, Host, HostOutput
 from scdl_components.hosts.base import hard_labels
-from scdl_components.losses import CDBALoss, GACELoss, GADiceLoss, LossTerm, SACLoss, SCDLLoss, gaussian_ramp
+from scdl_components.losses import CDBALoss, GACELoss, LossTerm, SACLoss, SCDLLoss, gaussian_ramp
 from scdl_components.memory import MemoryShortageError
-from scdl_components.networks import DualStudent, VNet, WithFeatures
+from scdl_components.networks import WithFeatures
 from scdl_components.networks.features import StudentOutput
 from scdl_components.proxies import ProxyBank, PublishedAssignment
-
-
-def volume(seed: int) -> dict[str, torch.Tensor]:
-    """A bright box in noise."""
-    generator = torch.Generator().manual_seed(seed)
-    label = torch.zeros(1, 24, 24, 24)
-    x, y, z = torch.randint(0, 12, (3,), generator=generator)
-    label[:, x : x + 12, y : y + 12, z : z + 12] = 1
-    return {"image": label + 0.3 * torch.randn(label.shape, generator=generator), "label": label}
-
-
-def cps() -> CPS:
-    return CPS({"ga_ce": GACELoss(), "ga_dice": GADiceLoss()}, GACELoss(top_k=100))
-
-
-def trainer(
-    max_epochs=2, host=None, scdl=None, handlers=(), device="cpu", student=None, rate=0.01, **kwargs
-) -> DualStudentTrainer:
-    torch.manual_seed(0)
-    crop = RandSpatialCropd(["image", "label"], (16, 16, 16), random_size=False, allow_missing_keys=True)
-    labeled = Dataset([volume(0), volume(1)], Compose([crop]))
-    unlabeled = Dataset([{"image": volume(s)["image"]} for s in (2, 3, 4)], Compose([crop]))
-    network = DualStudent(student or VNet(1, 2, num_filters=2)).to(device)
-    loss = TrainingLoss(host or cps(), scdl)
-    optimizer = torch.optim.SGD(list(network.parameters()) + list(loss.parameters()), lr=rate, momentum=0.9)
-    return DualStudentTrainer(
-        device=device,
-        max_epochs=max_epochs,
-        train_data_loader=TwoStreamLoader(labeled, unlabeled, labeled_batch_size=1, unlabeled_batch_size=1),
-        network=network,
-        optimizer=optimizer,
-        loss_function=loss,
-        train_handlers=[IterationSeed(0), *handlers],
-        **kwargs,
-    )
-
-
-def weights(engine: DualStudentTrainer) -> torch.Tensor:
-    return torch.cat([p.detach().flatten() for p in engine.network.parameters()])
 
 
 def dice_of_unseen(student: torch.nn.Module) -> float:

@@ -68,3 +68,20 @@ def test_gradients_agree_with_finite_differences(loss, shape):
         # the absent class's weight p / Σ(1−t) is a constant to its gradient, not to finite differences
         target[0, 0].view(-1)[0] = shape[1] - 1
     assert torch.autograd.gradcheck(lambda x: loss(x, target), logits)
+
+
+@pytest.mark.parametrize("loss", [GADiceLoss(), GACELoss(top_k=10), GACELoss(top_k=100)])
+def test_class_weights_of_one_change_nothing_and_others_weigh_classes(loss):
+    torch.manual_seed(0)
+    logits = torch.randn(2, 3, 12, 12, 12, dtype=torch.float64)
+    target = torch.randint(0, 3, (2, 1, 12, 12, 12))
+    plain = loss(logits, target)
+    torch.testing.assert_close(loss(logits, target, torch.ones(3)), plain)
+    torch.testing.assert_close(loss(logits, target, torch.full((3,), 2.0)), 2 * plain)
+    weights = torch.eye(3, dtype=torch.float64)
+    if not isinstance(loss, GACELoss) or loss.top_k == 100:  # the hardest are other voxels with each
+        torch.testing.assert_close(sum(loss(logits, target, each) for each in weights), plain)
+    logits.requires_grad_()
+    (grad,) = torch.autograd.grad(loss(logits, target, weights[1]), logits)
+    if isinstance(loss, GACELoss):
+        assert not grad[(target != 1).expand_as(grad)].any() and grad.any()

@@ -7,7 +7,7 @@ from __future__ import annotations
 import torch
 
 from scdl_components.distributed import rank, world_size
-from scdl_components.losses import CDBALoss, GACELoss, GADiceLoss, SACLoss, SCDLLoss
+from scdl_components.losses import CDBALoss, DiceCELoss, GACELoss, GADiceLoss, SACLoss, SCDLLoss
 from scdl_components.proxies import ProxyBank
 
 NUM_CLASSES = 5
@@ -40,11 +40,15 @@ def objective(name: str, label, logits, features, bank: ProxyBank) -> torch.Tens
         scdl = SCDLLoss(CDBALoss(bank, reduction=reduction or "token"), SACLoss(bank), num_students=1)
         terms = scdl(features[:1], label, 0.5)
         return sum(value for term, (value, _) in terms.items() if name in (term, "scdl_in_all"))
-    loss = {"ga_dice": GADiceLoss(), "ga_ce": GACELoss(top_k=100), "ga_ce_hardest": GACELoss(top_k=10)}[name]
-    return sum(loss(student[: len(label)], label) for student in logits)
+    name, _, weighted = name.partition(" ")
+    weights = torch.tensor([0.0, 0.5, 2.0, 5.0, 1.0]) if weighted else None
+    losses = {"ga_dice": GADiceLoss(), "ga_ce": GACELoss(top_k=100), "ga_ce_hardest": GACELoss(top_k=10)}
+    loss = {**losses, "dice_ce": DiceCELoss()}[name]
+    return sum(loss(student[: len(label)], label, weights) for student in logits)
 
 
-NAMES = ["ga_dice", "ga_ce", "ga_ce_hardest", "scdl/separation", "scdl/distance", "scdl/symmetric_kl", "scdl/sac"]
+NAMES = [name + kind for name in ("ga_dice", "ga_ce", "ga_ce_hardest", "dice_ce") for kind in ("", " weighted")]
+NAMES += ["scdl/separation", "scdl/distance", "scdl/symmetric_kl", "scdl/sac"]
 NAMES += ["scdl/unlabeled_separation", "scdl/unlabeled_distance", "scdl/unlabeled_symmetric_kl", "scdl_in_all"]
 NAMES += [f"scdl/{term} class_mean" for term in ("separation", "distance")]
 NAMES += [f"scdl/{term} class" for term in ("e2p", "p2e", "unlabeled_e2p", "unlabeled_p2e")]

@@ -27,8 +27,8 @@ from scdl_components.distributed import (
 from scdl_components.engines import DualStudentTrainer
 from scdl_components.errors import InputError, UserError
 from scdl_components.handlers import IterationSeed
-from scdl_components.hosts import CPS, TrainingLoss
-from scdl_components.losses import CDBALoss, GACELoss, GADiceLoss, SACLoss, SCDLLoss
+from scdl_components.hosts import CPS, DHC, Host, TrainingLoss
+from scdl_components.losses import CDBALoss, DiceCELoss, GACELoss, GADiceLoss, SACLoss, SCDLLoss
 from scdl_components.networks import DualStudent, VNet
 from scdl_components.proxies import ProxyBank
 
@@ -63,7 +63,7 @@ def _nested() -> int:
 
 def everything() -> dict[str, dict]:
     """All of it, for processes take longer to start than to do it."""
-    return {task.__name__: task() for task in (values_and_gradients, hardest, draws, errors, training, end)}
+    return {task.__name__: task() for task in (values_and_gradients, hardest, draws, errors, training, dhc, end)}
 
 
 def errors() -> dict[str, object]:
@@ -96,7 +96,12 @@ def _loadable(case: int) -> int:
     return case
 
 
-def training() -> dict[str, object]:
+def dhc() -> dict[str, object]:
+    """The same with another host, whose class weights are of all ranks' voxels."""
+    return training(DHC({"dice_ce": DiceCELoss()}, DiceCELoss(lambda_dice=0), 2, torch.tensor([3000, 500])))
+
+
+def training(host: Host | None = None) -> dict[str, object]:
     """Ten iterations of four labeled cases, one with a NaN, and four unlabeled ones, one of which cannot be loaded."""
     torch.manual_seed(0)
     labeled = Dataset([volume(seed) for seed in range(4)], Compose([]))
@@ -106,7 +111,8 @@ def training() -> dict[str, object]:
     network = DualStudent(VNet(1, 2, num_filters=2, norm=norm)).double()
     bank = ProxyBank(2, 2, embed_dim=8, num_samples=5, dropout=0.0)
     scdl = SCDLLoss(CDBALoss(bank, reduction="token"), SACLoss(bank)).double()
-    loss = TrainingLoss(CPS({"ga_ce": GACELoss(), "ga_dice": GADiceLoss()}, GACELoss(top_k=100)), scdl)
+    cps = CPS({"ga_ce": GACELoss(), "ga_dice": GADiceLoss()}, GACELoss(top_k=100))
+    loss = TrainingLoss(host or cps, scdl)
     trainer = DualStudentTrainer(
         device="cpu",
         max_epochs=5,

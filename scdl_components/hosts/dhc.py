@@ -1,0 +1,170 @@
+# Copyright 2026 The SCDL for MONAI authors
+# SPDX-License-Identifier: Apache-2.0
+"""Dual-debiased heterogeneous co-training: two students that weigh classes differently (DHC, MICCAI 2023; docs/method.md)."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ..distributed import all_reduce_sum
+from ..errors import SettingError
+from ..losses.functional import class_counts, gaussian_ramp
+from ..losses.terms import LossTerm
+from .base import Batch, Host, HostOutput, Student, hard_labels
+
+# (logits [B, C, *spatial], label [B, 1, *spatial], class_weights [C]) -> scalar
+ClassWeightedLoss = Callable[..., Tensor]
+EPSILON = 1e-8
+
+
+class DHC(Host):
+    """Two students, each with class weights of its own, supervised and by the other one's hard labels on all samples.
+
+    The first student weighs classes by how hard they are for it, the second by how rare they are, so that neither
+    follows the other's bias. Weights are renewed in every iteration, before its losses.
+
+    Args:
+        supervised_losses: name -> loss(logits [B, C, *spatial], label [B, 1, *spatial], class_weights=[C]).
+        cps_loss: likewise, of logits against hard labels.
+        num_classes: C, with background.
+        label_counts: voxels of each class in the labeled cases, which the second student's weights start from; None
+            where a checkpoint brings them.
+        class_names: of the curves of the weights, by class index; None: the indices.
+        weight: of ``cps_loss`` at the end of the ramp.
+        ramp: fraction of training done -> factor of the weight.
+
+    Raises:
+        SettingError: when a loss takes no class weights.
+        ValueError: in training, when there are not two students.
+    """
+
+    def __init__(
+        self,
+        supervised_losses: Mapping[str, ClassWeightedLoss],
+        cps_loss: ClassWeightedLoss,
+        num_classes: int,
+        label_counts: Tensor | None = None,
+        class_names: Sequence[str] | None = None,
+        weight: float = 0.1,
+        ramp: Callable[[float], float] = gaussian_ramp,
+    ) -> None:
+        super().__init__()
+        for loss in (*supervised_losses.values(), cps_loss):
+            if "class_weights" not in inspect.signature(getattr(loss, "forward", loss)).parameters:
+                raise SettingError(
+                    f"DHC weighs the classes, and {type(loss).__name__} takes no class_weights: give supervised_losses "
+                    "and cps_loss losses of scdl_components.losses, e.g. DiceCELoss or GACELoss"
+                )
+        self.supervised_losses = dict(supervised_losses)
+        self.cps_loss = cps_loss
+        self.difficulty = DifficultyWeights(num_classes)
+        self.distribution = DistributionWeights(num_classes, label_counts)
+        self.class_names = list(class_names or map(str, range(num_classes)))
+        self.weight = weight
+        self.ramp = ramp
+
+    def forward(self, students: Sequence[Student], batch: Batch) -> HostOutput:
+        if len(students) != 2:
+            raise ValueError(f"DHC needs two students, not {len(students)}: give network_def two initializers")
+        outputs = [student(batch.images) for student in students]
+        logits = [output.logits for output in outputs]
+        labels = [hard_labels(values) for values in logits]
+        num_labeled = len(batch.label)
+        weights = [self.difficulty(labels[0][:num_labeled], batch.label), self.distribution(labels[1][num_labeled:])]
+        labeled = [values[:num_labeled] for values in logits]
+        terms = {
+            f"supervised/{name}": LossTerm(
+                sum(loss(values, batch.label, class_weights=w) for values, w in zip(labeled, weights)), 1.0
+            )
+            for name, loss in self.supervised_losses.items()
+        }
+        value = sum(self.cps_loss(*args, class_weights=w) for *args, w in zip(logits, labels[::-1], weights))
+        terms["cps"] = LossTerm(value, self.weight * self.ramp(batch.progress))
+        curves = {
+            f"class_weight/student_{student}/{name}": value
+            for student, values in enumerate(weights)
+            for name, value in zip(self.class_names, values.unbind())
+        }
+        return HostOutput(terms, [output.features for output in outputs], curves)
+
+
+class DifficultyWeights(nn.Module):
+    """Class weights by how hard each class is: low Dice, and a Dice that falls more than it rises.
+
+    Δ = d − d_last of the Dice d of hard labels, learn = EMA(max(Δ, 0) log(d / d_last)), unlearn = EMA(min(Δ, 0)
+    log(d / d_last)); ((unlearn + ε) / (learn + ε))^(1/5) · EMA(1 − d), divided by its maximum, times C.
+
+    Args:
+        num_classes: C.
+        momentum: of the EMAs.
+    """
+
+    def __init__(self, num_classes: int, momentum: float = 49 / 50) -> None:
+        super().__init__()
+        self.momentum = momentum
+        zeros = torch.zeros(num_classes, dtype=torch.float64)
+        self.register_buffer("last_dice", zeros + EPSILON)
+        self.register_buffer("learned", zeros.clone())
+        self.register_buffer("unlearned", zeros.clone())
+        self.register_buffer("missing", zeros + 1)  # EMA(1 − d)
+
+    @torch.no_grad()
+    def forward(self, hard_label: Tensor, label: Tensor) -> Tensor:
+        """Weights [C] after an iteration with these labels of the student's and of the case, of equal shape."""
+        dice = hard_dice(hard_label, label, len(self.last_dice)).to(self.last_dice.dtype)
+        change, growth = dice - self.last_dice, (dice / self.last_dice).log()
+        self.last_dice.copy_(dice)
+        self.learned.lerp_(change.clamp_min(0) * growth, 1 - self.momentum)
+        self.unlearned.lerp_(change.clamp_max(0) * growth, 1 - self.momentum)
+        self.missing.lerp_(1 - dice, 1 - self.momentum)
+        return scaled(((self.unlearned + EPSILON) / (self.learned + EPSILON)) ** 0.2 * self.missing)
+
+
+class DistributionWeights(nn.Module):
+    """Class weights by how rare each class is: log((max n + ε) / (n_c + ε)), divided by its maximum, times C.
+
+    They start from the labeled cases' voxel counts n, all alike where there are none, and follow those of hard labels.
+
+    Args:
+        num_classes: C.
+        label_counts: [C] or None.
+        momentum: of the EMA of the weights.
+    """
+
+    def __init__(self, num_classes: int, label_counts: Tensor | None = None, momentum: float = 0.99) -> None:
+        super().__init__()
+        self.momentum = momentum
+        ones = torch.ones(num_classes, dtype=torch.float64)
+        self.register_buffer("weights", scaled(ones) if label_counts is None else rarity(label_counts.to(ones)))
+
+    @torch.no_grad()
+    def forward(self, hard_label: Tensor) -> Tensor:
+        """Weights [C] after an iteration with these labels, those of all ranks; without any, they stay as they are."""
+        counts = all_reduce_sum(class_counts(hard_label, len(self.weights)))
+        new = rarity(counts.to(self.weights.dtype))
+        self.weights.lerp_(torch.where(counts.sum() > 0, new, self.weights), 1 - self.momentum)
+        return self.weights.clone()
+
+
+def hard_dice(hard_label: Tensor, label: Tensor, num_classes: int) -> Tensor:
+    """(2 |A ∩ B| + ε) / (|A| + |B| + ε) of each class [C] over two label maps, those of all ranks together."""
+    label = label.long()
+    # where they differ: a class that is none
+    shared = class_counts(torch.where(hard_label == label, label, num_classes), num_classes + 1)[:-1]
+    sizes = class_counts(hard_label, num_classes) + class_counts(label, num_classes)
+    shared, sizes = all_reduce_sum(torch.stack([shared, sizes]))
+    return (2 * shared + EPSILON) / (sizes + EPSILON)
+
+
+def rarity(counts: Tensor) -> Tensor:
+    """log((max n + ε) / (n_c + ε)) of each class [C], divided by its maximum, times C."""
+    return scaled(((counts.max() + EPSILON) / (counts + EPSILON)).log())
+
+
+def scaled(values: Tensor) -> Tensor:
+    """Values [C] >= 0, divided by their maximum, times C; where all are 0, so are these."""
+    return values * (len(values) / values.max().clamp_min(torch.finfo(values.dtype).tiny))
