@@ -42,6 +42,11 @@ def check_fits(state: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor
         WeightsError: they differ; the message begins with ``origin``.
     """
     expected, found = shapes(own), shapes(state)
+    with_priors, has_priors = (any(".bank." in name for name in names) for names in (expected, found))
+    if with_priors and not has_priors:
+        raise WeightsError(f"{origin} holds weights without proxies, which priors are made of: leave priors.yaml out")
+    if has_priors and not with_priors:
+        raise WeightsError(f"{origin} holds weights of a network with priors: put priors.yaml behind this config")
     if found != expected:
         raise WeightsError(
             f"{origin} holds weights of another network: {differences(found, expected)}. Give the keys it was trained "
