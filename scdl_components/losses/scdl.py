@@ -31,8 +31,9 @@ class SCDLLoss(nn.Module):
         cdba: of the first student; the others get copies.
         sac: likewise, with the same bank.
         num_students: how many students there are.
-        students: networks with priors, whose banks are trained in place of copies and stay theirs: in their parameters
-            and their state dict, not in the loss's. ``num_students`` and ``feature_module`` are then read off them.
+        students: the networks, instead of their number. Those with priors
+            (:class:`~scdl_components.networks.PriorNetwork`) have banks already: these are trained, stay in the networks'
+            parameters and state dict, and say of which module the tokens are.
         feature_module: name of the module of a student whose output its tokens are of, e.g. the V-Net's "block_nine".
         weight: factor of everything; 10 suits GA-CE's large gradient (docs/results.md), published is 0.1.
         sac_weight: further factor of SAC.
@@ -48,7 +49,7 @@ class SCDLLoss(nn.Module):
         cdba: CDBALoss,
         sac: SACLoss,
         num_students: int = 2,
-        students: Sequence[PriorNetwork] | None = None,
+        students: Sequence[nn.Module] | None = None,
         feature_module: str = "block_nine",
         weight: float = 10.0,
         sac_weight: float = 1.0,
@@ -58,12 +59,14 @@ class SCDLLoss(nn.Module):
         super().__init__()
         if cdba.bank is not sac.bank or (cdba.ignore_index, sac.ignore_index) != (None, None):
             raise ValueError("SCDLLoss needs CDBALoss and SACLoss of one bank, both without ignore_index")
-        if students:
-            self.banks: Sequence[ProxyBank] = tuple(student.bank for student in students)  # no submodules
-            feature_module = students[0].token_module
+        with_banks = [student for student in students or () if isinstance(student, PriorNetwork)]
+        if with_banks:
+            self.banks: Sequence[ProxyBank] = tuple(student.bank for student in with_banks)  # no submodules
+            feature_module = with_banks[0].token_module
         else:
             cdba.bank.embedding_sigma.requires_grad_(False)  # no loss uses it, and DDP waits for every gradient
-            self.banks = nn.ModuleList([cdba.bank, *(deepcopy(cdba.bank) for _ in range(num_students - 1))])
+            copies = (num_students if students is None else len(students)) - 1
+            self.banks = nn.ModuleList([cdba.bank, *(deepcopy(cdba.bank) for _ in range(copies))])
         # no submodules: all that they hold is the bank, and the state dict has it once
         self.losses = [deepcopy((cdba, sac), {id(cdba.bank): bank}) for bank in self.banks]
         self.feature_module = feature_module

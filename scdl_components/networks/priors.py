@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from monai.utils import ensure_tuple
 from torch import Tensor, nn
 
-from ..errors import InputError, SettingError
+from ..errors import InputError, SettingError, exit_in_monais_command
 from ..proxies import PRIORS, ProxyBank
 from ..tokens import pool_tokens, token_grid
 from .features import find_module
@@ -66,16 +66,16 @@ class PriorNetwork(nn.Module):
         self.network = network
         self.bank = bank
         self.voxels_per_token = voxels_per_token
-        self.token_module = (
-            f"{tokens}.module" if source in targets.values() else tokens
-        )  # where the tokens are, as they are
         bank.embedding_sigma.requires_grad_("samples" in priors)  # torch's data parallelism waits for every gradient
         self.exchange = _Exchange()
         for name, module in targets.items():
             projection = nn.Linear(len(priors) * bank.embed_dim, places[name], bias=False)
             nn.init.zeros_(projection.weight)
             _replace(network, module, _WithPrior(module, projection, self.exchange, (name, tokens)))
-        _replace(network, source, _WithTokens(source, bank, priors, tau, self.exchange))
+        maker = _WithTokens(source, bank, priors, tau, self.exchange)
+        _replace(network, source, maker)
+        # whose output are the tokens before anything is added
+        self.token_module = next(name for name, module in self.named_modules() if module is maker)
 
     def get_submodule(self, target: str) -> nn.Module:
         """A module by name, one of the network also by its name there."""
@@ -91,10 +91,11 @@ class PriorNetwork(nn.Module):
         return logits
 
     def __prepare_scriptable__(self) -> nn.Module:
-        raise InputError(
-            "a network with priors is exported by tracing: add --use_trace True --input_shape [1,1,96,96,96], the size of "
-            "the windows (roi_size)"
-        )
+        with exit_in_monais_command():
+            raise InputError(
+                "a network with priors is exported by tracing: add --use_trace True --input_shape [1,1,96,96,96], the size "
+                "of the windows (roi_size)"
+            )
 
 
 def prior_places(network: nn.Module, at: str | Mapping[str, int]) -> Mapping[str, int]:

@@ -135,7 +135,8 @@ def test_mixed_precision(dtype):
     with torch.autocast("cpu", dtype=dtype):
         low = network(images)
     assert low.dtype == dtype
-    torch.testing.assert_close(low.float(), network(images), rtol=0, atol=0.3)
+    full = network(images)
+    assert (low.float() - full).norm() < 0.05 * full.norm()
 
 
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore::DeprecationWarning")
@@ -155,14 +156,17 @@ def test_it_is_exported_by_tracing_and_compiled():
 
 def test_compiled_training_is_the_same():
     network = build(dropout=0.0)
+    with torch.no_grad():  # spreads of zero: what is drawn, in another order there, makes no difference
+        network.bank.proxies[:, 8:] = -100
+        network.bank.embedding_sigma.zero_()
     images, results = torch.randn(1, 1, 32, 32, 32), []
-    for student in (WithFeatures(network, [network.token_module]),) * 2:
-        run = torch.compile(student, backend="aot_eager") if results else student
-        torch.manual_seed(1)
+    variables = [p for p in network.parameters() if p is not network.bank.embedding_sigma]
+    student = WithFeatures(network, [network.token_module])
+    for run in (student, torch.compile(student, backend="aot_eager")):
         output = run(images)
-        loss = output.logits.square().mean() + output.features["block_four"].mean()
-        results.append([output.logits, *torch.autograd.grad(loss, network.parameters())])
-    torch.testing.assert_close(*results)
+        loss = output.logits.square().mean() + output.features[network.token_module].mean()
+        results.append([output.logits, *torch.autograd.grad(loss, variables)])
+    torch.testing.assert_close(*results, rtol=1e-4, atol=1e-4)
 
 
 def test_monais_networks_hold_a_module_under_two_names():
@@ -259,4 +263,4 @@ def test_tokens_are_the_features_before_the_prior_is_added():
             partial(lambda name, _, __, output: found.update({name: output}), name)
         )
     network(images)
-    assert network.token_module == "block_nine.module" and not torch.equal(*found.values())
+    assert network.token_module == "network.block_nine.module" and not torch.equal(*found.values())
