@@ -10,6 +10,8 @@ from copy import deepcopy
 from torch import Tensor, nn
 
 from ..distributed import world_size
+from ..networks.priors import PriorNetwork
+from ..proxies import ProxyBank
 from ..tokens import Tokens, pool_labels, pool_tokens, token_grid
 from .cdba import CDBALoss
 from .functional import gaussian_ramp
@@ -29,6 +31,9 @@ class SCDLLoss(nn.Module):
         cdba: of the first student; the others get copies.
         sac: likewise, with the same bank.
         num_students: how many students there are.
+        students: the networks, instead of their number. Those with priors
+            (:class:`~scdl_components.networks.PriorNetwork`) have banks already: these are trained, stay in the networks'
+            parameters and state dict, and say of which module the tokens are.
         feature_module: name of the module of a student whose output its tokens are of, e.g. the V-Net's "block_nine".
         weight: factor of everything; 10 suits GA-CE's large gradient (docs/results.md), published is 0.1.
         sac_weight: further factor of SAC.
@@ -44,6 +49,7 @@ class SCDLLoss(nn.Module):
         cdba: CDBALoss,
         sac: SACLoss,
         num_students: int = 2,
+        students: Sequence[nn.Module] | None = None,
         feature_module: str = "block_nine",
         weight: float = 10.0,
         sac_weight: float = 1.0,
@@ -53,10 +59,16 @@ class SCDLLoss(nn.Module):
         super().__init__()
         if cdba.bank is not sac.bank or (cdba.ignore_index, sac.ignore_index) != (None, None):
             raise ValueError("SCDLLoss needs CDBALoss and SACLoss of one bank, both without ignore_index")
-        cdba.bank.embedding_sigma.requires_grad_(False)  # no loss uses it, and DDP waits for every gradient
+        with_banks = [student for student in students or () if isinstance(student, PriorNetwork)]
+        if with_banks:
+            self.banks: Sequence[ProxyBank] = tuple(student.bank for student in with_banks)  # no submodules
+            feature_module = with_banks[0].token_module
+        else:
+            cdba.bank.embedding_sigma.requires_grad_(False)  # no loss uses it, and DDP waits for every gradient
+            copies = (num_students if students is None else len(students)) - 1
+            self.banks = nn.ModuleList([cdba.bank, *(deepcopy(cdba.bank) for _ in range(copies))])
         # no submodules: all that they hold is the bank, and the state dict has it once
-        self.losses = ((cdba, sac), *(deepcopy((cdba, sac)) for _ in range(num_students - 1)))
-        self.banks = nn.ModuleList([cdba.bank for cdba, _ in self.losses])
+        self.losses = [deepcopy((cdba, sac), {id(cdba.bank): bank}) for bank in self.banks]
         self.feature_module = feature_module
         self.weight = weight
         self.sac_weight = sac_weight

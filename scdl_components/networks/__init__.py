@@ -4,6 +4,7 @@
 
 from .dual_student import DualStudent, pytorch_init_
 from .features import WithFeatures
+from .priors import PriorNetwork
 from .vnet import VNet
 
-__all__ = ["DualStudent", "VNet", "WithFeatures", "pytorch_init_"]
+__all__ = ["DualStudent", "PriorNetwork", "VNet", "WithFeatures", "pytorch_init_"]

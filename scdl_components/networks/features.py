@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from ..errors import InputError
+
 
 class StudentOutput(NamedTuple):
     """What a student makes of images: logits [B, C, *spatial], and features [B, D, *feature_spatial] by module."""
@@ -25,20 +27,15 @@ class WithFeatures(nn.Module):
         names: of modules, as in ``named_modules()``.
 
     Raises:
-        ValueError: when the network has no such module.
+        InputError: the network has no such module.
     """
 
     def __init__(self, network: nn.Module, names: Sequence[str]) -> None:
         super().__init__()
         self.network = network
         self.last: dict[str, Tensor] = {}
-        modules = dict(network.named_modules())
         for name in names:
-            if name not in modules:
-                raise ValueError(
-                    f"feature_module {name!r} is not a module of {type(network).__name__}; it has {sorted(modules)[1:]}"
-                )
-            modules[name].register_forward_hook(_keeper(self.last, name))
+            find_module(network, name, "feature_module").register_forward_hook(_keeper(self.last, name))
 
     def forward(self, images: Tensor) -> StudentOutput:
         self.last.clear()
@@ -46,6 +43,19 @@ class WithFeatures(nn.Module):
         features = dict(self.last)
         self.last.clear()
         return StudentOutput(logits, features)
+
+
+def find_module(network: nn.Module, name: str, key: str) -> nn.Module:
+    """A network's module by name, as in ``named_modules()``; ``key`` of the config names it.
+
+    Raises:
+        InputError: there is none; the message lists those there are.
+    """
+    try:
+        return network.get_submodule(name)
+    except AttributeError:
+        there_are = ", ".join(found for found, _ in network.named_modules() if found)
+        raise InputError(f"{key}: {name!r} is no module of {type(network).__name__}; it has {there_are}") from None
 
 
 def _keeper(last: dict[str, Tensor], name: str):

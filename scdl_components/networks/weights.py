@@ -41,6 +41,11 @@ def check_fits(state: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor
     Raises:
         WeightsError: they differ; the message begins with ``origin``.
     """
+    with_priors, has_priors = (any(".bank." in name for name in names) for names in (own, state))
+    if with_priors and not has_priors:
+        raise WeightsError(f"{origin} holds weights without proxies, which priors are made of: leave priors.yaml out")
+    if has_priors and not with_priors:
+        raise WeightsError(f"{origin} holds weights of a network with priors: put priors.yaml behind this config")
     if found := differences(state, own):
         raise WeightsError(
             f"{origin} holds weights of another network: {found}. Give the keys it was trained with, e.g. "

@@ -3,6 +3,6 @@
 """Class distributions in embedding space, and the assignments between them and the tokens."""
 
 from .assignments import Assigned, BidirectionalAssignment, PublishedAssignment
-from .bank import ProxyBank, ProxyOutput
+from .bank import PRIORS, ProxyBank, ProxyOutput
 
-__all__ = ["Assigned", "BidirectionalAssignment", "ProxyBank", "ProxyOutput", "PublishedAssignment"]
+__all__ = ["Assigned", "BidirectionalAssignment", "PRIORS", "ProxyBank", "ProxyOutput", "PublishedAssignment"]

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -132,24 +132,41 @@ class ProxyBank(nn.Module):
         """Cosines of embeddings [B, L, Z] with the classes: mean over the samples (a), and with the mean μ.
 
         The cosine is linear in the normalised sample, so the mean of the cosines with S samples is one product with
-        the mean of the normalised samples: no [B, C, L, S] tensor, the same value and gradient.
+        the mean of the normalised samples: no [B, C, L, S] tensor, the same value and gradient. In evaluation no samples
+        are drawn, unless ``noise`` is given: their expected direction takes the place of that mean.
 
         Returns:
             two tensors [B, L, C].
         """
         with _autocast_off(embeddings):
-            samples = full_precision(self.sample_proxies(noise))
             means = full_precision(self.mu)
-            directions = torch.cat([F.normalize(samples, dim=-1).mean(1), F.normalize(means, dim=-1)])
+            if self.training or noise is not None:
+                sampled = F.normalize(full_precision(self.sample_proxies(noise)), dim=-1).mean(1)
+            else:
+                sampled = expected_direction(means, full_precision(self.sigma))
+            directions = torch.cat([sampled, F.normalize(means, dim=-1)])
             cosines = F.normalize(full_precision(embeddings), dim=-1) @ directions.T
         to_samples, to_means = cosines.chunk(2, dim=-1)
         return to_samples, to_means
 
-    def semantic_prior(self, assigned: Assigned, grid: Sequence[int]) -> Tensor:
-        """Map of class means for a host's decoder, normalise(Σ_c r̄_lc μ̂_c), [B, Z, *grid]."""
-        with _autocast_off(assigned.log_r):
-            prior = F.normalize(assigned.r @ F.normalize(full_precision(self.mu), dim=-1), dim=-1)
-        return prior.transpose(1, 2).unflatten(2, tuple(grid))
+    def token_direction(self, embeddings: Tensor) -> Tensor:
+        """Mean of the :meth:`embedding_samples` of embeddings [B, L, Z], [B, L, Z]; in evaluation what they tend to."""
+        if self.training:
+            return self.embedding_samples(embeddings).mean(2)
+        return expected_direction(embeddings, self.embedding_sigma)
+
+    def priors(self, tokens: Tensor, names: Sequence[str], tau: float = 0.2) -> Tensor:
+        """What the proxies know of tokens [B, L, D], for a host's decoder: [B, L, len(names) * Z].
+
+        Args:
+            tokens: [B, L, D].
+            names: which of ``PRIORS``, in the order in which they are concatenated.
+            tau: temperature of the softmax over classes.
+        """
+        embeddings = self.encode(tokens)
+        with _autocast_off(embeddings):
+            embeddings = full_precision(embeddings)
+            return torch.cat([PRIORS[name](self, embeddings, tau) for name in names], dim=-1)
 
     def forward(self, tokens: Tensor, mask: Tensor | None = None, noise: Tensor | None = None) -> ProxyOutput:
         """Encode tokens and compare them with every class.
@@ -162,6 +179,35 @@ class ProxyBank(nn.Module):
         embeddings = self.encode(tokens)
         similarity, cosines = self.similarity(embeddings, noise)
         return ProxyOutput(embeddings, similarity, cosines, self.assignment(cosines, mask))
+
+
+def class_prior(cosines: Tensor, means: Tensor, tau: float) -> Tensor:
+    """Class directions weighted by a softmax over classes, Σ_c softmax_c(cos / τ) μ̂_c, [B, L, Z].
+
+    Args:
+        cosines: of tokens with the classes, [B, L, C].
+        means: μ, [C, Z].
+        tau: temperature.
+    """
+    return (cosines / tau).softmax(-1) @ F.normalize(full_precision(means), dim=-1)
+
+
+def expected_direction(means: Tensor, sigma: Tensor) -> Tensor:
+    """Mean of the normalised samples of N(mean, σ²), about: mean / sqrt(|mean|² + |σ|²); [..., Z] both.
+
+    In many dimensions the squared length of a sample hardly differs from its mean |mean|² + |σ|², so that the mean of the
+    quotient is that of the numerator over it.
+    """
+    return means / (means.square().sum(-1, keepdim=True) + sigma.square().sum(-1, keepdim=True)).sqrt()
+
+
+# name -> prior [B, L, Z] of embeddings [B, L, Z] (docs/method.md)
+PRIORS: Mapping[str, Callable[[ProxyBank, Tensor, float], Tensor]] = {
+    "distribution": lambda bank, z, tau: class_prior(bank.similarity(z)[0], bank.mu, tau),
+    "center": lambda bank, z, tau: class_prior(bank.similarity(z)[1], bank.mu, tau),
+    "samples": lambda bank, z, tau: bank.token_direction(z),
+    "published": lambda bank, z, tau: F.normalize(class_prior(bank.similarity(z)[1], bank.mu, tau), dim=-1),
+}
 
 
 class _InplaceDropout(nn.Dropout):

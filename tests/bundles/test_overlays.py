@@ -22,6 +22,12 @@ METHODS = {
     "supervised": ("supervised", [], {"supervised/ga_ce"}, ("cps", "scdl/", "proxies_")),
     "cps": ("", ["--scdl", "false"], {"supervised/ga_ce", "cps"}, ("scdl/", "proxies_")),
     "dice_ce": ("dice_ce", [], {"supervised/dice_ce", "cps", "scdl/sac"}, ("supervised/ga_",)),
+    "encoder tokens": (
+        None,
+        ["--feature_module", "block_four", "--proxy_bank#in_channels", "16"],
+        {"cps", "scdl/sac"},
+        (),
+    ),
     "published": ("published", [], {"supervised/ga_ce", "cps", "scdl/separation"}, ("scdl/p2e",)),
     "dhc": ("dhc", [], {"supervised/dice_ce", "cps", "scdl/sac", *DHC}, ("supervised/ga_",)),
     "dhc with dice_ce": ("dhc dice_ce", [], {"supervised/dice_ce", "cps", "scdl/sac", *DHC}, ("supervised/ga_",)),

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from scdl_components.proxies import ProxyBank, PublishedAssignment
+from scdl_components.proxies import PRIORS, ProxyBank, PublishedAssignment
 
 
 def build_bank(**kwargs) -> ProxyBank:
@@ -95,16 +95,41 @@ def test_dropout_that_leaves_nothing_is_refused(dropout):
         ProxyBank(in_channels=16, num_classes=4, dropout=dropout)
 
 
-@pytest.mark.parametrize("grid", [(6,), (2, 3), (1, 2, 3)])
-def test_semantic_prior_is_a_map_of_unit_vectors(grid):
-    bank = build_bank()
-    output = bank(torch.randn(2, 6, 4))
-    prior = bank.semantic_prior(output.assigned, grid)
-    assert prior.shape == (2, 8, *grid)
-    torch.testing.assert_close(prior.norm(dim=1), torch.ones(2, *grid))
-    nearest = F.normalize(bank.mu, dim=-1)
-    expected = F.normalize(output.assigned.r[1, 5] @ nearest, dim=-1)
-    torch.testing.assert_close(prior.flatten(2)[1, :, 5], expected)
+def test_priors_are_class_directions_by_likeness_and_token_directions():
+    bank = build_bank(dropout=0.0)
+    tokens = torch.randn(2, 6, 4)
+    torch.manual_seed(1)
+    found = bank.priors(tokens, list(PRIORS), tau=0.3).unflatten(-1, (4, 8)).unbind(-2)
+    torch.manual_seed(1)  # draws in the order of the names
+    embeddings = bank.encode(tokens)
+    similarities = bank.similarity(embeddings)
+    directions = F.normalize(bank.mu, dim=-1)
+    distribution, center = ((values / 0.3).softmax(-1) @ directions for values in similarities)
+    bank.similarity(embeddings)
+    samples = bank.embedding_samples(embeddings).mean(2)
+    for prior, expected in zip(found, (distribution, center, samples, F.normalize(center, dim=-1))):
+        torch.testing.assert_close(prior, expected)
+
+
+@pytest.mark.parametrize("dim", [32, 64, 256])
+def test_evaluation_takes_what_many_draws_tend_to(dim):
+    torch.manual_seed(0)
+    bank = ProxyBank(4, 3, dim, num_samples=20000, num_embedding_samples=20000, initial_sigma=0.2)
+    bank.embedding_sigma.data.uniform_(0.0, 0.3)
+    embeddings = torch.randn(1, 2, dim) / dim**0.5
+    drawn = bank.similarity(embeddings)[0], bank.embedding_samples(embeddings).mean(2)
+    bank.eval()
+    expected = bank.similarity(embeddings)[0], bank.token_direction(embeddings)
+    assert expected[1].norm(dim=-1).max() < 0.9  # shorter than a unit vector, as the mean of spread ones is
+    for ours, theirs in zip(expected, drawn):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=0.01)
+
+
+def test_evaluation_draws_nothing():
+    bank = build_bank().eval()
+    tokens, state = torch.randn(2, 6, 4), torch.get_rng_state()
+    assert torch.equal(bank.priors(tokens, list(PRIORS)), bank.priors(tokens, list(PRIORS)))
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_assignment_is_a_part_to_swap():
@@ -129,7 +154,7 @@ def test_autocast_keeps_what_follows_the_encoder_in_float32(dtype):
     full = bank(tokens, noise=noise)
     with torch.autocast("cpu", dtype=dtype):
         low = bank(tokens, noise=noise)
-        prior = bank.semantic_prior(low.assigned, (6,))
+        prior = bank.priors(tokens, list(PRIORS))
         samples = bank.embedding_samples(low.embeddings)
         low.similarity.sum().backward()  # a backward pass inside the context is tolerated, too
     assert low.embeddings.dtype == dtype

@@ -54,8 +54,7 @@ def test_losses_assignments_prior_and_gradients(case):
     assert_close(proxy_loss, arrays["proxy_loss"])
     assert_close(terms["symmetric_kl"] * arrays["x"].shape[1], arrays["kl"])  # ours is a mean over tokens
     assert_close(output.assigned.q, arrays["assign"])
-    # a volume of 27 tokens is a grid of 3³
-    assert_close(bank.semantic_prior(output.assigned, (3, 3, 3)).flatten(2).transpose(1, 2), arrays["prior"])
+    assert_close(bank.priors(tokens, ["published"], CASES[case].tau_p2e), arrays["prior"])
     grad_tokens, grad_proxies = torch.autograd.grad(proxy_loss, (tokens, bank.proxies))
     assert_close(grad_tokens, arrays["grad_x"])
     assert_close(grad_proxies, arrays["grad_proxies"])
