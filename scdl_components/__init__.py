@@ -13,9 +13,7 @@ _MODULES = {
     "GADiceLoss": "losses",
     "SACLoss": "losses",
     "SCDLLoss": "losses",
-    "BidirectionalAssignment": "proxies",
     "ProxyBank": "proxies",
-    "PublishedAssignment": "proxies",
     "DualStudent": "networks",
     "VNet": "networks",
 }

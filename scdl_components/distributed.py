@@ -99,14 +99,6 @@ def all_reduce_max(values: Tensor) -> Tensor:
     return values.detach() if world_size() == 1 else _reduced(values, dist.ReduceOp.MAX)
 
 
-def all_reduce_logsumexp(values: Tensor) -> Tensor:
-    """log Σ exp of a tensor over ranks, element by element, differentiable."""
-    if world_size() == 1:
-        return values
-    peak = all_reduce_max(values)
-    return all_reduce_sum((values - peak).exp()).log() + peak
-
-
 def count_per_rank(count: Tensor) -> Tensor:
     """A count's mean over ranks: local sum / this, averaged over ranks, is total sum / total count.
 

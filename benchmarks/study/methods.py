@@ -10,13 +10,14 @@ METHODS: dict[str, dict[str, object]] = {
     "supervised": {"overlay": "supervised"},
     "cps": {"overlay": "dice_ce", "scdl": False},
     "cps_ga": {"scdl": False},
-    "scdl_published": {"proxy_bank#assignment": {"_target_": "scdl_components.proxies.PublishedAssignment"}},
+    "scdl_published": {"overlay": "published"},
     "scdl": {},
     # SCDL where nothing else balances the classes
     "cps_scdl": {"overlay": "dice_ce"},
     # one part at a time off
     "scdl_no_sac": {"scdl_loss#sac_weight": 0.0},
-    "scdl_no_agreement": {"scdl_loss#cdba#weights#symmetric_kl": 0.0},
+    "scdl_no_e2p": {"scdl_loss#cdba#weights#e2p": 0.0},
+    "scdl_no_p2e": {"scdl_loss#cdba#weights#p2e": 0.0},
     "scdl_no_unlabeled_tokens": {"scdl_loss#unlabeled_weight": 0.0},
     "scdl_one_student": {
         "host": {"_target_": "scdl_components.hosts.Supervised", "supervised_losses": "@supervised_losses"},

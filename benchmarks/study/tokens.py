@@ -39,25 +39,25 @@ def rates(scdl: SCDLLoss, output: StudentOutput, truth: torch.Tensor) -> torch.T
         truth: their classes [B, 1, *spatial].
 
     Returns:
-        [3, 2]: of the tokens with a majority class, organ tokens whose class the bank's consensus names, and the
-        network; background tokens that the consensus gives to organs; each with the number of such tokens. The last
+        [3, 2]: of the tokens with a majority class, organ tokens whose class the bank names, and the
+        network; background tokens that the bank gives to organs; each with the number of such tokens. The last
         row has the sum of the distances to the assigned classes, and the number of tokens.
     """
     cdba, _ = scdl.losses[0]
     _, tokens = scdl.tokens([output.features[scdl.feature_module]], truth[:0])[0]
-    result = cdba.bank(tokens.features, None)
-    consensus = result.assigned.consensus()
+    result = cdba.bank(tokens.features)
+    assigned = result.log_q.exp()
     share, label = pool_labels(truth, cdba.bank.num_classes, tokens.grid).max(-1)
     network = pool_labels(hard_labels(output.logits), cdba.bank.num_classes, tokens.grid).argmax(-1)
     organ, background = (share > 0.5) & (label > 0), (share > 0.5) & (label == 0)
-    chosen = consensus.argmax(-1)
+    chosen = assigned.argmax(-1)
     rows = [
         ((chosen == label) & organ, organ),
         ((network == label) & organ, organ),
         ((chosen > 0) & background, background),
     ]
     counts = [[hits.sum().item(), of.sum().item()] for hits, of in rows]
-    distance = (consensus * (1 - result.similarity)).sum(-1)
+    distance = (assigned * (1 - result.similarity)).sum(-1)
     return torch.tensor([*counts, [distance.sum().item(), distance.numel()]], dtype=torch.float64)
 
 

@@ -22,7 +22,7 @@ from ..tokens import Tokens
 class TensorBoardProxyHandler:
     """Write the spread σ of each class, the cosines between class means, and how many labeled tokens each class gets.
 
-    All of the first student; tokens by their labels and by either assignment. Nothing is written where the trainer's
+    All of the first student; tokens by their labels and by their assignment. Nothing is written where the trainer's
     loss has no :class:`SCDLLoss`.
 
     Args:
@@ -66,12 +66,11 @@ class TensorBoardProxyHandler:
         if not embeddings.isfinite().all():  # of a batch whose step is skipped: nothing to be shown
             return
         with alone():  # of several ranks, only one draws
-            assigned = bank.assignment(bank.similarity(embeddings)[1], None)
+            q = (bank.similarity(embeddings)[1] / bank.tau).softmax(-1)
         curves = {
             "spread": bank.sigma.mean(1),
             "tokens_by_label": tokens.weights.sum((0, 1)),
-            "tokens_by_embedding": assigned.q.sum((0, 1)),
-            "tokens_by_proxy": assigned.r.sum((0, 1)),
+            "tokens_by_assignment": q.sum((0, 1)),
         }
         for name, values in curves.items():
             for class_name, value in zip(self.class_names, values.tolist()):

@@ -7,17 +7,6 @@ from .cps import CPS
 from .dhc import DHC
 from .magicnet import MagicNet
 from .supervised import Supervised
-from .training_loss import NetworkWithLoss, TrainingLoss, parameter_groups
+from .training_loss import NetworkWithLoss, TrainingLoss
 
-__all__ = [
-    "Batch",
-    "CPS",
-    "DHC",
-    "Host",
-    "HostOutput",
-    "MagicNet",
-    "NetworkWithLoss",
-    "Supervised",
-    "TrainingLoss",
-    "parameter_groups",
-]
+__all__ = ["Batch", "CPS", "DHC", "Host", "HostOutput", "MagicNet", "NetworkWithLoss", "Supervised", "TrainingLoss"]

@@ -63,17 +63,3 @@ class NetworkWithLoss(nn.Module):
         if (scdl := self.loss.scdl) is not None:
             terms = terms | scdl([found[scdl.feature_module] for found in features], batch.label, batch.progress)
         return reduce(add, (weight * value for value, weight in terms.values())), terms, curves
-
-
-def parameter_groups(network: nn.Module, loss: TrainingLoss, bank_lr: float) -> list[dict[str, object]]:
-    """Group what an optimizer trains: networks and host, and the proxy banks with a learning rate of their own.
-
-    Args:
-        network: the students; with priors the banks are in them.
-        loss: of their training; what needs no gradient, as a teacher, is left out.
-        bank_lr: learning rate of proxies and their encoders.
-    """
-    banks = [] if loss.scdl is None else [p for bank in loss.scdl.banks for p in bank.parameters() if p.requires_grad]
-    of_banks = set(map(id, banks))
-    others = [p for p in [*network.parameters(), *loss.parameters()] if p.requires_grad and id(p) not in of_banks]
-    return [{"params": others}, *([{"params": banks, "lr": bank_lr}] if banks else [])]

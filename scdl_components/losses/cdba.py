@@ -12,46 +12,11 @@ from torch import Tensor, nn
 
 from ..proxies import ProxyBank, ProxyOutput
 from ..tokens import Tokens, token_mask, tokenize
-from .functional import class_means, distance, present_mean, proxy_to_embedding, separation, symmetric_kl, token_mean
+from .functional import consensus, distance, proxy_to_embedding, separation, symmetric_kl, token_mean
 from .terms import LossTerm
 
 # what the bank made of the tokens, and their labels w [B, L, C] or None -> unweighted terms by name
 Reduction = Callable[[ProxyOutput, Tensor | None], dict[str, Tensor]]
-
-
-def by_token(output: ProxyOutput, weights: Tensor | None) -> dict[str, Tensor]:
-    """Averages over tokens, as the published code does; background has most of them.
-
-    Unlabeled tokens take stop-gradient of q ∘ r̄, normalised over classes.
-    """
-    mask = None if weights is None else token_mask(weights)
-    similarity, assigned = output.similarity, output.assigned
-    weights = assigned.consensus() if weights is None else weights.to(similarity.dtype)
-    return {
-        "separation": token_mean(separation(similarity, weights).mean(-1), mask),
-        "distance": token_mean((weights * distance(similarity)).sum(-1), mask),
-        "symmetric_kl": token_mean(symmetric_kl(*assigned), mask),
-    }
-
-
-def by_class_mean(output: ProxyOutput, weights: Tensor | None) -> dict[str, Tensor]:
-    """Averages over present classes, for each its own tokens as much as all others.
-
-    Small organs are lost otherwise (docs/results.md). Unlabeled tokens, whose classes are a guess, are
-    averaged by token.
-    """
-    if weights is None:
-        return by_token(output, weights)
-    mask = token_mask(weights)
-    similarity = output.similarity
-    weights = weights.to(similarity.dtype)
-    pairs = separation(similarity, weights)
-    own, others = class_means(pairs, weights), class_means(pairs, (1 - weights) * mask[..., None])
-    return {
-        "separation": present_mean((own + others) / 2, weights),
-        "distance": present_mean(class_means(distance(similarity), weights), weights),
-        "symmetric_kl": token_mean(symmetric_kl(*output.assigned), mask),
-    }
 
 
 def by_class(output: ProxyOutput, weights: Tensor | None) -> dict[str, Tensor]:
@@ -59,7 +24,7 @@ def by_class(output: ProxyOutput, weights: Tensor | None) -> dict[str, Tensor]:
 
     Unlabeled tokens take stop-gradient of P(c|z) as their shares of the classes.
     """
-    probabilities = output.assigned.q
+    probabilities = output.log_q.exp()
     mask = None if weights is None else token_mask(weights)
     weights = probabilities.detach() if weights is None else weights.to(output.similarity.dtype)
     return {
@@ -68,7 +33,22 @@ def by_class(output: ProxyOutput, weights: Tensor | None) -> dict[str, Tensor]:
     }
 
 
-REDUCTIONS: Mapping[str, Reduction] = {"class": by_class, "token": by_token, "class_mean": by_class_mean}
+def by_token(output: ProxyOutput, weights: Tensor | None) -> dict[str, Tensor]:
+    """The published code's terms: averages over tokens, of which background has most.
+
+    Unlabeled tokens take stop-gradient of q ∘ r̄, normalised over classes.
+    """
+    mask = None if weights is None else token_mask(weights)
+    similarity = output.similarity
+    weights = consensus(output.log_q, output.log_r) if weights is None else weights.to(similarity.dtype)
+    return {
+        "separation": token_mean(separation(similarity, weights).mean(-1), mask),
+        "distance": token_mean((weights * distance(similarity)).sum(-1), mask),
+        "symmetric_kl": token_mean(symmetric_kl(output.log_q, output.log_r), mask),
+    }
+
+
+REDUCTIONS: Mapping[str, Reduction] = {"class": by_class, "token": by_token}
 WEIGHTS = {"separation": 1.0, "distance": 0.1, "symmetric_kl": 0.1, "e2p": 1.0, "p2e": 1.0}
 
 
@@ -86,8 +66,7 @@ class CDBALoss(nn.Module):
         bank: the class distributions, shared with :class:`~scdl_components.SACLoss` where both are used.
         voxels_per_token: edge of a token in voxels of the image, one number or one per axis.
         reduction: "class", the paper's terms e2p and p2e; "token", those of the published code (separation, distance,
-            symmetric_kl), which has ``PublishedAssignment`` in the bank; "class_mean", the same averaged by class; or a
-            function like :func:`by_class`.
+            symmetric_kl); or a function like :func:`by_class`.
         weights: of terms by name; by default 1, of distance and symmetric_kl 0.1.
         ignore_index: label value of voxels to leave out.
 
@@ -99,7 +78,7 @@ class CDBALoss(nn.Module):
         self,
         bank: ProxyBank,
         voxels_per_token: int | Sequence[int] = 4,
-        reduction: str | Reduction = "class_mean",
+        reduction: str | Reduction = "class",
         weights: Mapping[str, float] | None = None,
         ignore_index: int | None = None,
     ) -> None:
@@ -131,5 +110,5 @@ class CDBALoss(nn.Module):
 
     def terms(self, tokens: Tokens) -> dict[str, LossTerm]:
         """Terms by name, scalars, with their weights."""
-        values = self.reduction(self.bank(tokens.features, tokens.mask), tokens.weights)
+        values = self.reduction(self.bank(tokens.features), tokens.weights)
         return {name: LossTerm(value, self.weights.get(name, 1.0)) for name, value in values.items()}

@@ -35,6 +35,11 @@ def symmetric_kl(log_q: Tensor, log_r: Tensor) -> Tensor:
     return ((log_q.exp() - log_r.exp()) * (log_q - log_r)).sum(-1)
 
 
+def consensus(log_q: Tensor, log_r: Tensor) -> Tensor:
+    """q ∘ r̄ normalised over the classes, without gradient: shares [B, L, C] of tokens without label."""
+    return (log_q + log_r).detach().softmax(-1)
+
+
 def proxy_to_embedding(similarity: Tensor, weights: Tensor, mask: Tensor | None = None) -> Tensor:
     """L_P2E = mean over all C of exp(−(E_c⁺ − E_c⁻)), E_c⁺ = Σ w a / Σ w, E_c⁻ = Σ (1 − w) a / Σ (1 − w), over tokens.
 
@@ -60,12 +65,6 @@ def class_means(values: Tensor, weights: Tensor) -> Tensor:
     """Σ w v / Σ w of each class [C] over tokens, of ``values`` and ``weights`` [B, L, C]; 0 where Σ w is 0."""
     total, mass = all_reduce_sum(torch.stack([(weights * values).sum((0, 1)), weights.sum((0, 1))]))
     return total / mass.clamp_min(torch.finfo(mass.dtype).tiny)
-
-
-def present_mean(values: Tensor, weights: Tensor) -> Tensor:
-    """Mean of ``values`` [C] over the classes with any of the weights [B, L, C]; 0, with a graph, where none is."""
-    present = all_reduce_sum(weights.sum((0, 1))) > 0
-    return (values * present).sum() / present.sum().clamp_min(1)
 
 
 # --- SAC

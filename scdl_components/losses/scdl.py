@@ -35,7 +35,7 @@ class SCDLLoss(nn.Module):
             (:class:`~scdl_components.networks.PriorNetwork`) have banks already: these are trained, stay in the networks'
             parameters and state dict, and say of which module the tokens are.
         feature_module: name of the module of a student whose output its tokens are of, e.g. the V-Net's "block_nine".
-        weight: factor of everything; 10 suits GA-CE's large gradient (docs/results.md), published is 0.1.
+        weight: factor of everything; the paper's is 1, that of the published code 0.1.
         sac_weight: further factor of SAC.
         unlabeled_weight: further factor of what unlabeled tokens contribute; 0 leaves them out.
         unlabeled_ramp: fraction of training done -> factor of ``unlabeled_weight``.
@@ -51,7 +51,7 @@ class SCDLLoss(nn.Module):
         num_students: int = 2,
         students: Sequence[nn.Module] | None = None,
         feature_module: str = "block_nine",
-        weight: float = 10.0,
+        weight: float = 1.0,
         sac_weight: float = 1.0,
         unlabeled_weight: float = 0.1,
         unlabeled_ramp: Callable[[float], float] = gaussian_ramp,

@@ -40,7 +40,6 @@ class PriorNetwork(nn.Module):
         tokens: name of the module whose output the tokens are of; it runs before those of ``at``, or is one of them.
         priors: which of ``scdl_components.proxies.PRIORS``.
         voxels_per_token: edge of a token in voxels of the image, one number or one per axis.
-        tau: temperature of the softmax over classes.
 
     Raises:
         InputError: there is no such module, place or prior.
@@ -54,7 +53,6 @@ class PriorNetwork(nn.Module):
         tokens: str = "block_four",
         priors: str | Sequence[str] = ("distribution", "center", "samples"),
         voxels_per_token: int | Sequence[int] = 8,
-        tau: float = 0.2,
     ) -> None:
         super().__init__()
         priors, places = ensure_tuple(priors), prior_places(network, at)
@@ -72,7 +70,7 @@ class PriorNetwork(nn.Module):
             projection = nn.Linear(len(priors) * bank.embed_dim, places[name], bias=False)
             nn.init.zeros_(projection.weight)
             _replace(network, module, _WithPrior(module, projection, self.exchange, (name, tokens)))
-        maker = _WithTokens(source, bank, priors, tau, self.exchange)
+        maker = _WithTokens(source, bank, priors, self.exchange)
         _replace(network, source, maker)
         # whose output are the tokens before anything is added
         self.token_module = next(name for name, module in self.named_modules() if module is maker)
@@ -128,14 +126,11 @@ class _Exchange(threading.local):
 class _WithTokens(nn.Module):
     """A module of whose output the priors are made."""
 
-    def __init__(
-        self, module: nn.Module, bank: ProxyBank, names: Sequence[str], tau: float, exchange: _Exchange
-    ) -> None:
+    def __init__(self, module: nn.Module, bank: ProxyBank, names: Sequence[str], exchange: _Exchange) -> None:
         super().__init__()
         self.module = module
         self.banks = (bank,)  # no submodule: it is the network's
         self.names = names
-        self.tau = tau
         self.exchange = exchange
 
     def forward(self, *args):
@@ -147,7 +142,7 @@ class _WithTokens(nn.Module):
                 f"the tokens' module has {tokens.shape[-1]} channels: set proxy_bank#in_channels to that, which is "
                 f"{bank.encoder[0].in_features}"
             )
-        self.exchange.prior = bank.priors(tokens, self.names, self.tau)
+        self.exchange.prior = bank.priors(tokens, self.names)
         return output
 
 

@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..tokens import full_precision
-from .assignments import Assigned, BidirectionalAssignment
 
 
 class ProxyOutput(NamedTuple):
@@ -23,13 +22,15 @@ class ProxyOutput(NamedTuple):
         embeddings: [B, L, Z], not normalised.
         similarity: [B, L, C], mean cosine between a token and the samples of a class (a in docs/method.md).
         cosines: [B, L, C], with the class means.
-        assigned: both assignments between tokens and class means.
+        log_q: [B, L, C], log of the embedding→proxy assignment, the softmax over classes of cosines / ``tau``.
+        log_r: likewise proxy→embedding, with ``tau_p2e``.
     """
 
     embeddings: Tensor
     similarity: Tensor
     cosines: Tensor
-    assigned: Assigned
+    log_q: Tensor
+    log_r: Tensor
 
 
 class ProxyBank(nn.Module):
@@ -50,11 +51,12 @@ class ProxyBank(nn.Module):
         dropout: rate, below 1, after each of the encoder's two hidden layers, while training.
         initial_sigma: spread of the classes at the start, about. Published is log 2 = 0.69, with which samples are
             noise: in 64 dimensions 5.5 in all, against means of length 1.
-        assignment: callable (cosines [B, L, C], mask [B, L] or None) -> Assigned; default
-            :class:`BidirectionalAssignment`.
+        tau: temperature of P(c|z), the softmax over classes of the cosines with their means.
+        tau_p2e: temperature of the published code's assignment the other way round, which is a softmax over classes, too;
+            None: ``tau``, with which both are the same.
 
     Raises:
-        ValueError: when ``dropout`` is not in [0, 1).
+        ValueError: when ``dropout`` is not in [0, 1), or a temperature is not positive.
     """
 
     def __init__(
@@ -66,7 +68,8 @@ class ProxyBank(nn.Module):
         num_embedding_samples: int = 2,
         dropout: float = 0.2,
         initial_sigma: float = 0.05,
-        assignment: Callable[[Tensor, Tensor | None], Assigned] | None = None,
+        tau: float = 0.2,
+        tau_p2e: float | None = None,
     ) -> None:
         super().__init__()
         if not 0 <= dropout < 1:
@@ -75,7 +78,10 @@ class ProxyBank(nn.Module):
         self.embed_dim = embed_dim
         self.num_samples = num_samples
         self.num_embedding_samples = num_embedding_samples
-        self.assignment = assignment if assignment is not None else BidirectionalAssignment()
+        self.tau = tau
+        self.tau_p2e = tau if tau_p2e is None else tau_p2e
+        if not min(self.tau, self.tau_p2e) > 0:
+            raise ValueError(f"tau={tau}, tau_p2e={tau_p2e}: a temperature must be positive, e.g. 0.2")
         hidden = 2 * embed_dim
         # dropout before ReLU is the same function as after it, and leaves one hidden map to keep instead of two
         self.encoder = nn.Sequential(
@@ -155,30 +161,29 @@ class ProxyBank(nn.Module):
             return self.embedding_samples(embeddings).mean(2)
         return expected_direction(embeddings, self.embedding_sigma)
 
-    def priors(self, tokens: Tensor, names: Sequence[str], tau: float = 0.2) -> Tensor:
+    def priors(self, tokens: Tensor, names: Sequence[str]) -> Tensor:
         """What the proxies know of tokens [B, L, D], for a host's decoder: [B, L, len(names) * Z].
 
         Args:
             tokens: [B, L, D].
             names: which of ``PRIORS``, in the order in which they are concatenated.
-            tau: temperature of the softmax over classes.
         """
         embeddings = self.encode(tokens)
         with _autocast_off(embeddings):
             embeddings = full_precision(embeddings)
-            return torch.cat([PRIORS[name](self, embeddings, tau) for name in names], dim=-1)
+            return torch.cat([PRIORS[name](self, embeddings) for name in names], dim=-1)
 
-    def forward(self, tokens: Tensor, mask: Tensor | None = None, noise: Tensor | None = None) -> ProxyOutput:
+    def forward(self, tokens: Tensor, noise: Tensor | None = None) -> ProxyOutput:
         """Encode tokens and compare them with every class.
 
         Args:
             tokens: [B, L, D].
-            mask: [B, L] bool, False for tokens without any valid voxel: no class puts mass on them.
             noise: ε of the proxy samples, [C, S, Z]; drawn if None.
         """
         embeddings = self.encode(tokens)
         similarity, cosines = self.similarity(embeddings, noise)
-        return ProxyOutput(embeddings, similarity, cosines, self.assignment(cosines, mask))
+        log_q, log_r = ((cosines / tau).log_softmax(-1) for tau in (self.tau, self.tau_p2e))
+        return ProxyOutput(embeddings, similarity, cosines, log_q, log_r)
 
 
 def class_prior(cosines: Tensor, means: Tensor, tau: float) -> Tensor:
@@ -202,11 +207,11 @@ def expected_direction(means: Tensor, sigma: Tensor) -> Tensor:
 
 
 # name -> prior [B, L, Z] of embeddings [B, L, Z] (docs/method.md)
-PRIORS: Mapping[str, Callable[[ProxyBank, Tensor, float], Tensor]] = {
-    "distribution": lambda bank, z, tau: class_prior(bank.similarity(z)[0], bank.mu, tau),
-    "center": lambda bank, z, tau: class_prior(bank.similarity(z)[1], bank.mu, tau),
-    "samples": lambda bank, z, tau: bank.token_direction(z),
-    "published": lambda bank, z, tau: F.normalize(class_prior(bank.similarity(z)[1], bank.mu, tau), dim=-1),
+PRIORS: Mapping[str, Callable[[ProxyBank, Tensor], Tensor]] = {
+    "distribution": lambda bank, z: class_prior(bank.similarity(z)[0], bank.mu, bank.tau),
+    "center": lambda bank, z: class_prior(bank.similarity(z)[1], bank.mu, bank.tau),
+    "samples": lambda bank, z: bank.token_direction(z),
+    "published": lambda bank, z: F.normalize(class_prior(bank.similarity(z)[1], bank.mu, bank.tau_p2e), dim=-1),
 }
 
 

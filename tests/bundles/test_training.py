@@ -36,9 +36,9 @@ def test_tensorboard_shows_losses_ramp_learning_rate_and_dice_by_organ(trained):
     assert {"val_mean_dice", "val_dice/liver"} <= scalars
     # of which there is none in the validation's phantom at 8 mm
     assert "val_invented/left adrenal gland" in scalars and "val_dice/left adrenal gland" not in scalars
-    for name in ("separation", "distance", "symmetric_kl", "sac", "unlabeled_symmetric_kl"):
+    for name in ("e2p", "p2e", "sac", "unlabeled_p2e"):
         assert {f"scdl/{name}", f"weight/scdl/{name}"} <= scalars
-    for curve in ("spread", "tokens_by_label", "tokens_by_embedding", "tokens_by_proxy"):
+    for curve in ("spread", "tokens_by_label", "tokens_by_assignment"):
         assert {f"proxies_{curve}/background", f"proxies_{curve}/left adrenal gland"} <= scalars
     assert "proxies/cosines" in events.Tags()["images"]
     rates = {event.step: event.value for event in events.Scalars("learning_rate")}

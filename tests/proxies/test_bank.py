@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from scdl_components.proxies import PRIORS, ProxyBank, PublishedAssignment
+from scdl_components.proxies import PRIORS, ProxyBank
 
 
 def build_bank(**kwargs) -> ProxyBank:
@@ -96,10 +96,10 @@ def test_dropout_that_leaves_nothing_is_refused(dropout):
 
 
 def test_priors_are_class_directions_by_likeness_and_token_directions():
-    bank = build_bank(dropout=0.0)
+    bank = build_bank(dropout=0.0, tau=0.3)
     tokens = torch.randn(2, 6, 4)
     torch.manual_seed(1)
-    found = bank.priors(tokens, list(PRIORS), tau=0.3).unflatten(-1, (4, 8)).unbind(-2)
+    found = bank.priors(tokens, list(PRIORS)).unflatten(-1, (4, 8)).unbind(-2)
     torch.manual_seed(1)  # draws in the order of the names
     embeddings = bank.encode(tokens)
     similarities = bank.similarity(embeddings)
@@ -132,12 +132,18 @@ def test_evaluation_draws_nothing():
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_assignment_is_a_part_to_swap():
-    tokens = torch.randn(2, 6, 4)
-    published = build_bank(assignment=PublishedAssignment()).eval()(tokens).assigned
-    ours = build_bank().eval()(tokens).assigned
-    assert torch.equal(published.q, ours.q) and torch.equal(published.r, published.q)
-    assert not torch.allclose(ours.r, ours.q)
+def test_both_assignments_are_softmaxes_over_classes():
+    bank = build_bank(tau=0.3, tau_p2e=0.5).eval()
+    output = bank(torch.randn(2, 6, 4))
+    for log, tau in ((output.log_q, 0.3), (output.log_r, 0.5)):
+        torch.testing.assert_close(log.exp(), (output.cosines / tau).softmax(-1))
+    assert torch.equal(*build_bank().eval()(torch.randn(2, 6, 4))[-2:])
+
+
+@pytest.mark.parametrize("taus", [{"tau": 0}, {"tau_p2e": -1.0}])
+def test_temperatures_must_be_positive(taus):
+    with pytest.raises(ValueError, match="temperature must be positive"):
+        build_bank(**taus)
 
 
 def test_state_dict_restores_the_bank():
@@ -158,6 +164,6 @@ def test_autocast_keeps_what_follows_the_encoder_in_float32(dtype):
         samples = bank.embedding_samples(low.embeddings)
         low.similarity.sum().backward()  # a backward pass inside the context is tolerated, too
     assert low.embeddings.dtype == dtype
-    assert {low.similarity.dtype, low.assigned.log_r.dtype, prior.dtype, samples.dtype} == {torch.float32}
+    assert {low.similarity.dtype, low.log_r.dtype, prior.dtype, samples.dtype} == {torch.float32}
     torch.testing.assert_close(low.similarity, full.similarity, rtol=0, atol=2e-2)
     assert all(p.grad.isfinite().all() for p in (bank.proxies, bank.encoder[0].weight))
