@@ -7,8 +7,8 @@
     python -m benchmarks.hosts --host magicnet
     python -m benchmarks.hosts --scdl True                               # the host with SCDL
 
-One of each in turn, in one process: an iteration of the bundle's trainer (data, students, losses, optimizer, logging),
-and a step of the plain loop, float32, on the same phantoms.
+In one process: iterations of the bundle's trainer (data, students, losses, optimizer, logging), then steps of the plain
+loop, float32, on the same phantoms. Not in turn: the plain loop would use the memory that the trainer keeps for itself.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ import fire
 import numpy as np
 import torch
 import torch.nn.functional as F
-from ignite.engine import Events
 from torch import Tensor
 
 from benchmarks.measure import figures, machine, seconds, show, training_workflow
@@ -93,26 +92,20 @@ HOSTS = {"dhc": (["dhc"], PlainDHC, 2, "batch"), "magicnet": (["magicnet"], Plai
 
 
 def iterations(host: str, pairs: int, **scale: object) -> dict[str, list[float]]:
-    """Seconds of the host's iterations, of their parts, and of the plain loop's, one of each in turn."""
+    """Seconds of the host's iterations, of their parts, and of the plain loop's steps."""
     overlays, plain, students, norm = HOSTS[host]
     with tempfile.TemporaryDirectory() as folder:
         run = training_workflow(folder, overlays=overlays, max_iterations=pairs + WARM_UP, **scale)
         trainer, keys = run.trainer, ("num_classes", "num_filters", "roi_size")
         num_classes, filters, roi_size = (run.parser.get_parsed_content(key) for key in keys)
         network = DualStudent(VNet(1, num_classes, filters, norm), [torch.nn.init.kaiming_normal_] * students)
+        times = record_parts(trainer)
+        trainer.run()
+        trainer.state.output = None
+        trainer.optimizer.zero_grad(set_to_none=True)
         device = torch.device(trainer.state.device)
         loop = plain(network, [], plain_volumes(run), roi_size, device)
-        times: dict[str, list[float]] = {**record_parts(trainer), "plain": []}
-
-        def plain_step() -> None:
-            trainer.state.output = None  # as at the start of an iteration: nothing of the last one is held
-            trainer.optimizer.zero_grad(set_to_none=True)
-            times["plain"].append(seconds(loop.step, device))
-            loop.optimizer.zero_grad(set_to_none=True)
-
-        # behind what records the iteration
-        trainer.add_event_handler(Events.ITERATION_COMPLETED, plain_step)
-        trainer.run()
+        times["plain"] = [seconds(loop.step, device) for _ in range(pairs + WARM_UP)]
     return {name: values[WARM_UP:] for name, values in times.items()}
 
 
