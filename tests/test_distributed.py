@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 import torch
 from support.loss_parts import NAMES, values_and_gradients
-from support.rank_tasks import dhc, everything, training
+from support.rank_tasks import dhc, everything, training, training_with_priors
 from support.ranks import run_ranks
 
 from scdl_components.data.two_stream import TwoStreamSampler
@@ -71,7 +71,7 @@ def test_one_rank_does_it_and_all_have_the_result_or_the_error(ranks):
     assert "labeled_batch_size=3" in first["uneven"] and "--labeled_batch_size 4" in second["uneven"]
 
 
-@pytest.mark.parametrize("task", [training, dhc])
+@pytest.mark.parametrize("task", [training, dhc, training_with_priors])
 def test_bad_data_of_one_rank_is_met_by_both_alike(ranks, task):
     """A NaN and a file that vanished: the training is one process's, and the same on both ranks."""
     one, (first, second) = task(), (part[task.__name__] for part in ranks)
@@ -84,6 +84,13 @@ def test_bad_data_of_one_rank_is_met_by_both_alike(ranks, task):
         for name, weights in one[part].items():
             assert torch.equal(first[part][name], second[part][name]), name
             torch.testing.assert_close(first[part][name], weights, rtol=0, atol=1e-9, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def test_both_ranks_train_the_same_where_tokens_are_drawn(ranks):
+    first, second = (part["training_with_token_samples"] for part in ranks)
+    assert first["losses"] == pytest.approx(second["losses"], nan_ok=True)
+    assert all(torch.equal(value, second["network"][name]) for name, value in first["network"].items())
+    assert any("embedding_sigma" in name and (value != 0.05).any() for name, value in first["network"].items())
 
 
 def test_the_end_of_one_rank_is_told_by_the_other(ranks):

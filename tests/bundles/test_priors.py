@@ -20,27 +20,20 @@ def files(bundle: Path, *names: str) -> str:
 
 @pytest.fixture(scope="module")
 def with_priors(tmp_path_factory, phantoms) -> Path:
-    """A bundle trained with priors for four iterations, stopped after two and gone on with."""
+    """A bundle trained with priors for four iterations, and from the second one's checkpoint once more."""
     bundle = copy_bundle(tmp_path_factory.mktemp("priors"))
-    for iterations in (2, 4):
-        scale = options(dataset_dir=phantoms, case_list="case_list.json", max_iterations=iterations, val_interval=2)
-        words = [
-            "--allow_changed",
-            "['max_iterations','lr_scheduler']",
-            "--resume",
-            bundle / "models" / "checkpoint_2.pt",
-        ]
-        run_monai(
-            *(
-                "run",
-                "training",
-                "--config_file",
-                files(bundle, "train", "priors"),
-                *scale,
-                *words[: 4 * (iterations == 4)],
-            ),
-            cwd=bundle,
-        )
+    scale = options(dataset_dir=phantoms, case_list="case_list.json", max_iterations=4, val_interval=2)
+    train = ["run", "training", "--config_file", files(bundle, "train", "priors"), *scale]
+    run_monai(*train, cwd=bundle)
+    resume = [
+        "--resume",
+        bundle / "models" / "checkpoint_2.pt",
+        "--ckpt_dir",
+        bundle / "again",
+        "--output_dir",
+        bundle / "logs",
+    ]
+    run_monai(*train, *resume, cwd=bundle)
     return bundle
 
 
@@ -53,6 +46,13 @@ def test_the_weights_hold_each_bank_once_and_the_checkpoint_no_other(with_priors
     weights = torch.load(with_priors / "models" / "model_final.pt", weights_only=True)
     assert set(weights) == set(network().state_dict()) and not any("bank" in name for name in checkpoint["loss"])
     assert sum(name.endswith("bank.proxies") for name in checkpoint["model"]) == 2
+
+
+def test_a_resumed_training_ends_alike(with_priors):
+    once, again = (torch.load(with_priors / d / "model_final.pt", weights_only=True) for d in ("models", "again"))
+    assert any(name.endswith("projection.weight") and value.any() for name, value in once.items())
+    for name, value in once.items():
+        assert torch.equal(value, again[name]), name
 
 
 def test_what_it_trained_is_evaluated(with_priors, phantoms, tmp_path):

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 import torch
 import torch.distributed as dist
@@ -29,7 +30,7 @@ from scdl_components.errors import InputError, UserError
 from scdl_components.handlers import IterationSeed
 from scdl_components.hosts import CPS, DHC, Host, TrainingLoss
 from scdl_components.losses import CDBALoss, DiceCELoss, GACELoss, GADiceLoss, SACLoss, SCDLLoss
-from scdl_components.networks import DualStudent, VNet
+from scdl_components.networks import DualStudent, PriorNetwork, VNet
 from scdl_components.proxies import ProxyBank
 
 
@@ -63,7 +64,18 @@ def _nested() -> int:
 
 def everything() -> dict[str, dict]:
     """All of it, for processes take longer to start than to do it."""
-    return {task.__name__: task() for task in (values_and_gradients, hardest, draws, errors, training, dhc, end)}
+    tasks = (
+        values_and_gradients,
+        hardest,
+        draws,
+        errors,
+        training,
+        dhc,
+        training_with_priors,
+        training_with_token_samples,
+        end,
+    )
+    return {task.__name__: task() for task in tasks}
 
 
 def errors() -> dict[str, object]:
@@ -101,16 +113,17 @@ def dhc() -> dict[str, object]:
     return training(DHC({"dice_ce": DiceCELoss()}, DiceCELoss(lambda_dice=0), 2, torch.tensor([3000, 500])))
 
 
-def training(host: Host | None = None) -> dict[str, object]:
+def training(host: Host | None = None, priors: Sequence[str] = ()) -> dict[str, object]:
     """Ten iterations of four labeled cases, one with a NaN, and four unlabeled ones, one of which cannot be loaded."""
     torch.manual_seed(0)
     labeled = Dataset([volume(seed) for seed in range(4)], Compose([]))
     images = [{"image": volume(seed)["image"], "case": seed} for seed in range(10, 14)]
     unlabeled = Dataset(images, Compose([Lambdad("case", _loadable)]))
     norm = ("group", {"num_groups": 1})
-    network = DualStudent(VNet(1, 2, num_filters=2, norm=norm)).double()
-    bank = ProxyBank(2, 2, embed_dim=8, num_samples=5, dropout=0.0)
-    scdl = SCDLLoss(CDBALoss(bank, reduction="token"), SACLoss(bank)).double()
+    student = VNet(1, 2, num_filters=2, norm=norm)
+    bank = ProxyBank(16 if priors else 2, 2, embed_dim=8, num_samples=5, dropout=0.0)
+    network = DualStudent(PriorNetwork(student, bank, priors=priors) if priors else student).double()
+    scdl = SCDLLoss(CDBALoss(bank, reduction="token"), SACLoss(bank), students=list(network.students)).double()
     cps = CPS({"ga_ce": GACELoss(), "ga_dice": GADiceLoss()}, GACELoss(top_k=100))
     loss = TrainingLoss(host or cps, scdl)
     trainer = DualStudentTrainer(
@@ -136,6 +149,16 @@ def training(host: Host | None = None) -> dict[str, object]:
     skipped = dict(trainer.data_loader.skipped)
     found = {"network": network.state_dict(), "proxies": loss.state_dict(), "finite": finite, "losses": losses}
     return found | {"scale": trainer.scaler.get_scale(), "skipped": skipped}
+
+
+def training_with_priors() -> dict[str, object]:
+    """As :func:`training`, with priors whose draws are the same for any number of samples."""
+    return training(priors=["distribution", "center"])
+
+
+def training_with_token_samples() -> dict[str, object]:
+    """As :func:`training`, with all priors."""
+    return training(priors=["distribution", "center", "samples"])
 
 
 def end() -> dict[str, str]:
