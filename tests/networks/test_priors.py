@@ -17,6 +17,7 @@ from scdl_components.errors import InputError
 from scdl_components.losses import CDBALoss, GADiceLoss, SACLoss, SCDLLoss
 from scdl_components.networks import DualStudent, PriorNetwork, VNet
 from scdl_components.networks.features import WithFeatures
+from scdl_components.networks.priors import resample
 from scdl_components.networks.weights import WeightsError, load_weights
 from scdl_components.proxies import ProxyBank
 
@@ -87,6 +88,13 @@ def test_reproduces_the_published_networks(published, at):
     torch.testing.assert_close(made[0].transpose(1, 2).reshape(expected.shape), expected, rtol=0, atol=1e-6)
     sampled = logits.flatten()[:: published["sample_step"].item()]
     torch.testing.assert_close(sampled, published[output], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("grid, size, mode", [([3, 4, 5], [6, 16, 5], "trilinear"), ([8, 4], [4, 7], "bilinear")])
+def test_resampling_is_torchs(grid, size, mode):
+    values = torch.randn(2, 3, *grid)
+    expected = torch.nn.functional.interpolate(values, size=size, mode=mode, align_corners=False)
+    torch.testing.assert_close(resample(values, size), expected)
 
 
 def test_training_starts_from_the_network_as_it_is():
