@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 
 import fire
@@ -19,8 +20,10 @@ import nibabel
 import numpy as np
 import torch
 from monai.bundle import ConfigWorkflow
+from monai.data.utils import dense_patch_slices
 
-from benchmarks.measure import CONFIGS, clock, figures, machine, measured, monai_run, seconds, show
+from benchmarks.measure import CONFIGS, clock, figures, machine, measured, monai_run, show
+from benchmarks.plain_loop import segment
 from scdl_components.networks import DualStudent, VNet
 from scdl_components.phantom import AMOS_ORGANS, phantom_case
 
@@ -84,10 +87,10 @@ def windows(
     output: str = "",
     **overrides: object,
 ) -> None:
-    """Measures the sliding window over a volume of noise, and the networks' own time within it.
+    """Measures the sliding window over a volume of noise, the networks' own time within it, and a plain loop.
 
-    The volume is twice the window in each direction. The bundle does what it does by default: windows two at a time,
-    memory reused, channels last; mixed precision on a GPU.
+    The volume is twice the window in each direction; networks, windows and arithmetic are the same on both sides. The
+    bundle does what it does by default: windows two at a time, memory reused, channels last; mixed precision on a GPU.
 
     Args:
         repeats: volumes.
@@ -99,35 +102,49 @@ def windows(
     """
     torch.set_num_threads(threads)
     keys = {"roi_size": list(roi_size), "num_filters": num_filters, "progress": False, "load_pretrain": False}
+    # as the plain loop: probabilities, all voxels of a window alike
+    keys |= {"bundle_root": str(CONFIGS.parent), "window_weights": "constant", "window_activation": "$torch.nn.Softmax(dim=1)", **overrides}
     config = str(CONFIGS / "inference.yaml")
-    run = ConfigWorkflow(config, workflow_type="infer", logging_file=False, **keys, **overrides)
+    run = ConfigWorkflow(config, workflow_type="infer", logging_file=False, **keys)
     run.initialize()
     inferer = run.inferer
     names = ("network", "device", "amp", "amp_dtype")
     network, device, amp, dtype = (run.parser.get_parsed_content(name) for name in names)
     device = torch.device(device)
-    volume = torch.rand((1, 1, *(2 * n for n in roi_size)), generator=torch.Generator().manual_seed(0)).to(device)
-    network.eval()
-    whole, alone, counts = [], [], []
+    image = np.random.default_rng(0).random([2 * n for n in roi_size], np.float32)
+    volume = torch.from_numpy(image)[None, None].to(device)
+    steps = [int(n * (1 - inferer.overlap)) for n in roi_size]
+    places = dense_patch_slices(image.shape, tuple(roi_size), steps)
+    times: dict[str, list[float]] = {"networks": [], "windows": [], "volume": [], "plain": []}
 
     def timed(windows: torch.Tensor) -> torch.Tensor:
         start = clock(device)
         result = network(windows)
-        alone[-1] += clock(device) - start
-        counts[-1] += len(windows)
+        times["networks"][-1] += clock(device) - start
         return result
 
-    with torch.no_grad(), torch.autocast(device.type, dtype, enabled=amp):  # as MONAI's evaluator
+    with torch.no_grad():
+        for _ in range(5):  # running statistics that belong to such images
+            network.train()(volume[(..., *places[0])])
+        network.eval()
+        plain_network = deepcopy(network).to(memory_format=torch.contiguous_format)
         for _ in range(repeats + 1):
-            alone.append(0.0)
-            counts.append(0)
-            whole.append(seconds(lambda: inferer(volume, timed), device))
-    whole, alone = whole[1:], alone[1:]  # in the first one the process's memory still grows
-    print(
-        f"{counts[0]} windows of {roi_size}, {num_filters} filters, {repeats} volumes, {threads} threads, {machine()}"
-    )
-    rows = [figures("the networks alone", alone), figures("the bundle, over the networks", whole, alone)]
-    show(rows, output)
+            times["networks"].append(0.0)
+            start = clock(device)
+            with torch.autocast(device.type, dtype, enabled=amp):  # as MONAI's evaluator
+                score = inferer(volume, timed)
+            times["windows"].append(clock(device) - start)
+            labels = score[0].argmax(0).cpu().numpy()
+            times["volume"].append(clock(device) - start)
+            start = clock(device)
+            same = np.mean(segment(plain_network, image, places, score.shape[1]) == labels)
+            times["plain"].append(clock(device) - start)
+    times = {name: values[1:] for name, values in times.items()}  # in the first one the process's memory still grows
+    print(f"{len(places)} windows of {roi_size}, {num_filters} filters, {repeats} volumes, {threads} threads, {machine()}")
+    rows = [figures("the networks alone", times["networks"])]
+    rows += [figures("the bundle, over the networks", times["windows"], times["networks"])]
+    rows += [figures("a plain loop, over the bundle with labels", times["plain"], times["volume"])]
+    show(rows + [{"what": "voxels with the same label", "ratio": f"{same:.6f}"}], output)
 
 
 if __name__ == "__main__":

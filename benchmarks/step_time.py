@@ -81,35 +81,43 @@ def plain_volumes(run: ConfigWorkflow) -> list[tuple[np.ndarray, np.ndarray | No
     return volumes
 
 
+def sides(run: ConfigWorkflow) -> dict[str, Callable[[], object]]:
+    """What an iteration is compared with, by name: forward and backward of the bare students on its batch, and of SCDL."""
+    trainer = run.trainer
+    device = torch.device(trainer.state.device)
+    # as the iteration
+    memory = reused_memory if run.parser.get_parsed_content("reuse_memory") else nullcontext
+    precision = partial(torch.autocast, device.type, enabled=trainer.amp, **trainer.amp_kwargs)
+    images, label = prepare_two_stream_batch(trainer.state.batch, device, **trainer.to_kwargs)
+    filters = run.parser.get_parsed_content("num_filters")
+    features = [torch.rand(len(images), filters, *images.shape[2:], device=device) for _ in trainer.network.students]
+
+    def both_ways(forward: Callable[[], torch.Tensor]) -> None:
+        trainer.state.output = None  # as at the start of an iteration: nothing of the last one is held
+        trainer.optimizer.zero_grad(set_to_none=True)
+        with memory():
+            with precision():
+                loss = forward()
+            loss.backward()
+
+    def scdl() -> torch.Tensor:
+        terms = trainer.loss_function.scdl([each.detach().requires_grad_() for each in features], label, 0.5)
+        return sum(weight * value for value, weight in terms.values())
+
+    found = {"bare": lambda: both_ways(lambda: sum(student(images).mean() for student in trainer.network.students))}
+    return found | ({"scdl": lambda: both_ways(scdl)} if trainer.loss_function.scdl is not None else {})
+
+
 def training(pairs: int, **scale: object) -> dict[str, list[float]]:
     """Seconds of whole iterations, of their parts, and of what they are compared with, one of each in turn."""
     with tempfile.TemporaryDirectory() as folder:
         run = training_workflow(folder, max_iterations=pairs + WARM_UP, **scale)
         trainer = run.trainer
-        device = torch.device(trainer.state.device)
-        # as the iteration
-        memory = reused_memory if run.parser.get_parsed_content("reuse_memory") else nullcontext
-        precision = partial(torch.autocast, device.type, enabled=trainer.amp, **trainer.amp_kwargs)
         times = record_parts(trainer)
-        feature_shape = (4, scale["num_filters"], *scale["roi_size"])
-
-        def both_ways(forward: Callable[[], torch.Tensor], name: str) -> None:
-            def run_both() -> None:
-                with precision():
-                    loss = forward()
-                loss.backward()
-
-            with memory():
-                times.setdefault(name, []).append(seconds(run_both, device))
 
         def others() -> None:
-            trainer.state.output = None  # as at the start of an iteration: nothing of the last one is held
-            trainer.optimizer.zero_grad(set_to_none=True)
-            images, label = prepare_two_stream_batch(trainer.state.batch, device, **trainer.to_kwargs)
-            both_ways(lambda: sum(student(images).mean() for student in trainer.network.students), "bare")
-            features = [torch.rand(feature_shape, device=device, requires_grad=True) for _ in range(2)]
-            terms = partial(trainer.loss_function.scdl, features, label, 0.5)
-            both_ways(lambda: sum(weight * value for value, weight in terms().values()), "scdl")
+            for name, side in sides(run).items():
+                times.setdefault(name, []).append(seconds(side, torch.device(trainer.state.device)))
             trainer.optimizer.zero_grad(set_to_none=True)
             print({name: round(values[-1], 3) for name, values in times.items()}, flush=True)
 
