@@ -103,7 +103,12 @@ def windows(
     torch.set_num_threads(threads)
     keys = {"roi_size": list(roi_size), "num_filters": num_filters, "progress": False, "load_pretrain": False}
     # as the plain loop: probabilities, all voxels of a window alike
-    keys |= {"bundle_root": str(CONFIGS.parent), "window_weights": "constant", "window_activation": "$torch.nn.Softmax(dim=1)", **overrides}
+    keys |= {
+        "bundle_root": str(CONFIGS.parent),
+        "window_weights": "constant",
+        "window_activation": "$torch.nn.Softmax(dim=1)",
+        **overrides,
+    }
     config = str(CONFIGS / "inference.yaml")
     run = ConfigWorkflow(config, workflow_type="infer", logging_file=False, **keys)
     run.initialize()
@@ -140,7 +145,9 @@ def windows(
             same = np.mean(segment(plain_network, image, places, score.shape[1]) == labels)
             times["plain"].append(clock(device) - start)
     times = {name: values[1:] for name, values in times.items()}  # in the first one the process's memory still grows
-    print(f"{len(places)} windows of {roi_size}, {num_filters} filters, {repeats} volumes, {threads} threads, {machine()}")
+    print(
+        f"{len(places)} windows of {roi_size}, {num_filters} filters, {repeats} volumes, {threads} threads, {machine()}"
+    )
     rows = [figures("the networks alone", times["networks"])]
     rows += [figures("the bundle, over the networks", times["windows"], times["networks"])]
     rows += [figures("a plain loop, over the bundle with labels", times["plain"], times["volume"])]

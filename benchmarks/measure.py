@@ -99,6 +99,7 @@ def training_workflow(
     from scdl_components.phantom import write_phantoms
 
     keys = {
+        "bundle_root": str(CONFIGS.parent),  # a config finds it only while MONAI's workflow asks
         "dataset_dir": write_phantoms(f"{folder}/phantom", 2, 4, 0, 0, spacing=(spacing,) * 3),
         "case_list": "case_list.json",
         "pixdim": [spacing] * 3,
