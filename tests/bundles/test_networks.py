@@ -77,7 +77,7 @@ def test_scdl_trains_any_network(tmp_path, phantoms, name, priors):
         val_interval=1000,
         voxels_per_token=4,
         **places,
-        **{"proxy_bank#in_channels": channels, "train#unlabeled_dataset#data": "$@unlabeled_stream.cases[:1]"},
+        **{"proxy_bank#in_channels": channels, "train#unlabeled_dataset#data": "$@train#unlabeled_stream.cases[:1]"},
     )
     workflow.initialize()
     trainer = workflow.trainer
