@@ -23,14 +23,7 @@ from ..errors import InputError
 from ..networks import PriorNetwork, VNet
 from ..networks.weights import WeightsError, differences
 from ..proxies import ProxyBank
-from .published_weights import BESIDE, FIRST, LAST, Published, places_of_priors, published_weights
-
-# batches that a norm has seen in training; older checkpoints lack it, and inference never reads it
-COUNTER = ".num_batches_tracked"
-WAY_OUT = (
-    "give --student_a and --student_b the files of the two V-Nets (<name>_A.pth and <name>_B.pth), or --student_a alone "
-    "that of a MagicNet"
-)
+from .published_weights import BESIDE, COUNTER, FIRST, LAST, WAY_OUT, State, places_of_priors, published_weights
 
 
 def convert(
@@ -69,32 +62,36 @@ def convert(
         raise InputError(f"output is the folder {target}; name a file in it, e.g. {target / 'model.pt'}")
     metadata = str(metadata or target.resolve().parent.parent / "configs" / "metadata.json")
     names = class_names(metadata)
-    found = [published_weights(path, WAY_OUT, scdl) for path in paths]
-    for path, each in zip(paths, found):
-        if (classes := len(each.weights[LAST])) != len(names):
+    found = [published_weights(path, scdl) for path in paths]
+    for path, (_, weights) in zip(paths, found):
+        if (classes := len(weights[LAST])) != len(names):
             raise WeightsError(
                 f"{path} has {classes} classes; {metadata} has {len(names)} ({', '.join(names)}): write into the bundle "
                 "of its dataset, or name that one's metadata with --metadata"
             )
-    (kind, norm, weights), places = found[0], places_of_priors(found[0].weights)
+    kind, weights = found[0]
+    places = places_of_priors(weights)
     place = prior_places or (next(iter(places)) if len(places) == 1 else "none")
     if place not in (*places, "none"):
         raise InputError(
             f"prior_places is {place!r}; {paths[0]} allows {[*places, 'none']}, with the SCDL module in it or at --scdl"
         )
     keys = places.get(place, {})
-    students = [_network(path, each, keys) for path, each in zip(paths, found)]
-    _check_students(paths, found, students)
+    students = [_network(path, *each, keys) for path, each in zip(paths, found)]
+    _check_students(paths, [kind for kind, _ in found], students)
     state = {f"students.{i}.{name}": value for i, s in enumerate(students) for name, value in s.state_dict().items()}
     save_atomically(state, target, "Make room, or name another --output")
 
-    number, filters = "two students" if len(students) == 2 else f"one student of {kind}", len(weights[FIRST])
+    number, filters = (
+        "two students" if len(students) == 2 else f"one student of the published {kind}",
+        len(weights[FIRST]),
+    )
     priors = f", priors at {place}" if keys else f", no priors (--prior_places: {', '.join(places)})" if places else ""
     lines = [f"{target}: {number}, num_filters {filters}, {len(names)} classes{priors}"]
     left = [name for name in weights if name not in _names(students[0])]
     if what := [what for what, part in BESIDE.items() if any(part in name for name in left)]:
         lines.append(f"left out: {', '.join(what)}")
-    overlays = ["priors"] * bool(keys) + ["magicnet"] * (norm == "instance")
+    overlays = ["priors"] * bool(keys) + ["magicnet"] * (kind == "MagicNet")
     configs = [str(Path(metadata).with_name(f"{name}.yaml")) for name in ("inference", *overlays)]
     options = {"config_file": configs, "weights": str(target), "num_filters": filters, **keys}
     told = [f"--{key} {shlex.quote(v if isinstance(v, str) else json.dumps(v))}" for key, v in options.items()]
@@ -104,44 +101,42 @@ def convert(
 
 def _names(network: nn.Module) -> dict[str, str]:
     """Names of published weights -> those of the network, in which priors wrap modules."""
-    return {name.replace(".module", "").removeprefix("network."): name for name in network.state_dict()}
+    own = [name for name in network.state_dict() if not name.endswith(COUNTER)]
+    return {name.replace(".module", "").removeprefix("network."): name for name in own}
 
 
-def _network(path: str, found: Published, keys: Mapping[str, Any]) -> nn.Module:
+def _network(path: str, kind: str, weights: State, keys: Mapping[str, Any]) -> nn.Module:
     """The network of published weights, sizes read off them, with priors where there are keys of priors.yaml.
 
     Raises:
         WeightsError: when they are of another network.
     """
-    filters, classes = len(found.weights[FIRST]), len(found.weights[LAST])
-    network: nn.Module = VNet(1, classes, filters, found.norm)
+    filters, classes = len(weights[FIRST]), len(weights[LAST])
+    network: nn.Module = VNet(1, classes, filters, norm := "instance" if kind == "MagicNet" else "batch")
     if keys:
         bank = ProxyBank(keys["proxy_bank#in_channels"], classes, keys["embed_dim"])
         network = PriorNetwork(network, bank, keys["prior_places"], keys["feature_module"], keys["priors"])
-    own, names, aside = network.state_dict(), _names(network), (*BESIDE.values(), COUNTER)
-    state = {n: v for n, v in found.weights.items() if n in names or not any(part in n for part in aside)}
-    expected = {n: own[name] for n, name in names.items() if n in state or not n.endswith(COUNTER)}
-    if differs := differences(state, expected):
+    names, own, aside = _names(network), network.state_dict(), tuple(BESIDE.values())
+    state = {name: v for name, v in weights.items() if name in names or not any(part in name for part in aside)}
+    if differs := differences(state, {name: own[full] for name, full in names.items()}):
         raise WeightsError(
-            f"{path} is of another network than {found.kind} with {found.norm} norm, {filters} filters and {classes} "
+            f"{path} is of another network than the published {kind} with {norm} norm, {filters} filters and {classes} "
             f"classes: {differs}; {WAY_OUT}"
         )
     network.load_state_dict({names[name]: value for name, value in state.items()}, strict=False)
     return network
 
 
-def _check_students(paths: list[str], found: list[Published], students: list[nn.Module]) -> None:
-    kinds, files = {each.norm for each in found}, " and ".join(paths)
-    if len(paths) == 1:
-        if kinds == {"batch"}:
-            raise InputError(f"{files} is one of the two students of {found[0].kind}; {WAY_OUT}")
-        return
-    if "instance" in kinds:
+def _check_students(paths: list[str], kinds: list[str], students: list[nn.Module]) -> None:
+    files = " and ".join(paths)
+    if kinds == ["V-Net"]:
+        raise InputError(f"{files} is one of the two students of the published V-Net; {WAY_OUT}")
+    if len(paths) == 2 and "MagicNet" in kinds:
         raise InputError(f"{files} are no pair: MagicNet has one student; {WAY_OUT}")
-    a, b = (student.state_dict() for student in students)
+    a, b = students[0].state_dict(), students[-1].state_dict()
     if differences(a, b):
         raise WeightsError(
             f"{files} are no pair: {len(a[FIRST])} and {len(b[FIRST])} filters; {WAY_OUT} of one training"
         )
-    if all(torch.equal(a[name], b[name]) for name in a):
+    if len(paths) == 2 and all(torch.equal(a[name], b[name]) for name in a):
         raise InputError(f"{files} hold the same weights; {WAY_OUT}")
