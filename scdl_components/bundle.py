@@ -91,12 +91,12 @@ def run_section(section: str, needs: Mapping[str, str] | None = None) -> None:
     workflow = running_workflow()
     parser = workflow.parser
     with exit_in_monais_command():
-        check_keys(parser.get(), workflow.config_root_path)
-        read_words(parser)
         for id_, file in (needs or {}).items():
             if id_ not in parser:
                 there = workflow.config_root_path / file
                 raise InputError(f"these configs have no '{id_}': give {there} in place of the first one")
+        check_keys(parser.get(), workflow.config_root_path)
+        read_words(parser)
         for index in range(len(parser[section])):
             item = f"{section}::{index}"
             parser.get_parsed_content(item)

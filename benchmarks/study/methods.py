@@ -4,16 +4,24 @@
 
 from __future__ import annotations
 
-# keys of train.yaml; "overlay" is a config of the bundle behind it
+# keys of train.yaml; "overlays" are configs of the bundle behind it
+# of the encoder's third level, a quarter of the resolution: the fourth has four tokens a side of a patch of 32³
+TOKENS = {"feature_module": "block_three", "voxels_per_token": 4, "proxy_bank#in_channels": "$4 * @num_filters"}
 METHODS: dict[str, dict[str, object]] = {
     # as many labeled samples an iteration as the others have samples in all
-    "supervised": {"overlay": "supervised"},
-    "cps": {"overlay": "dice_ce", "scdl": False},
+    "supervised": {"overlays": ["supervised"]},
+    "cps": {"overlays": ["dice_ce"], "scdl": False},
     "cps_ga": {"scdl": False},
-    "scdl_published": {"overlay": "published"},
+    "scdl_published": {"overlays": ["published"]},
     "scdl": {},
-    # SCDL where nothing else balances the classes
-    "cps_scdl": {"overlay": "dice_ce"},
+    # SCDL where nothing else balances the classes: its parts, added one by one
+    "cps_cdba": {"overlays": ["dice_ce"], "scdl_loss#sac_weight": 0.0},
+    "cps_scdl": {"overlays": ["dice_ce"]},
+    "cps_whole": {"overlays": ["priors", "dice_ce"], **TOKENS},
+    # other hosts
+    "dhc": {"overlays": ["dhc"], "scdl": False},
+    "dhc_scdl": {"overlays": ["dhc"]},
+    "dhc_whole": {"overlays": ["priors", "dhc"], **TOKENS},
     # one part at a time off
     "scdl_no_sac": {"scdl_loss#sac_weight": 0.0},
     "scdl_no_e2p": {"scdl_loss#cdba#weights#e2p": 0.0},
@@ -56,3 +64,6 @@ SCALES: dict[str, dict[str, object]] = {
 }
 # these make the data or belong to training; inference has no use for them
 NOT_OF_INFERENCE = ("max_iterations", "val_interval", "voxels_per_token", "embed_dim", "num_workers")
+# overlays that inference needs as well, and keys of the first one
+OF_INFERENCE = ("priors", "magicnet")
+OF_PRIORS = ("priors", "prior_places", "feature_module", "voxels_per_token", "embed_dim", "proxy_bank")

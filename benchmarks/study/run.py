@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.measure import CONFIGS, ROOT, measured, monai_run
-from benchmarks.study.methods import MAIN, METHODS, NOT_OF_INFERENCE, SCALES
+from benchmarks.study.methods import MAIN, METHODS, NOT_OF_INFERENCE, OF_INFERENCE, OF_PRIORS, SCALES
 from scdl_components.command import run_command
 from scdl_components.errors import InputError
 from scdl_components.report.cases import listed_cases
@@ -83,14 +83,17 @@ def run_one(folder: Path, data: Path, method: Method, seed: int, num_labeled: in
     # the defaults that the overrides stand on are those of a commit
     describe = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
     commit = subprocess.run(describe, stdout=subprocess.PIPE, text=True, check=False).stdout.strip()
-    overlay = [training.pop("overlay")] if "overlay" in method else []
-    cost = measured(monai_run(["train", *overlay, *phantom], **training), folder / "train.log")
+    overlays = training.pop("overlays", [])
+    cost = measured(monai_run(["train", *overlays, *phantom], **training), folder / "train.log")
     evaluation = {key: value for key, value in common.items() if key not in NOT_OF_INFERENCE}
     # the network's own keys belong to both
     evaluation |= {key: value for key, value in method.items() if key.startswith(("network_def", "student"))}
+    if "priors" in overlays:
+        evaluation |= {key: value for key, value in training.items() if key.split("#")[0] in OF_PRIORS}
+    shared = [name for name in overlays if name in OF_INFERENCE]
     evaluation |= {"weights": folder / "models" / "model.pt", "output_dir": folder / "segmentations", "cases": cases}
     evaluation |= {"report_dir": folder / "report", "progress": False}
-    measured(monai_run(["inference", "evaluate", *phantom], **evaluation), folder / "evaluate.log")
+    measured(monai_run(["inference", "evaluate", *shared, *phantom], **evaluation), folder / "evaluate.log")
     done = {"seed": seed, "num_labeled": num_labeled, "cases": cases, "training": cost, "commit": commit}
     done |= {"own_keys": list(method), "overrides": overrides}
     (folder / "done.part").write_text(json.dumps(done, indent=2))
@@ -130,7 +133,7 @@ def main(
 
     Args:
         folder: of all runs: ``<folder>/<num_labeled>_labeled/<method>/seed_<seed>``.
-        methods: names of methods.py, or {name: {key of train.yaml: value}}, "overlay" for a config behind it.
+        methods: names of methods.py, or {name: {key of train.yaml: value}}, "overlays" for configs behind it.
         seeds: of initialisation, crops and order of cases; the phantoms are the same for all.
         num_labeled: labeled ones of the 16 training phantoms, by default 2; of a dataset's cases, those of its list.
         scale: "cpu" or "gpu".

@@ -6,6 +6,7 @@ from ..atomic import check_writable
 from .checkpoint import TrainingCheckpoint
 from .events import RunEvents
 from .finite import NonFiniteCheck
+from .fold import FoldedBatchNorm
 from .overlay_board import OverlayBoard
 from .progress import TrainingProgressBar
 from .resume import find_start
@@ -18,6 +19,7 @@ from .weights import WeightsLoader, WeightsSaver
 from .writer import summary_writer
 
 __all__ = [
+    "FoldedBatchNorm",
     "IterationSeed",
     "NonFiniteCheck",
     "OverlayBoard",

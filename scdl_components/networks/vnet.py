@@ -31,6 +31,8 @@ class VNet(nn.Module):
         spatial_dims: 2 or 3.
     """
 
+    __jit_unused_properties__ = ["prior_places"]
+
     def __init__(
         self,
         in_channels: int,

@@ -57,8 +57,8 @@ def check(
             raise
         cases, problems = error.cases, [Problem(error.path, problem) for problem in error.problems]
     # the lists are those of the case list, with the test cases; the training's would be loaded and cached
-    parser.update({f"check#{name}": () for name in LISTS} | {"check#_mode_": "callable"})
-    input_check = evaluate(parser, "check")(**cases, num_workers=num_workers, progress=progress)
+    parser.update({f"train#check#{name}": () for name in LISTS} | {"train#check#_mode_": "callable"})
+    input_check = evaluate(parser, "train#check")(**cases, num_workers=num_workers, progress=progress)
     facts, found = input_check.survey()
     problems += found
 

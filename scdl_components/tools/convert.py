@@ -8,28 +8,31 @@ monai-scdl convert --student_a magicnet_best.pth --output bundles/scdl_synapse/m
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
 
 from ..atomic import save_atomically
 from ..class_names import class_names
 from ..errors import InputError
-from ..networks.vnet import VNet
+from ..networks import PriorNetwork, VNet
 from ..networks.weights import WeightsError, differences
-from .published_weights import FIRST, LAST, Published, listed, published_weights
-
-# batches that a norm has seen in training; older checkpoints lack it, and inference never reads it
-COUNTER = ".num_batches_tracked"
-WAY_OUT = (
-    "give --student_a and --student_b the files of the two V-Nets (<name>_A.pth and <name>_B.pth), or --student_a alone "
-    "that of a MagicNet"
-)
+from ..proxies import ProxyBank
+from .published_weights import BESIDE, COUNTER, FIRST, LAST, WAY_OUT, State, places_of_priors, published_weights
 
 
 def convert(
-    student_a: str, output: str, student_b: str | None = None, scdl: str | None = None, metadata: str | None = None
+    student_a: str,
+    output: str,
+    student_b: str | None = None,
+    scdl: str | None = None,
+    prior_places: str | None = None,
+    metadata: str | None = None,
 ) -> str:
     """Writes the weights of the students as one file that the bundle's configs load.
 
@@ -39,15 +42,18 @@ def convert(
         output: file to write, the bundle's ``models/model.pt``; complete or not at all.
         student_b: the V-Net of the other student.
         scdl: the SCDL module that belongs to a MagicNet, where it is a file of its own.
+        prior_places: where priors are added, as in priors.yaml, or "none"; None: at the place that the checkpoint has
+            weights for, and "none" where there are several.
         metadata: the bundle's metadata.json, for its classes; None: ``configs/metadata.json`` of the bundle that
             ``output`` lies in.
 
     Returns:
-        What has been written, and what has been left out.
+        What has been written, what has been left out, and the command that segments with it.
 
     Raises:
         WeightsError: when a file is missing, damaged, unsafe, or no published network with the bundle's classes.
-        InputError: when both files hold the same weights, there is one too few or too many, or the output is a folder.
+        InputError: when both files hold the same weights, there is one too few or too many, the output is a folder, or
+            the checkpoint has no priors at ``prior_places``.
         StorageError: when the output cannot be written; what was there is intact.
         MissingFileError: when there is no metadata.
     """
@@ -56,64 +62,81 @@ def convert(
         raise InputError(f"output is the folder {target}; name a file in it, e.g. {target / 'model.pt'}")
     metadata = str(metadata or target.resolve().parent.parent / "configs" / "metadata.json")
     names = class_names(metadata)
-    found = [published_weights(path, WAY_OUT, scdl) for path in paths]
-    students = [checked(path, each) for path, each in zip(paths, found)]
-    for path, state in zip(paths, students):
-        if len(state[LAST]) != len(names):
+    found = [published_weights(path, scdl) for path in paths]
+    for path, (_, weights) in zip(paths, found):
+        if (classes := len(weights[LAST])) != len(names):
             raise WeightsError(
-                f"{path} has {len(state[LAST])} classes; {metadata} has {len(names)} ({', '.join(names)}): "
-                "write into the bundle of its dataset, or name that one's metadata with --metadata"
+                f"{path} has {classes} classes; {metadata} has {len(names)} ({', '.join(names)}): write into the bundle "
+                "of its dataset, or name that one's metadata with --metadata"
             )
-    _check_number(paths, found)
-    if len(students) == 2:
-        _check_pair(paths, students)
-    state = {f"students.{index}.{name}": value for index, s in enumerate(students) for name, value in s.items()}
+    kind, weights = found[0]
+    places = places_of_priors(weights)
+    place = prior_places or (next(iter(places)) if len(places) == 1 else "none")
+    if place not in (*places, "none"):
+        raise InputError(
+            f"prior_places is {place!r}; {paths[0]} allows {[*places, 'none']}, with the SCDL module in it or at --scdl"
+        )
+    keys = places.get(place, {})
+    students = [_network(path, *each, keys) for path, each in zip(paths, found)]
+    _check_students(paths, [kind for kind, _ in found], students)
+    state = {f"students.{i}.{name}": value for i, s in enumerate(students) for name, value in s.state_dict().items()}
     save_atomically(state, target, "Make room, or name another --output")
-    number = "two students" if len(students) == 2 else f"one student of {found[0].kind}"
-    lines = [f"{target}: {number}, num_filters {len(students[0][FIRST])}, {len(names)} classes"]
-    if found[0].norm == "instance":
-        lines += ["its configs: magicnet.yaml behind inference.yaml"]
-    lines += [f"left out: {what} ({listed(values)})" for what, values in found[0].others.items() if values]
-    return "\n".join(lines)
+
+    number, filters = (
+        "two students" if len(students) == 2 else f"one student of the published {kind}",
+        len(weights[FIRST]),
+    )
+    priors = f", priors at {place}" if keys else f", no priors (--prior_places: {', '.join(places)})" if places else ""
+    lines = [f"{target}: {number}, num_filters {filters}, {len(names)} classes{priors}"]
+    left = [name for name in weights if name not in _names(students[0])]
+    if what := [what for what, part in BESIDE.items() if any(part in name for name in left)]:
+        lines.append(f"left out: {', '.join(what)}")
+    overlays = ["priors"] * bool(keys) + ["magicnet"] * (kind == "MagicNet")
+    configs = [str(Path(metadata).with_name(f"{name}.yaml")) for name in ("inference", *overlays)]
+    options = {"config_file": configs, "weights": str(target), "num_filters": filters, **keys}
+    told = [f"--{key} {shlex.quote(v if isinstance(v, str) else json.dumps(v))}" for key, v in options.items()]
+    command = ["segment with: python -m monai.bundle run", *told, "--dataset_dir /path/of/ct.nii.gz"]
+    return "\n".join([*lines, " ".join(command)])
 
 
-def checked(path: str, found: Published) -> dict[str, torch.Tensor]:
-    """State dict of :py:class:`VNet` out of published weights; its sizes are read off them.
+def _names(network: nn.Module) -> dict[str, str]:
+    """Names of published weights -> those of the network, in which priors wrap modules."""
+    own = [name for name in network.state_dict() if not name.endswith(COUNTER)]
+    return {name.replace(".module", "").removeprefix("network."): name for name in own}
+
+
+def _network(path: str, kind: str, weights: State, keys: Mapping[str, Any]) -> nn.Module:
+    """The network of published weights, sizes read off them, with priors where there are keys of priors.yaml.
 
     Raises:
         WeightsError: when they are of another network.
     """
-    state = found.network
-    with torch.device("meta"):
-        network = VNet(in_channels=1, out_channels=len(state[LAST]), num_filters=len(state[FIRST]), norm=found.norm)
-    expected = network.state_dict()
-    for name in expected:
-        if name.endswith(COUNTER):
-            state.setdefault(name, torch.tensor(0))
-    state = {name: value for name, value in state.items() if name in expected or not name.endswith(COUNTER)}
-    if differs := differences(state, expected):
+    filters, classes = len(weights[FIRST]), len(weights[LAST])
+    network: nn.Module = VNet(1, classes, filters, norm := "instance" if kind == "MagicNet" else "batch")
+    if keys:
+        bank = ProxyBank(keys["proxy_bank#in_channels"], classes, keys["embed_dim"])
+        network = PriorNetwork(network, bank, keys["prior_places"], keys["feature_module"], keys["priors"])
+    names, own, aside = _names(network), network.state_dict(), tuple(BESIDE.values())
+    state = {name: v for name, v in weights.items() if name in names or not any(part in name for part in aside)}
+    if differs := differences(state, {name: own[full] for name, full in names.items()}):
         raise WeightsError(
-            f"{path} is of another network than {found.kind} with {found.norm} norm, {len(state[FIRST])} filters and "
-            f"{len(state[LAST])} classes: {differs}; {WAY_OUT}"
+            f"{path} is of another network than the published {kind} with {norm} norm, {filters} filters and {classes} "
+            f"classes: {differs}; {WAY_OUT}"
         )
-    # in the network's order and types: a checkpoint may be of half precision
-    return {name: state[name].to(value.dtype) for name, value in expected.items()}
+    network.load_state_dict({names[name]: value for name, value in state.items()}, strict=False)
+    return network
 
 
-def _check_number(paths: list[str], found: list[Published]) -> None:
-    if {each.norm for each in found} == {"batch"} and len(paths) == 1:
-        raise InputError(f"{paths[0]} is one of the two students of {found[0].kind}; {WAY_OUT}")
-    if "instance" in {each.norm for each in found} and len(paths) == 2:
-        kinds = " and ".join(f"{path} ({each.kind})" for path, each in zip(paths, found))
-        raise InputError(f"{kinds} are no pair: MagicNet has one student; {WAY_OUT}")
-
-
-def _check_pair(paths: list[str], students: list[Mapping[str, torch.Tensor]]) -> None:
-    (a, b), (student_a, student_b) = students, paths
+def _check_students(paths: list[str], kinds: list[str], students: list[nn.Module]) -> None:
+    files = " and ".join(paths)
+    if kinds == ["V-Net"]:
+        raise InputError(f"{files} is one of the two students of the published V-Net; {WAY_OUT}")
+    if len(paths) == 2 and "MagicNet" in kinds:
+        raise InputError(f"{files} are no pair: MagicNet has one student; {WAY_OUT}")
+    a, b = students[0].state_dict(), students[-1].state_dict()
     if differences(a, b):
         raise WeightsError(
-            f"{student_a} and {student_b} are no pair: {len(a[FIRST])} and {len(b[FIRST])} filters; "
-            f"{WAY_OUT}; the pair must be of one training"
+            f"{files} are no pair: {len(a[FIRST])} and {len(b[FIRST])} filters; {WAY_OUT} of one training"
         )
-    if all(torch.equal(a[name], b[name]) for name in a):
-        raise InputError(f"{student_a} and {student_b} hold the same weights; {WAY_OUT}")
+    if len(paths) == 2 and all(torch.equal(a[name], b[name]) for name in a):
+        raise InputError(f"{files} hold the same weights; {WAY_OUT}")

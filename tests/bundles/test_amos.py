@@ -144,9 +144,9 @@ def test_mr_values_are_no_hu(tmp_path):
     path = tmp_path / "mine.json"
     path.write_text(json.dumps({"labeled": items[:1], "test": items[1:], "modalities": ["CT", "MR"]}))
     train = parser_of("train.yaml", dataset_dir=tmp_path, case_list=path)
-    train.update({f"check#{name}": items if name == "labeled" else () for name in LISTS})
+    train.update({f"train#check#{name}": items if name == "labeled" else () for name in LISTS})
     evaluate = parser_of("inference.yaml", "evaluate.yaml", dataset_dir=tmp_path, case_list=path, output_dir=tmp_path)
-    train.get_parsed_content("check").run()
+    train.get_parsed_content("train#check").run()
     evaluate.get_parsed_content("evaluation").check()
     assert evaluate["segmentation"]["other_modalities"] == evaluate["evaluation"]["other_modalities"]
     with pytest.raises(InputError, match="(?s)2 error.*amos_0507.nii.gz: values from .* are not HU"):

@@ -23,7 +23,7 @@ METHODS = {
     "cps": ("", ["--scdl", "false"], {"supervised/ga_ce", "cps"}, ("scdl/", "proxies_")),
     "dice_ce": ("dice_ce", [], {"supervised/dice_ce", "cps", "scdl/sac"}, ("supervised/ga_",)),
     "encoder tokens": (
-        None,
+        "",
         ["--feature_module", "block_four", "--proxy_bank#in_channels", "16"],
         {"cps", "scdl/sac"},
         (),

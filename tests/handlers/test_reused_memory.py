@@ -16,7 +16,7 @@ import pytest
 import torch
 from ignite.engine import Engine, Events
 
-from scdl_components.handlers import ReusedMemory, RunEvents
+from scdl_components.handlers import ReusedMemory, RunEvents, reused_memory
 
 pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told to keep memory")
 SIZE = 64 * 2**20
@@ -34,8 +34,16 @@ def resident() -> float:
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / SIZE
 
 
-def run(device: str, failing: bool = False) -> tuple[list[float], list[float], float]:
-    """What is held at the start of each of four iterations, after each one's validation, and after the run."""
+def run(free: int | None = None, device: str = "cpu", failing: bool = False) -> tuple[list[float], list[float], float]:
+    """What is held at the start of each of four iterations, after each one's validation, and after the run.
+
+    Args:
+        free: bytes that the machine is said to have free; None: what it has.
+        device: of the training.
+        failing: whether the last iteration does.
+    """
+    if free is not None:
+        reused_memory.free_memory = lambda device: free
     start, before, after = resident(), [], []
 
     def iteration(engine: Engine, batch: int) -> None:
@@ -64,11 +72,17 @@ def process() -> Iterator[ProcessPoolExecutor]:
         yield pool
 
 
-def test_iterations_keep_memory_and_validations_do_not(process):
-    before, _, _ = process.submit(run, "cuda:0").result()
+def test_iterations_after_the_first_keep_memory_and_validation_does_not(process):
+    before, _, _ = process.submit(run, None, "cuda:0").result()
     assert max(before) < 0.5  # on a GPU
     for failing in (False, True):
-        before, after, end = process.submit(run, "cpu", failing).result()
-        assert [value > 1.8 for value in before] == [False, True, True, True]
+        before, after, end = process.submit(run, None, "cpu", failing).result()
+        assert [value > 1.8 for value in before] == [False, False, True, True]
         assert len(after) == (3 if failing else 4) and max(after) < 4.5
         assert end < 0.5
+
+
+@pytest.mark.parametrize("pieces, kept", [(2, False), (3, True)])
+def test_memory_is_kept_if_the_first_iterations_peak_leaves_room(process, pieces, kept):
+    before, _, _ = process.submit(run, pieces * SIZE).result()
+    assert (max(before) > 1.8) is kept

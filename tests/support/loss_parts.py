@@ -60,7 +60,7 @@ def values_and_gradients() -> dict[str, torch.Tensor]:
         labeled, mine = samples(unlabeled)
         for name in NAMES:
             torch.manual_seed(0)
-            bank = ProxyBank(4, NUM_CLASSES, embed_dim=8, num_samples=5, dropout=0.0).double()
+            bank = ProxyBank(4, NUM_CLASSES, embed_dim=8, num_samples=5, dropout=0.0, tau_p2e=0.5).double()
             data = batch()
             logits, features = (data[key][:, mine].requires_grad_() for key in ("logits", "features"))
             value = objective(name, data["label"][labeled], logits, features, bank)

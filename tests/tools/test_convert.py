@@ -99,7 +99,11 @@ def test_the_command_finds_the_bundles_metadata(pair, tmp_path):
     (tmp_path / "configs" / "metadata.json").write_text(Path(METADATA).read_text())
     pair["output"] = "models/model.pt"
     result = command(pair, "student_a", "student_b", "output", cwd=tmp_path, check=True)
-    assert result.stdout == "models/model.pt: two students, num_filters 1, 14 classes\n"
+    assert result.stdout.startswith(
+        "models/model.pt: two students, num_filters 1, 14 classes\nsegment with: python -m "
+    )
+    config = tmp_path / "configs" / "inference.yaml"
+    assert f"--config_file '[\"{config}\"]' --weights models/model.pt --num_filters 1 --dataset_dir" in result.stdout
     assert os.listdir(tmp_path / "models") == ["model.pt"]
 
 
