@@ -36,6 +36,7 @@ TOY = {
     "benchmarks.study.report": "",
     "benchmarks.study.picture": "",
     "benchmarks.study.tokens": "--num_crops 4",
+    "benchmarks.study.guard": f"{TINY} {PHANTOMS} --margin 1",
 }
 
 
@@ -78,7 +79,7 @@ def test_commands_of_the_study_run_in_their_order(tmp_path):
     """Of the sets, which differ in seeds and phantoms alone, the first one; of its commands, the last method."""
     commands = [command for command in COMMANDS if "benchmarks.study" in command]
     for command in commands:
-        if "study/long" in command or "study/first --seeds" in command:
+        if any(words in command for words in ("study/long", "study/first --seeds", "study/guard")):
             run(command, tmp_path)
     for command in commands[-2:]:  # report and picture, of a set that is there
         run(re.sub("study/(first|third)", "study/long", command), tmp_path)
