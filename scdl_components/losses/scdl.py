@@ -61,7 +61,9 @@ class SCDLLoss(nn.Module):
             raise ValueError("SCDLLoss needs CDBALoss and SACLoss of one bank, both without ignore_index")
         with_banks = [student for student in students or () if isinstance(student, PriorNetwork)]
         if with_banks:
-            self.banks: Sequence[ProxyBank] = tuple(student.bank for student in with_banks)  # no submodules
+            self.banks: nn.ModuleList | tuple[ProxyBank, ...] = tuple(
+                student.bank for student in with_banks
+            )  # no submodules
             feature_module = with_banks[0].token_module
         else:
             cdba.bank.embedding_sigma.requires_grad_(False)  # no loss uses it, and DDP waits for every gradient
