@@ -89,7 +89,7 @@ def test_from_unlabeled_studies_to_a_retrained_model(python, python_path, phanto
         assert task["status"] == "DONE", task["details"]
         assert model.is_file()
         events = EventAccumulator(str(bundle / "eval")).Reload()
-        assert "scdl/unlabeled_separation" in events.Tags()["scalars"]
+        assert "scdl/unlabeled_p2e" in events.Tags()["scalars"]
         # two labeled cases and four unlabeled ones: two iterations an epoch
         assert (bundle / "models" / "checkpoint_4.pt").is_file()
 
