@@ -131,7 +131,7 @@ def windows(
 
     with torch.no_grad():
         for _ in range(5):  # running statistics that belong to such images
-            network.train()(volume[(..., *places[0])])
+            network.train()(torch.cat([volume[(..., *place)] for place in places[:2]]))
         network.eval()
         plain_network, folded = deepcopy(network).to(memory_format=torch.contiguous_format), fold_batch_norm(network)
         for _ in range(repeats + 1):
