@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.study.methods import MAIN
+from benchmarks.study.methods import MAIN, METHODS
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "results.md"
@@ -70,6 +70,8 @@ def run(command: str, folder: Path) -> None:
 def test_every_command_is_one_that_is_run_here():
     assert all(sum(f"-m {name}" in command for name in TOY) == 1 for command in COMMANDS)
     assert all(any(f"-m {name}" in command for command in COMMANDS) for name in TOY)
+    named = re.findall(r"'(\w+)'", " ".join(re.findall(r"--methods \"(\[.*?\])\"", TEXT)))
+    assert named and set(named) <= set(METHODS)
     inline = re.findall(r"`(python -m .*?)`", TEXT.replace("\n", " "))
     assert all(re.match(r"python -m benchmarks\.[a-z_.]+$", command) for command in inline)
 
