@@ -32,11 +32,6 @@ class Tokens(NamedTuple):
     weights: Tensor | None
     grid: tuple[int, ...]
 
-    @property
-    def mask(self) -> Tensor | None:
-        """[B, L] bool, False where all voxels are ignored; None without labels."""
-        return None if self.weights is None else token_mask(self.weights)
-
 
 def token_grid(spatial_size: Sequence[int], voxels_per_token: int | Sequence[int]) -> tuple[int, ...]:
     """Number of tokens along every axis, at least one: 96³ at 8 voxels per token gives 12³.

@@ -16,7 +16,7 @@ from monai.transforms import Compose, Orientationd, Spacingd
 from scdl_components.losses import CDBALoss, GACELoss, GADiceLoss, SACLoss
 from scdl_components.losses.cdba import REDUCTIONS
 from scdl_components.proxies import ProxyBank
-from scdl_components.tokens import tokenize
+from scdl_components.tokens import token_mask, tokenize
 from scdl_components.transforms import InvertArgmaxd
 
 EXAMPLES = 60
@@ -56,11 +56,13 @@ def test_tokens(case):
     assert tokens.features.shape == (batch, length, features.shape[1]) and tokens.features.isfinite().all()
     assert tokens.weights.shape == (batch, length, num_classes)
     rows = tokens.weights.sum(-1)
-    torch.testing.assert_close(rows, tokens.mask.float())
+    torch.testing.assert_close(rows, token_mask(tokens.weights).float())
     present = set(label.unique().tolist()) - {ignore}
     assert set(tokens.weights.sum((0, 1)).nonzero().flatten().tolist()) == present
     constant = tokenize(torch.full_like(features, 3.0), label, num_classes, edge, ignore)
-    torch.testing.assert_close(constant.features, 3.0 * tokens.mask[..., None].expand_as(constant.features).float())
+    torch.testing.assert_close(
+        constant.features, 3.0 * token_mask(tokens.weights)[..., None].expand_as(constant.features).float()
+    )
 
 
 @bounded

@@ -15,8 +15,8 @@ from ..networks.features import StudentOutput
 
 # image batch [B, channels, *spatial] -> logits and features of named modules
 Student = Callable[[Tensor], StudentOutput]
-# (logits [B, C, *spatial], label [B, 1, *spatial]) -> scalar
-Loss = Callable[[Tensor, Tensor], Tensor]
+# (logits [B, C, *spatial], label [B, 1, *spatial], of some class weights [C]) -> scalar
+Loss = Callable[..., Tensor]
 
 
 class Batch(NamedTuple):
@@ -73,7 +73,11 @@ class Host(nn.Module):
 
 
 def supervised_terms(
-    losses: Mapping[str, Loss], logits: Sequence[Tensor], label: Tensor, weight: float = 1.0
+    losses: Mapping[str, Loss],
+    logits: Sequence[Tensor],
+    label: Tensor,
+    weight: float = 1.0,
+    class_weights: Sequence[Tensor] | None = None,
 ) -> dict[str, LossTerm]:
     """Losses on the labeled samples by name, each summed over the students.
 
@@ -82,11 +86,13 @@ def supervised_terms(
         logits: of each student and all samples, [B, C, *spatial].
         label: of the labeled samples, [B_labeled, 1, *spatial].
         weight: of each loss.
+        class_weights: of each student, [C], handed to the losses by this name; None: they are called without.
     """
     # one slice for all losses: on the way back each would be filled up with zeros
     labeled = [values[: len(label)] for values in logits]
+    further = [{}] * len(logits) if class_weights is None else [{"class_weights": each} for each in class_weights]
     return {
-        f"supervised/{name}": LossTerm(sum(loss(values, label) for values in labeled), weight)
+        f"supervised/{name}": LossTerm(sum(loss(x, label, **more) for x, more in zip(labeled, further)), weight)
         for name, loss in losses.items()
     }
 

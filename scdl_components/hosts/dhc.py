@@ -14,10 +14,8 @@ from ..distributed import all_reduce_sum
 from ..errors import SettingError
 from ..losses.functional import class_counts, gaussian_ramp
 from ..losses.terms import LossTerm
-from .base import Batch, Host, HostOutput, Student, hard_labels
+from .base import Batch, Host, HostOutput, Loss, Student, hard_labels, supervised_terms
 
-# (logits [B, C, *spatial], label [B, 1, *spatial], class_weights [C]) -> scalar
-ClassWeightedLoss = Callable[..., Tensor]
 EPSILON = 1e-8
 
 
@@ -28,7 +26,7 @@ class DHC(Host):
     follows the other's bias. Weights are renewed in every iteration, before its losses.
 
     Args:
-        supervised_losses: name -> loss(logits [B, C, *spatial], label [B, 1, *spatial], class_weights=[C]).
+        supervised_losses: name -> loss(logits [B, C, *spatial], label [B, 1, *spatial], class_weights [C]).
         cps_loss: likewise, of logits against hard labels.
         num_classes: C, with background.
         label_counts: voxels of each class in the labeled cases, which the second student's weights start from; None
@@ -44,8 +42,8 @@ class DHC(Host):
 
     def __init__(
         self,
-        supervised_losses: Mapping[str, ClassWeightedLoss],
-        cps_loss: ClassWeightedLoss,
+        supervised_losses: Mapping[str, Loss],
+        cps_loss: Loss,
         num_classes: int,
         label_counts: Tensor | None = None,
         class_names: Sequence[str] | None = None,
@@ -75,13 +73,7 @@ class DHC(Host):
         labels = [hard_labels(values) for values in logits]
         num_labeled = len(batch.label)
         weights = [self.difficulty(labels[0][:num_labeled], batch.label), self.distribution(labels[1][num_labeled:])]
-        labeled = [values[:num_labeled] for values in logits]
-        terms = {
-            f"supervised/{name}": LossTerm(
-                sum(loss(values, batch.label, class_weights=w) for values, w in zip(labeled, weights)), 1.0
-            )
-            for name, loss in self.supervised_losses.items()
-        }
+        terms = supervised_terms(self.supervised_losses, logits, batch.label, class_weights=weights)
         value = sum(self.cps_loss(*args, class_weights=w) for *args, w in zip(logits, labels[::-1], weights))
         terms["cps"] = LossTerm(value, self.weight * self.ramp(batch.progress))
         curves = {

@@ -15,7 +15,7 @@ from monai.utils import ensure_tuple_rep
 from torch import Tensor, nn
 
 from ..distributed import all_reduce_sum, world_size
-from ..errors import InputError
+from ..errors import InputError, UserError
 from ..losses.functional import batch_dice, class_counts, gaussian_ramp
 from ..losses.terms import LossTerm
 from ..networks.dual_student import DualStudent
@@ -250,7 +250,7 @@ def _try_cube(student: nn.Module, shape: Sequence[int], deepest: str, last: str,
         try:
             features = WithFeatures(copy, (deepest, last, head))(parameter.new_zeros(2, *shape)).features
             logits = copy.get_submodule(head)(features[last])
-        except Exception as error:
+        except (UserError, RuntimeError, ValueError) as error:
             raise InputError(
                 f"MagicNet's student cannot take cubes of {list(shape[1:])} voxels with the modules deepest={deepest!r}, "
                 f"last={last!r}, head={head!r}: {error}. Change --cube_size or these keys of the host"

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..distributed import all_reduce_sum, world_size
+from ..tokens import full_precision
 from .functional import class_counts, weighted_cross_entropy
 
 
@@ -71,7 +72,7 @@ def mean_cross_entropy(logits: Tensor, target: Tensor, class_weights: Tensor | N
 
 def dice_by_class(logits: Tensor, target: Tensor, smooth: float, batch: bool) -> Tensor:
     """1 − (2 Σpt + s) / (Σp + Σt + s) of each class over the batch [1, C], all ranks' parts of it, or by sample [B, C]."""
-    prob = torch.softmax(logits.to(torch.promote_types(logits.dtype, torch.float32)), dim=1)
+    prob = torch.softmax(full_precision(logits), dim=1)
     target = target.long()
     hit = prob.gather(1, target).double()
     # row by row, so that a GPU's threads do not all add to the one sum of background

@@ -145,7 +145,7 @@ def ga_cross_entropy(
 
 def weighted_cross_entropy(logits: Tensor, target: Tensor, weights_of: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
     """Σ w CE over voxels, with weights w(CE [N], target [N]) [N] as constants."""
-    return _WeightedCrossEntropy.apply(_float32_or_64(logits), target.long(), weights_of)
+    return _WeightedCrossEntropy.apply(full_precision(logits), target.long(), weights_of)
 
 
 def ga_class_weights(target: Tensor, num_classes: int, gamma: float) -> Tensor:
@@ -193,7 +193,7 @@ def dice_loss(overlap: Tensor, squares: Tensor, size: Tensor, smooth: float) -> 
 def dice_sums(logits: Tensor, target: Tensor) -> Tensor:
     """Σpt, Σp² and Σt² of each class over the samples of all ranks, [3, C] float64."""
     target = target.long()
-    overlap, squares = _ClassSums.apply(torch.softmax(_float32_or_64(logits), dim=1), target)
+    overlap, squares = _ClassSums.apply(torch.softmax(full_precision(logits), dim=1), target)
     return all_reduce_sum(torch.stack([overlap, squares, class_counts(target, logits.shape[1])]))
 
 
@@ -203,10 +203,6 @@ def class_counts(target: Tensor, num_classes: int) -> Tensor:
         return torch.bincount(target.flatten(), minlength=num_classes).double()
     # torch.bincount would make the host wait to learn how many bins there are
     return torch.histc(target.double(), num_classes, -0.5, num_classes - 0.5)
-
-
-def _float32_or_64(logits: Tensor) -> Tensor:
-    return logits.float() if logits.dtype != torch.float64 else logits
 
 
 class _WeightedCrossEntropy(torch.autograd.Function):

@@ -30,8 +30,7 @@ class SCDLLoss(nn.Module):
     Args:
         cdba: of the first student; the others get copies.
         sac: likewise, with the same bank.
-        num_students: how many students there are.
-        students: the networks, instead of their number. Those with priors
+        students: the networks, or how many there are. Networks with priors
             (:class:`~scdl_components.networks.PriorNetwork`) have banks already: these are trained, stay in the networks'
             parameters and state dict, and say of which module the tokens are.
         feature_module: name of the module of a student whose output its tokens are of, e.g. the V-Net's "block_nine".
@@ -48,8 +47,7 @@ class SCDLLoss(nn.Module):
         self,
         cdba: CDBALoss,
         sac: SACLoss,
-        num_students: int = 2,
-        students: Sequence[nn.Module] | None = None,
+        students: int | Sequence[nn.Module] = 2,
         feature_module: str = "block_nine",
         weight: float = 1.0,
         sac_weight: float = 1.0,
@@ -59,16 +57,15 @@ class SCDLLoss(nn.Module):
         super().__init__()
         if cdba.bank is not sac.bank or (cdba.ignore_index, sac.ignore_index) != (None, None):
             raise ValueError("SCDLLoss needs CDBALoss and SACLoss of one bank, both without ignore_index")
-        with_banks = [student for student in students or () if isinstance(student, PriorNetwork)]
+        number, networks = (students, []) if isinstance(students, int) else (len(students), students)
+        with_banks = [network for network in networks if isinstance(network, PriorNetwork)]
+        self.banks: nn.ModuleList | tuple[ProxyBank, ...]
         if with_banks:
-            self.banks: nn.ModuleList | tuple[ProxyBank, ...] = tuple(
-                student.bank for student in with_banks
-            )  # no submodules
+            self.banks = tuple(network.bank for network in with_banks)  # no submodules: they are the networks'
             feature_module = with_banks[0].token_module
         else:
             cdba.bank.embedding_sigma.requires_grad_(False)  # no loss uses it, and DDP waits for every gradient
-            copies = (num_students if students is None else len(students)) - 1
-            self.banks = nn.ModuleList([cdba.bank, *(deepcopy(cdba.bank) for _ in range(copies))])
+            self.banks = nn.ModuleList([cdba.bank, *(deepcopy(cdba.bank) for _ in range(number - 1))])
         # no submodules: all that they hold is the bank, and the state dict has it once
         self.losses = [deepcopy((cdba, sac), {id(cdba.bank): bank}) for bank in self.banks]
         self.feature_module = feature_module
@@ -91,7 +88,7 @@ class SCDLLoss(nn.Module):
         if len(features) != len(self.banks):
             raise ValueError(
                 f"SCDL has {len(self.banks)} proxy banks and got features of {len(features)} students: give "
-                "num_students the number of the network's students"
+                "students those of the network, or their number"
             )
         factor = self.unlabeled_weight * self.unlabeled_ramp(progress)
         terms: dict[str, LossTerm] = {}

@@ -173,7 +173,7 @@ class _WithPrior(nn.Module):
 def resample(values: Tensor, size: Sequence[int]) -> Tensor:
     """Resample [B, C, *S] to [B, C, *size] linearly along each axis, as ``F.interpolate`` does without align_corners.
 
-    Axis by axis, as products with small matrices, which takes a CPU a quarter of the time of torch's trilinear kernel.
+    Axis by axis, as products with small matrices: a CPU is slow at torch's trilinear kernel.
     """
     last = values.ndim - 1  # ONNX takes no axis from the end
     for axis, target in enumerate(size, start=2):

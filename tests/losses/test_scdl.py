@@ -50,7 +50,7 @@ def test_it_is_cdba_and_sac_in_value_and_gradient(reduction):
     expected = cdba(features[:2], label) + sac(features[:2], label)
     expected = expected + 0.1 * gaussian_ramp(0.4) * cdba(features[2:])
     torch.manual_seed(1)
-    found = total(SCDLLoss(cdba, sac, num_students=1)([features], label, 0.4))
+    found = total(SCDLLoss(cdba, sac, students=1)([features], label, 0.4))
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(torch.autograd.grad(found, variables), torch.autograd.grad(expected, variables))
 
@@ -91,7 +91,7 @@ def test_supervised_batches_have_no_unlabeled_terms():
 
 def test_another_number_of_students_is_refused():
     features, label, progress = inputs()
-    with pytest.raises(ValueError, match="num_students"):
+    with pytest.raises(ValueError, match="2 proxy banks and got features of 1 students"):
         loss()(features[:1], label, progress)
 
 

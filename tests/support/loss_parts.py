@@ -37,7 +37,7 @@ def objective(name: str, label, logits, features, bank: ProxyBank) -> torch.Tens
     if name.startswith("scdl"):
         torch.manual_seed(7)  # the same proxy samples on every rank
         name, _, reduction = name.partition(" ")
-        scdl = SCDLLoss(CDBALoss(bank, reduction=reduction or "token"), SACLoss(bank), num_students=1)
+        scdl = SCDLLoss(CDBALoss(bank, reduction=reduction or "token"), SACLoss(bank), students=1)
         terms = scdl(features[:1], label, 0.5)
         return sum(value for term, (value, _) in terms.items() if name in (term, "scdl_in_all"))
     name, _, weighted = name.partition(" ")
