@@ -20,15 +20,8 @@ NOT_THERE = "not there"
 # ids that may change at a resume, with all below them: places, machine, how often one looks; of the data, cases count
 FREE = (
     *("bundle_root", "facts", "dataset_dir", "case_list", "labeled_percent", "cache_dir", "ckpt_dir", "output_dir"),
-    *(
-        "resume",
-        "allow_changed",
-        "load_cases",
-        "train#check",
-        "train#start",
-        "train#checkpoint",
-        "train#nonfinite_check",
-    ),
+    *("resume", "allow_changed", "load_cases", "train#check", "train#start"),
+    *("train#checkpoint", "train#nonfinite_check"),
     *("device", "num_workers", "cache_rate", "reuse_memory", "train#memory_format", "train#trainer#compile"),
     *("val_interval", "log_interval", "imports", "initialize", "run", "steps", "training", "finalize"),
     # of multi_gpu_train.yaml

@@ -47,9 +47,9 @@ class WeightsLoader:
 class WeightsSaver:
     """Save the network's best weights as ``model.pt`` and its last ones as ``model_final.pt``.
 
-    Each is written whole, or not at all. Best are those of the validation whose key metric is better than all before; the last ones, where none could choose:
-    there is no validation, or its metric was never a number (no label has an organ). MONAI's CheckpointSaver removes
-    the earlier file before it writes the next.
+    Each is written whole, or not at all: MONAI's CheckpointSaver removes the earlier file before it writes the next.
+    Best are those of the validation whose key metric is better than all before. Where none could choose (there is no
+    validation, or no label has an organ, so that its metric was never a number), they are the last ones.
 
     Attach it to trainer and evaluator, and put it into the training's checkpoint: a resumed training then overwrites
     the best weights by better ones alone.

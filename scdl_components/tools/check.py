@@ -38,7 +38,7 @@ def check(
 
     Args:
         config_file: the bundle's ``train.yaml``, or several configs as MONAI's runner takes them. Its section
-            ``load_cases`` says which files there are, its section ``check`` what is expected of them.
+            ``load_cases`` says which files there are, its section ``train#check`` what is expected of them.
         table: CSV file to write, with a row for each case.
         num_workers: files read at a time; default one for each CPU core, at most 8.
         progress: whether to show a progress bar.

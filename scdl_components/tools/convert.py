@@ -82,10 +82,8 @@ def convert(
     state = {f"students.{i}.{name}": value for i, s in enumerate(students) for name, value in s.state_dict().items()}
     save_atomically(state, target, "Make room, or name another --output")
 
-    number, filters = (
-        "two students" if len(students) == 2 else f"one student of the published {kind}",
-        len(weights[FIRST]),
-    )
+    filters = len(weights[FIRST])
+    number = "two students" if len(students) == 2 else f"one student of the published {kind}"
     priors = f", priors at {place}" if keys else f", no priors (--prior_places: {', '.join(places)})" if places else ""
     lines = [f"{target}: {number}, num_filters {filters}, {len(names)} classes{priors}"]
     left = [name for name in weights if name not in _names(students[0])]
