@@ -90,7 +90,8 @@ def sides(run: ConfigWorkflow) -> dict[str, Callable[[], object]]:
     precision = partial(torch.autocast, device.type, enabled=trainer.amp, **trainer.amp_kwargs)
     images, label = prepare_two_stream_batch(trainer.state.batch, device, **trainer.to_kwargs)
     filters = run.parser.get_parsed_content("num_filters")
-    features = [torch.rand(len(images), filters, *images.shape[2:], device=device) for _ in trainer.network.students]
+    size, kind = (len(images), filters, *images.shape[2:]), trainer.amp_kwargs["dtype"] if trainer.amp else None
+    features = [torch.rand(size, dtype=kind, device=device).to(**trainer.to_kwargs) for _ in trainer.network.students]
 
     def both_ways(forward: Callable[[], torch.Tensor]) -> None:
         trainer.state.output = None  # as at the start of an iteration: nothing of the last one is held

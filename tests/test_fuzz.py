@@ -76,7 +76,8 @@ def test_scdl_losses(case):
     terms = [SACLoss(bank).value(tokens)]
     for reduction in REDUCTIONS:
         loss = CDBALoss(bank, reduction=reduction)
-        terms += [term.value for part in (tokens, tokens._replace(weights=None)) for term in loss.terms(part).values()]
+        output = bank(tokens.features)
+        terms += [term.value for weights in (tokens.weights, None) for term in loss.terms(output, weights).values()]
     assert all(term.isfinite() and term >= -1e-6 for term in terms)
     sum(terms).backward()
     for tensor in (features, *bank.parameters()):

@@ -44,7 +44,7 @@ def rates(scdl: SCDLLoss, output: StudentOutput, truth: torch.Tensor) -> torch.T
         row has the sum of the distances to the assigned classes, and the number of tokens.
     """
     cdba, _ = scdl.losses[0]
-    _, tokens = scdl.tokens([output.features[scdl.feature_module]], truth[:0])[0]
+    tokens = scdl.tokens([output.features[scdl.feature_module]], truth[:0])[0]
     result = cdba.bank(tokens.features)
     assigned = result.log_q.exp()
     share, label = pool_labels(truth, cdba.bank.num_classes, tokens.grid).max(-1)

@@ -219,7 +219,6 @@ def prepare_two_stream_batch(
     """All images of a two-stream batch, labeled first [B, 1, *spatial], and the labels [B_labeled, 1, *spatial]."""
     parts = [batch[stream]["image"] for stream in STREAMS if stream in batch] + [batch["labeled"]["label"]]
     # plain tensors: training needs no metadata, and MONAI's slow every operation down
-    *images, label = (
-        convert_to_tensor(part, track_meta=False).to(device, non_blocking=non_blocking, **kwargs) for part in parts
-    )
-    return torch.cat(images), label
+    *images, label = (convert_to_tensor(part, track_meta=False).to(device, non_blocking=non_blocking) for part in parts)
+    # to another layout on the device, or the copy would not be from page-locked memory
+    return torch.cat(images).to(device, **kwargs), label.to(device, **kwargs)

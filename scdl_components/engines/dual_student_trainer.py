@@ -131,8 +131,9 @@ class DualStudentTrainer(SupervisedTrainer):
 
     def _iteration(self, engine: DualStudentTrainer, batchdata: dict) -> list[dict]:
         images, label = engine.prepare_batch(batchdata, engine.state.device, engine.non_blocking, **engine.to_kwargs)
-        engine.network.train()
-        engine.loss_function.train()
+        for module in (engine.network, engine.loss_function):
+            if not module.training:  # a walk through hundreds of modules
+                module.train()
         engine.optimizer.zero_grad(set_to_none=True)
         batch = Batch(images, label, engine.state.iteration - 1, engine.state.max_epochs * engine.state.epoch_length)
         statistics = Backup(b for m in (engine.network, engine.loss_function) for b in m.buffers())

@@ -53,7 +53,7 @@ class TensorBoardProxyHandler:
         @torch.no_grad()
         def keep(term: SCDLLoss, inputs: tuple, terms: dict) -> None:
             hook.remove()
-            self.seen = [term.tokens(*inputs[:2])[0][0]]
+            self.seen = [term.tokens(*inputs[:2])[0]]
 
         hook = self.term.register_forward_hook(keep)
 
@@ -62,7 +62,7 @@ class TensorBoardProxyHandler:
         if not self.seen:
             return
         step, bank, tokens = engine.state.iteration, self.term.banks[0], self.seen.pop()
-        embeddings = bank.encode_target(tokens.features)
+        embeddings = bank.encode_target(tokens.features[: len(tokens.weights)])
         if not embeddings.isfinite().all():  # of a batch whose step is skipped: nothing to be shown
             return
         with alone():  # of several ranks, only one draws

@@ -11,7 +11,7 @@ from operator import add
 from torch import Tensor, nn
 
 from ..proxies import ProxyBank, ProxyOutput
-from ..tokens import Tokens, token_mask, tokenize
+from ..tokens import token_mask, tokenize
 from .functional import consensus, distance, proxy_to_embedding, separation, symmetric_kl, token_mean
 from .terms import LossTerm
 
@@ -106,9 +106,10 @@ class CDBALoss(nn.Module):
         tokens = tokenize(
             features, label, self.bank.num_classes, self.voxels_per_token, self.ignore_index, spatial_size
         )
-        return reduce(add, (weight * value for value, weight in self.terms(tokens).values()))
+        terms = self.terms(self.bank(tokens.features), tokens.weights)
+        return reduce(add, (weight * value for value, weight in terms.values()))
 
-    def terms(self, tokens: Tokens) -> dict[str, LossTerm]:
-        """Terms by name, scalars, with their weights."""
-        values = self.reduction(self.bank(tokens.features), tokens.weights)
+    def terms(self, output: ProxyOutput, weights: Tensor | None) -> dict[str, LossTerm]:
+        """Terms by name, scalars, with their weights, of what the bank made of tokens; arguments as of a reduction."""
+        values = self.reduction(output, weights)
         return {name: LossTerm(value, self.weights.get(name, 1.0)) for name, value in values.items()}

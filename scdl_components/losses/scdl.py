@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..distributed import world_size
 from ..networks.priors import PriorNetwork
-from ..proxies import ProxyBank
+from ..proxies import ProxyBank, ProxyOutput
 from ..tokens import Tokens, pool_labels, pool_tokens, token_grid
 from .cdba import CDBALoss
 from .functional import gaussian_ramp
@@ -98,18 +98,24 @@ class SCDLLoss(nn.Module):
                 others = terms[prefix + name].value if prefix + name in terms else 0
                 terms[prefix + name] = LossTerm(others + value, self.weight * factor * weight)
 
-        for (cdba, sac), (labeled, unlabeled) in zip(self.losses, self.tokens(features, label)):
-            add(cdba.terms(labeled))
-            add({"sac": LossTerm(sac.value(labeled), self.sac_weight)})
+        number = len(label)
+        for (cdba, sac), tokens in zip(self.losses, self.tokens(features, label)):
+            labeled = tokens._replace(features=tokens.features[:number])
             # of several ranks, one without unlabeled samples takes part in the sums over tokens all the same
-            if (len(unlabeled.features) or world_size() > 1) and self.unlabeled_weight:
-                add(cdba.terms(unlabeled), "scdl/unlabeled_", factor)
+            with_unlabeled = self.unlabeled_weight and (len(tokens.features) > number or world_size() > 1)
+            # one pass through the bank for both: a GPU's time for it is that of starting its many small kernels
+            output = cdba.bank(tokens.features if with_unlabeled else labeled.features)
+            parts = zip(*(values.tensor_split([number]) for values in output))
+            of_labeled, of_unlabeled = (ProxyOutput(*part) for part in parts)
+            add(cdba.terms(of_labeled, tokens.weights))
+            add({"sac": LossTerm(sac.value(labeled), self.sac_weight)})
+            if with_unlabeled:
+                add(cdba.terms(of_unlabeled, None), "scdl/unlabeled_", factor)
         return terms
 
-    def tokens(self, features: Sequence[Tensor], label: Tensor) -> list[tuple[Tokens, Tokens]]:
-        """Labeled and unlabeled tokens of every student."""
+    def tokens(self, features: Sequence[Tensor], label: Tensor) -> list[Tokens]:
+        """Tokens of every student: features of all samples, weights of the labeled ones, which come first."""
         cdba, _ = self.losses[0]
         grid = token_grid(label.shape[2:], cdba.voxels_per_token)
-        shares, labeled = pool_labels(label, cdba.bank.num_classes, grid), len(label)
-        pooled = [pool_tokens(found, grid) for found in features]
-        return [(Tokens(x[:labeled], shares, grid), Tokens(x[labeled:], None, grid)) for x in pooled]
+        weights = pool_labels(label, cdba.bank.num_classes, grid)
+        return [Tokens(pool_tokens(found, grid), weights, grid) for found in features]

@@ -36,7 +36,7 @@ class ProxyOutput(NamedTuple):
 class ProxyBank(nn.Module):
     """Encoder of tokens and a Gaussian N(μ_c, σ_c²) per class to compare their embeddings with.
 
-    What follows the encoder is computed in float32 under autocast, in float64 for a float64 bank.
+    All is computed in float32 under autocast, in float64 for a float64 bank.
 
     >>> bank = ProxyBank(in_channels=16, num_classes=14)
     >>> bank(torch.randn(2, 27, 16)).similarity.shape
@@ -110,8 +110,9 @@ class ProxyBank(nn.Module):
 
     def encode(self, tokens: Tensor) -> Tensor:
         """Embeddings [..., Z] of tokens [..., D]."""
-        # as rows: in-place layers after a Linear of rank 3 work on a view, which costs autograd three copies each
-        return self.encoder(tokens.flatten(0, -2)).unflatten(0, tokens.shape[:-1])
+        with _autocast_off(tokens):
+            # as rows: in-place layers after a Linear of rank 3 work on a view, which costs autograd three copies each
+            return self.encoder(full_precision(tokens).flatten(0, -2)).unflatten(0, tokens.shape[:-1])
 
     @torch.no_grad()
     def encode_target(self, tokens: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ OPTIMIZERS = {
     "nesterov": lambda p: torch.optim.SGD(p, 0.1, momentum=0.9, nesterov=True, foreach=True),
     "fused": lambda p: torch.optim.SGD(p, 0.1, momentum=0.9, weight_decay=0.01, fused=True),
     "adam": lambda p: torch.optim.AdamW(p, 0.1, amsgrad=True),
+    "fused adam": lambda p: torch.optim.AdamW(p, 0.1, fused=True),
     "rprop": lambda p: torch.optim.Rprop(p, 0.1),
 }
 
@@ -57,7 +58,7 @@ def test_a_step_that_is_undone_leaves_no_trace(name, bad):
     assert all(torch.equal(a, b) for a, b in zip(tensors, before))
 
 
-@pytest.mark.parametrize("name", ["sgd", "nesterov", "fused", "adam"])
+@pytest.mark.parametrize("name", ["sgd", "nesterov", "fused", "adam", "fused adam"])
 def test_an_undone_first_step_leaves_no_momentum(name):
     ours, plain = parameters(), parameters()
     optimizers = OPTIMIZERS[name](ours), OPTIMIZERS[name](plain)
@@ -76,9 +77,9 @@ def test_a_backup_is_restored_to_the_bit(dtype):
     if dtype.is_floating_point:
         values = torch.cat([values, torch.tensor([math.nan, math.inf, -math.inf, torch.finfo(dtype).max], dtype=dtype)])
     # a layout of its own, as channels-last parameters have
-    tensor = values.repeat(6, 1).t().clone()[:, ::2]
-    before, backup = str(tensor.tolist()), Backup([tensor, tensor])
-    tensor.copy_(tensor.flip(0))
+    tensor = values.repeat(2, 3, 2, 2, 1).to(memory_format=torch.channels_last_3d)
+    before, backup = str(tensor.tolist()), Backup([tensor, tensor[:1]])
+    tensor.copy_(tensor.flip(-1))
     changed = str(tensor.tolist())
     backup.restore(torch.tensor(False))
     assert str(tensor.tolist()) == changed

@@ -69,7 +69,9 @@ def scdl(seed: int, reduction: str, sac_weight: float = 2) -> tuple[float, float
     cdba, sac = CDBALoss(bank, reduction=reduction), SACLoss(bank)
 
     def loss() -> torch.Tensor:
-        return sum(weight * value for value, weight in cdba.terms(tokens).values()) + sac_weight * sac.value(tokens)
+        return sum(
+            weight * value for value, weight in cdba.terms(bank(tokens.features), tokens.weights).values()
+        ) + sac_weight * sac.value(tokens)
 
     train(bank.parameters(), loss)
     return recalls(lambda x: bank(x[None]).log_q[0].argmax(-1))  # nearest class mean

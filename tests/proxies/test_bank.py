@@ -154,7 +154,7 @@ def test_state_dict_restores_the_bank():
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_autocast_keeps_what_follows_the_encoder_in_float32(dtype):
+def test_autocast_leaves_it_in_float32(dtype):
     bank = build_bank().eval()
     tokens, noise = torch.randn(2, 6, 4), torch.randn(3, 5, 8)
     full = bank(tokens, noise=noise)
@@ -163,7 +163,6 @@ def test_autocast_keeps_what_follows_the_encoder_in_float32(dtype):
         prior = bank.priors(tokens, list(PRIORS))
         samples = bank.embedding_samples(low.embeddings)
         low.similarity.sum().backward()  # a backward pass inside the context is tolerated, too
-    assert low.embeddings.dtype == dtype
-    assert {low.similarity.dtype, low.log_r.dtype, prior.dtype, samples.dtype} == {torch.float32}
-    torch.testing.assert_close(low.similarity, full.similarity, rtol=0, atol=2e-2)
+    assert {values.dtype for values in (*low, prior, samples)} == {torch.float32}
+    torch.testing.assert_close(low.similarity, full.similarity)
     assert all(p.grad.isfinite().all() for p in (bank.proxies, bank.encoder[0].weight))
