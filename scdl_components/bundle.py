@@ -30,10 +30,11 @@ def bundle_root() -> str:
     """Find the folder of the bundle whose config is being evaluated: the one above the config file's ``configs``.
 
     MONAI tells a config nothing of its own place, and the working directory is the user's, so the running
-    :py:class:`ConfigWorkflow` (or MONAI's export and verify commands) is looked up among the callers.
+    :py:class:`ConfigWorkflow` (or MONAI's export and verify commands) is looked up among the callers. Elsewhere, as in
+    MONAI Deploy, it is the working directory where that is a bundle's, else the first bundle on the Python path.
 
-    Raises:
-        RuntimeError: when no caller is one of these, e.g. with a bare ``ConfigParser`` outside of a bundle's folder.
+    Returns:
+        The folder; the working directory, too, where there is no bundle: who needs a file of it says so.
     """
     for frame in _callers():
         caller = frame.f_locals.get("self")
@@ -45,9 +46,8 @@ def bundle_root() -> str:
         else:
             continue
         return str(folder.parent if folder.name == "configs" else folder)
-    if Path("configs", "metadata.json").is_file():
-        return str(Path.cwd())
-    raise RuntimeError("cannot tell where the bundle is: set bundle_root, e.g. --bundle_root bundles/scdl_synapse")
+    bundles = (folder for folder in (".", *sys.path) if Path(folder, "configs", "metadata.json").is_file())
+    return str(Path(next(bundles, ".")).resolve())
 
 
 def dataset_facts(bundle_root: str) -> dict[str, object]:
@@ -114,7 +114,7 @@ def check_keys(config: Mapping[str, object], configs_dir: str | Path) -> None:
         InputError: there is one; the message names the nearest key or id there is.
     """
     referred = re.findall(r"[@%](\w+)", json.dumps(config, default=str))
-    files = [file for file in Path(configs_dir).glob("*.yaml") if file.stem not in ("inference", "evaluate")]
+    files = [file for file in Path(configs_dir).glob("*.yaml") if file.stem not in ("inference", "evaluate", "deploy")]
     shipped = {key.split("#")[0].lstrip("+") for file in files for key in ConfigParser.load_config_file(file)}
     known = shipped | MONAIS_KEYS | set(referred)
     ids = {id_.rpartition("#")[2]: id_ for id_ in reversed(leaves(config))}

@@ -53,6 +53,24 @@ def test_a_user_error_of_what_is_built_is_one_sentence_in_monais_command_alone(c
     assert any(isinstance(cause, InputError) for cause in causes(error.value))
 
 
+def test_the_bundle_is_found_outside_a_workflow(tmp_path, monkeypatch):
+    """In the Python path, as MONAI Deploy leaves it there; where there is none, who needs its files says so."""
+    monkeypatch.chdir(tmp_path)
+    for root, num_classes in ((CONFIGS.parent, 14), (tmp_path, None)):
+        parser = ConfigParser()
+        parser.read_config(CONFIGS / "inference.yaml")
+        with monkeypatch.context() as patch:
+            if num_classes:
+                patch.syspath_prepend(root)
+            assert parser.get_parsed_content("output_dir") == str(root / "eval")
+            if num_classes:
+                assert parser.get_parsed_content("num_classes") == num_classes
+            else:
+                with pytest.raises(Exception) as error:
+                    parser.get_parsed_content("num_classes")
+                assert any("with --bundle_root" in str(cause) for cause in causes(error.value))
+
+
 def test_other_errors_keep_their_traceback(config, tmp_path):
     output = run_monai(*("run", "--config_file", config, "--good_steps#0", "$1/0"), cwd=tmp_path, check=False)
     assert "Traceback" in output and "ZeroDivisionError" in output

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pydicom
 from monai.data import PydicomReader
-from pydicom.uid import MediaStorageDirectoryStorage
+from pydicom.uid import MediaStorageDirectoryStorage, SegmentationStorage
 from pydicom.valuerep import format_number_as_ds
 
 from ..errors import UnreadableError
@@ -23,6 +23,7 @@ SAME_PLACE = 0.01  # mm
 PLANE = ("Rows", "Columns", "PixelSpacing", "ImageOrientationPatient")
 NEEDED = (*PLANE, "ImagePositionPatient")
 MORE_THAN_A_SLICE = ("NumberOfFrames", "SamplesPerPixel")
+NO_SLICES = (MediaStorageDirectoryStorage, SegmentationStorage)  # a DICOMDIR, and what may have been made of the series
 TAGS = ("SeriesInstanceUID", "Modality", *NEEDED, *MORE_THAN_A_SLICE)
 
 
@@ -117,7 +118,7 @@ def _headers(folder: str) -> Iterator[tuple[str, pydicom.Dataset]]:
                 f"'{entry.name}' cannot be read as DICOM ({error}); copy it again from its source, or convert it "
                 "(dcmconv of DCMTK)"
             ) from error
-        if header.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:  # DICOMDIR
+        if header.file_meta.get("MediaStorageSOPClassUID") in NO_SLICES:
             continue
         if "SeriesInstanceUID" not in header:
             raise UnreadableError(f"'{entry.name}' has no SeriesInstanceUID; copy it again from its source")

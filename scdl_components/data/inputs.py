@@ -91,6 +91,7 @@ def _images_in(folder: str) -> list[str]:
     volumes = [path for path in paths if is_nifti(path) and not is_result(path)]
     # a DICOMDIR is the list of the series in the folders beside it
     others = (path for path in paths if path not in volumes and os.path.basename(path).upper() != "DICOMDIR")
+    others = (path for path in others if not is_result(path.removesuffix(".dcm") + ".nii.gz"))  # DICOM SEG beside one
     has_dicom = any(os.path.isfile(path) and is_dicom_file(path) for path in others)
     if volumes and has_dicom:
         raise InputError(f"'{folder}' holds {KINDS} files and DICOM files; which of them is the input? Move one away")

@@ -16,6 +16,7 @@ from monai.transforms import Compose
 from tqdm.auto import tqdm
 
 from ..atomic import check_writable, file_hash, folder_hash, whole_file
+from ..data.dicom_seg import check_highdicom, write_dicom_seg
 from ..data.input_check import InputCheck
 from ..data.results import find_results, name_of, read_facts_of, sidecar_of
 from ..errors import InputError, SettingError, UserError, causes, root_reason
@@ -26,6 +27,7 @@ from .identity import network_hash
 logger = logging.getLogger(__name__)
 
 LESS_MEMORY = "Less is needed with --sw_batch_size 1 or a smaller --roi_size"
+FORMATS = ("nifti", "dicom_seg")
 WAY_OUT = "Make room or give another --output_dir"
 
 
@@ -48,6 +50,8 @@ class CaseByCase:
         weights: file that the evaluator loads into its network; empty: the network has its own.
         settings: whatever else decides the result; JSON values.
         other_modalities: of the images, as in :py:class:`scdl_components.data.InputCheck`.
+        output_format: ``nifti``, or ``dicom_seg``: for a DICOM series there is ``<name>_seg.dcm``, too.
+        snomed_ct: as in :py:func:`scdl_components.data.dicom_seg.write_dicom_seg`.
     """
 
     def __init__(
@@ -59,6 +63,8 @@ class CaseByCase:
         weights: str,
         settings: Mapping[str, object],
         other_modalities: Mapping[str, str] | None = None,
+        output_format: str = "nifti",
+        snomed_ct: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self.evaluator = evaluator
         self.network = evaluator.network
@@ -66,7 +72,9 @@ class CaseByCase:
         self.output_dir = Path(output_dir)
         self.class_names = list(class_names)
         self.weights = weights
-        self.settings = dict(settings)
+        self.settings = {**settings, "output_format": output_format}
+        self.output_format = output_format
+        self.snomed_ct = snomed_ct or {}
         self.other_modalities = other_modalities
         self.failures: dict[str, str] = {}
 
@@ -80,6 +88,10 @@ class CaseByCase:
             SettingError: a setting that no case can be done with.
         """
         self.failures.clear()
+        if self.output_format not in FORMATS:
+            raise SettingError(f"output_format is '{self.output_format}'; expected {' or '.join(FORMATS)}")
+        if self.output_format == "dicom_seg":
+            check_highdicom()
         if "::" in str(self.output_dir):  # of the config's text; what is computed in it stays as it is
             logger.warning("results go to '%s': MONAI's config language writes # as ::", self.output_dir)
         check_writable([self.output_dir], WAY_OUT)
@@ -146,6 +158,9 @@ class CaseByCase:
         # from here on whose the file is, but not that it is done: the process may end between any two lines
         self._write_facts(segmentation, image)
         os.replace(written, segmentation)
+        if self.output_format == "dicom_seg" and Path(image).is_dir():
+            path = segmentation.with_name(f"{name_of(segmentation)}_seg.dcm")
+            write_dicom_seg(segmentation, image, self.class_names, self.snomed_ct, path)
         self._write_facts(segmentation, image, made_with)
         return True
 

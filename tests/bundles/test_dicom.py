@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from monai.bundle import ConfigParser
-from support.dicom import write_series
+from support.dicom import STUDY, write_series
 from support.runner import BUNDLES, run_monai
 from support.threshold import AORTA_HU, LIVER_HU, RUN, TESTS
 
@@ -88,3 +88,44 @@ def test_training_loads_a_series_as_the_nifti_and_refuses_another_modality(tmp_p
         loaded = load(case)
         np.testing.assert_array_equal(loaded["image"][0].numpy(), hu)
         np.testing.assert_allclose(loaded["image"].affine.numpy(), loaded["label"].affine.numpy(), atol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_dicom_seg_beside_the_nifti_file(tmp_path):
+    """Read again by highdicom, its labels lie where the NIfTI file's do; a series of NIfTI alone is made anew."""
+    highdicom = pytest.importorskip("highdicom", reason="no highdicom: pip install '.[dicom_seg]'")
+    hu, series, out = body()[0], tmp_path / "series", tmp_path / "out"
+    write_series(series / "tilted", hu, TILTED, "1.2.3", **STUDY)
+    write_series(series / "straight", hu[:, :, ::-1], SPACING, "1.2.4", **STUDY)
+    nib.save(nib.Nifti1Image(hu, SPACING), tmp_path / "ct.nii.gz")
+    assert "2 segmented" in segment(series, out)
+    images = [str(series / "tilted"), str(series / "straight"), str(tmp_path / "ct.nii.gz")]
+    told = segment(images, out, "--output_format", "dicom_seg")
+    assert "3 segmented" in told
+    assert "3 done before" in segment(images, out, "--output_format", "dicom_seg")
+    assert {path.name for path in out.glob("*.dcm")} == {"tilted_seg.dcm", "straight_seg.dcm"}
+    for name in ("tilted", "straight"):
+        seg, nifti = highdicom.seg.segread(out / f"{name}_seg.dcm"), nib.load(out / f"{name}_seg.nii.gz")
+        described = seg.SegmentSequence[1].SegmentedPropertyTypeCodeSequence[0]
+        assert [s.SegmentLabel for s in seg.SegmentSequence][1:6:4] == ["right kidney", "liver"]
+        assert described.CodeValue == "64033007"
+        assert described.SegmentedPropertyTypeModifierCodeSequence[0].CodeMeaning == "Right"
+        shared, count = seg.SharedFunctionalGroupsSequence[0], 0
+        row, column = np.reshape(shared.PlaneOrientationSequence[0].ImageOrientationPatient, (2, 3))
+        down, right = shared.PixelMeasuresSequence[0].PixelSpacing
+        to_nifti, labels = np.linalg.inv(nifti.affine) @ np.diag([-1, -1, 1, 1]), np.asarray(nifti.dataobj)
+        for frame, of in zip(seg.pixel_array, seg.PerFrameFunctionalGroupsSequence):
+            y, x = np.nonzero(frame)
+            start = np.array(of.PlanePositionSequence[0].ImagePositionPatient, float)
+            places = nib.affines.apply_affine(to_nifti, start + np.outer(x, row * right) + np.outer(y, column * down))
+            np.testing.assert_allclose(places, places.round(), atol=1e-2)
+            found = labels[tuple(places.round().astype(int).T)]
+            assert set(found) == {of.SegmentIdentificationSequence[0].ReferencedSegmentNumber}
+            count += len(x)
+        assert count == (labels > 0).sum() > 0
+
+
+def test_an_output_format_that_there_is_not(tmp_path):
+    write_series(tmp_path / "ct", body()[0], SPACING, "1.2.3")
+    told = segment(tmp_path / "ct", tmp_path / "out", "--output_format", "dicom", check=False)
+    assert told.rstrip().splitlines()[-1] == "SettingError: output_format is 'dicom'; expected nifti or dicom_seg"

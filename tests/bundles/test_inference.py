@@ -242,7 +242,7 @@ def test_a_segmentation_that_is_not_ours_is_left_alone(trained, tmp_path):
 
 
 def test_the_reason_is_what_it_all_began_with(trained, tmp_path):
-    bad = ("--preprocessing#transforms#6#a_min", "$'x'")
+    bad = ("--preprocessing#transforms#7#a_min", "$'x'")
     output = infer(trained, CT, tmp_path / "out", *bad, check=False)
     assert f"- {CT}: TypeError: " in output.rstrip().splitlines()[-1]
     assert not list((tmp_path / "out").glob("*"))

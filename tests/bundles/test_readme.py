@@ -63,7 +63,7 @@ def run_at_scale(command: str, checkout: Path, **overrides: object) -> str:
         training_only = ("--max_iterations", "--val_interval", "--log_interval")
         scale = [w for pair in zip(scale[::2], scale[1::2]) if pair[0] not in training_only for w in pair]
     added = [w for key, value in zip(scale[::2], scale[1::2]) if key not in words for w in (key, value)]
-    inside = "--config_file configs/" in command  # meant for the bundle's folder
+    inside = " configs/" in command  # meant for the bundle's folder
     return run_monai(*words, *added, cwd=checkout / "bundles" / "scdl_synapse" if inside else checkout)
 
 

@@ -15,6 +15,7 @@ import pytest
 from pydicom.config import IGNORE
 from pydicom.dataelem import DataElement
 from pydicom.fileset import FileSet
+from pydicom.uid import SegmentationStorage
 from support.dicom import decimals, write_series
 
 from scdl_components.data.dicom import read_series, series_modality
@@ -99,6 +100,10 @@ def test_other_files_are_passed_over(crops, series):
     (series / "more").mkdir()
     FileSet().write(series / "more")
     (series / "more" / "DICOMDIR").rename(series / "DICOMDIR")
+    segmentation = pydicom.dcmread(next(series.glob("*.dcm")))
+    segmentation.file_meta.MediaStorageSOPClassUID = segmentation.SOPClassUID = SegmentationStorage
+    segmentation.SeriesInstanceUID, segmentation.Modality = "1.2.3.9", "SEG"
+    segmentation.save_as(series / "a_seg.dcm")
     assert_reads(series, crops.voxels(1)[0], crops.affine)
 
 

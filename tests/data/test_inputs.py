@@ -73,6 +73,7 @@ def test_our_own_results_are_no_images(crops):
     for name in ("a.nii.gz", "a_seg.nii.gz", "b_seg.nii.gz", "c_seg.nii.gz"):
         crops.write(f"img/{name}", crops.voxels(1)[0])
     (crops.folder / "img/a_seg.json").write_text('{"segmentation": "a_seg.nii.gz"}')
+    (crops.folder / "img/a_seg.dcm").write_bytes(bytes(128) + b"DICM")
     (crops.folder / "img/b_seg.json").write_text('{"acquired": 2020}')
     assert names(list_images(crops.folder / "img")) == ["a.nii.gz", "b_seg.nii.gz", "c_seg.nii.gz"]
 

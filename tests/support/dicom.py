@@ -11,6 +11,13 @@ import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
+# what a segmentation takes over from its series
+STUDY = {
+    **dict.fromkeys(("PatientBirthDate", "PatientSex", "AccessionNumber", "ReferringPhysicianName"), ""),
+    **{"PatientID": "1", "PatientName": "A", "StudyID": "1", "StudyDate": "20260102", "StudyTime": "030405"},
+    **{"StudyInstanceUID": "1.2.3", "FrameOfReferenceUID": "1.2.4", "SeriesNumber": 1, "SliceThickness": 5},
+}
+
 
 def decimals(values: np.ndarray) -> list[str]:
     """DICOM's decimal strings, of 16 characters at most."""

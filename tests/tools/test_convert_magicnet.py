@@ -155,7 +155,7 @@ def test_the_command_told_segments(bundle, tmp_path):
     # the image as it is, in one window
     scale = ["--pixdim", "[1,1,1]", "--roi_size", "[64,64,64]", "--intensity_range", "[0,100]"]
     run_monai(
-        *words, *scale, "--preprocessing#transforms#6#clip", "False", "--output_dir", tmp_path / "eval", cwd=tmp_path
+        *words, *scale, "--preprocessing#transforms#7#clip", "False", "--output_dir", tmp_path / "eval", cwd=tmp_path
     )
     labels = nibabel.load(tmp_path / "eval" / "ct_seg.nii.gz").get_fdata()
     with torch.no_grad():
