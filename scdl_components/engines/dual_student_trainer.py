@@ -19,6 +19,7 @@ from torch import nn
 from ..atomic import storage_errors
 from ..data.two_stream import prepare_two_stream_batch
 from ..distributed import all_reduce_means, lost_process_errors
+from ..errors import InputError
 from ..handlers.events import RunEvents
 from ..hosts import Batch, NetworkWithLoss, TrainingLoss
 from ..memory import memory_shortages
@@ -57,7 +58,7 @@ class DualStudentTrainer(SupervisedTrainer):
 
     Args:
         device: where to run.
-        max_epochs: passes over the loader; with its length they give the number of iterations, which is what ramps see.
+        max_epochs: passes over the loader.
         train_data_loader: :py:class:`~scdl_components.data.TwoStreamLoader`.
         network: the students.
         optimizer: over the parameters of the network and of the loss.
@@ -67,6 +68,8 @@ class DualStudentTrainer(SupervisedTrainer):
         compile_kwargs: of ``torch.compile``.
         parallel: put around :class:`~scdl_components.hosts.NetworkWithLoss`, e.g.
             ``partial(torch.nn.parallel.DistributedDataParallel, ...)``.
+        num_iterations: of the whole plan, which is what ramps see, where it takes more than one :meth:`run` (federated
+            learning); default those of ``max_epochs``.
         kwargs: further arguments of MONAI's SupervisedTrainer: train_handlers, amp, amp_kwargs, ...
     """
 
@@ -82,6 +85,7 @@ class DualStudentTrainer(SupervisedTrainer):
         compile: bool = False,
         compile_kwargs: Mapping[str, Any] | None = None,
         parallel: Callable[[nn.Module], nn.Module] | None = None,
+        num_iterations: int | None = None,
         **kwargs,
     ) -> None:
         super().__init__(
@@ -100,6 +104,7 @@ class DualStudentTrainer(SupervisedTrainer):
             network, self.loss_function, partial(torch.compile, **(compile_kwargs or {})) if compile else None
         )
         self.network_with_loss = network_with_loss if parallel is None else parallel(network_with_loss)
+        self._num_iterations = num_iterations
         # an epoch may be one iteration, and ignite reports each; progress is the handlers' to show
         self.logger.setLevel(logging.WARNING)
         self.add_event_handler(Events.EPOCH_STARTED, self._start_loader_here)
@@ -111,6 +116,7 @@ class DualStudentTrainer(SupervisedTrainer):
             StorageError: when a log or a checkpoint cannot be written.
             MemoryShortageError: when memory runs out; the message names the keys that help.
             LostProcessError: when another process of this training has ended.
+            InputError: when an epoch begins after the last planned iteration.
         """
         with lost_process_errors():
             try:
@@ -119,7 +125,17 @@ class DualStudentTrainer(SupervisedTrainer):
             finally:
                 self.fire_event(RunEvents.ENDED)
 
+    @property
+    def num_iterations(self) -> int:
+        """Iterations of the whole plan."""
+        return self._num_iterations or self.state.max_epochs * self.state.epoch_length
+
     def _start_loader_here(self) -> None:
+        if self.state.iteration >= self.num_iterations:
+            raise InputError(
+                f"all {self.num_iterations} planned iterations are done, and the learning rate has come to its end: in "
+                "federated learning, num_rounds must be the server's; else see train#num_iterations"
+            )
         # takes effect when the loader is (re)started: at the first epoch of this process, also after a resume
         self.data_loader.batch_sampler.start = self.state.iteration
 
@@ -135,7 +151,7 @@ class DualStudentTrainer(SupervisedTrainer):
             if not module.training:  # a walk through hundreds of modules
                 module.train()
         engine.optimizer.zero_grad(set_to_none=True)
-        batch = Batch(images, label, engine.state.iteration - 1, engine.state.max_epochs * engine.state.epoch_length)
+        batch = Batch(images, label, engine.state.iteration - 1, engine.num_iterations)
         statistics = Backup(b for m in (engine.network, engine.loss_function) for b in m.buffers())
         with torch.autocast(engine.state.device.type, enabled=engine.amp, **engine.amp_kwargs):
             loss, terms, curves = engine.network_with_loss(*batch)

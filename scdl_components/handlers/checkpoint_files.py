@@ -28,7 +28,7 @@ def iteration_of(path: Path) -> int:
 
 
 @on_rank_zero
-def make_room(folder: Path, done: int | None, keep: bool) -> None:
+def make_room(folder: str | Path, done: int | None = None, keep: bool = True) -> None:
     """Make the folder, and put aside what a training does not build on.
 
     Args:
@@ -36,6 +36,7 @@ def make_room(folder: Path, done: int | None, keep: bool) -> None:
         done: iteration of the checkpoint in this folder that it goes on from, if it does.
         keep: whether what is put aside is kept in ``earlier_<n>``; else its checkpoints are removed.
     """
+    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for part in folder.glob(f"*.pt{PART}"):  # of a process that was killed
         part.unlink(missing_ok=True)

@@ -16,6 +16,7 @@ from support.trainer import cps, trainer, volume, weights
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from scdl_components.engines import DualStudentTrainer
+from scdl_components.errors import InputError
 from scdl_components.handlers import RunEvents, TrainingCheckpoint
 from scdl_components.handlers.resume import Start
 from scdl_components.hosts import CPS, Batch, Host, HostOutput
@@ -143,6 +144,19 @@ def test_resumed_training_ends_with_the_same_weights(tmp_path):
     resumed.run()
     assert resumed.state.iteration == 12
     assert torch.equal(weights(whole), weights(resumed))
+
+
+def test_runs_of_an_epoch_each_follow_the_plan_of_all():
+    """As in federated learning: the ramp of the fourth epoch is that of a training in one go."""
+    whole, parts = trainer(max_epochs=4), trainer(max_epochs=1, num_iterations=12)
+    whole.run()
+    for epoch in range(4):
+        parts.state.max_epochs = epoch + 1
+        parts.run()
+    assert torch.equal(weights(whole), weights(parts))
+    parts.state.max_epochs = 5
+    with pytest.raises(InputError, match="all 12 planned iterations are done"):
+        parts.run()
 
 
 def test_missing_checkpoint_is_named(tmp_path):
