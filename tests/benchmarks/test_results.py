@@ -27,15 +27,12 @@ PHANTOMS = "--dataset_dir#spacing [12,12,12] --dataset_dir#num_test 2 --dataset_
 TOY = {
     "benchmarks.study.run": f"{TINY} {PHANTOMS}",
     "benchmarks.step_time": f"{SMALL} --spacing 8 --pairs 1",
-    "benchmarks.hosts": f"{SMALL} --spacing 8 --pairs 1",
     "benchmarks.inference memory": "--shape [48,48,30] --spacing [6.0,6.0,8.0] --num_classes [2] --num_filters 2 "
     "--roi_size [32,32,32]",
     "benchmarks.inference windows": f"{SMALL} --repeats 1",
     "benchmarks.startup": "--labeled 2 --unlabeled 2 --spacing [8.0,8.0,8.0] --pixdim [8.0,8.0,8.0] --repeats 1",
     "benchmarks.real_ct": "--max_iterations 2",
     "benchmarks.study.report": "",
-    "benchmarks.study.picture": "",
-    "benchmarks.study.tokens": "--num_crops 4",
     "benchmarks.study.guard": f"{TINY} {PHANTOMS} --margin 1",
 }
 
@@ -49,9 +46,8 @@ def at_toy_scale(command: str, folder: Path) -> list[str]:
             words[words.index(option) + 1] = value
         else:
             words += [option, value]
-    places = [w for w in ("--folder", "--output", "--run") if w in words]
-    for option in places:
-        words[words.index(option) + 1] = str(folder / words[words.index(option) + 1].replace("seed_100", "seed_0"))
+    if "--folder" in words:
+        words[words.index("--folder") + 1] = str(folder / words[words.index("--folder") + 1])
     if name == "benchmarks.real_ct":
         words += ["--output", str(folder / "real_ct")]
     if name == "benchmarks.study.run":
@@ -83,10 +79,7 @@ def test_commands_of_the_study_run_in_their_order(tmp_path):
     for command in commands:
         if any(words in command for words in ("study/long", "study/first --seeds", "study/guard")):
             run(command, tmp_path)
-    for command in commands[-2:]:  # report and picture, of a set that is there
-        run(re.sub("study/(first|third)", "study/long", command), tmp_path)
     assert "## Validation, 15 labeled cases" in (tmp_path / "study" / "long" / "report" / "report.md").read_text()
-    assert (tmp_path / "organ.png").is_file()
 
 
 @pytest.mark.slow

@@ -6,8 +6,6 @@ import csv
 import json
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import matplotlib.image
@@ -22,7 +20,6 @@ from scdl_components.errors import InputError
 from scdl_components.metrics import Protocol
 from scdl_components.report.evaluate import Evaluation
 
-ROOT = Path(__file__).parents[2]
 CLASSES = ["background", "liver", "spleen", "gallbladder", "adrenal gland"]
 # boxes, moved along x: where they begin, and how long, wide and high they are
 BOXES = {1: ((2, 2, 2), (8, 8, 8)), 2: ((2, 12, 2), (8, 4, 8)), 3: ((14, 2, 4), (4, 4, 4)), 4: ((14, 12, 4), (2, 2, 2))}
@@ -207,14 +204,3 @@ def test_study_that_cannot_be_read(study, tmp_path, make):
     (study / "2_labeled" / "scdl" / "seed_0" / "done.json").write_text("{}")
     with pytest.raises(InputError, match="says that it is finished, but cannot be read"):
         make(study)
-
-
-def test_picture_from_the_command_line_is_of_the_median_case(whole_study, tmp_path):
-    words = ["--folder", str(whole_study), "--output", str(tmp_path / "organ.png"), "--methods", "['cps_ga','scdl']"]
-    words = [sys.executable, "-m", "benchmarks.study.picture", *words]
-    found = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
-    assert found.returncode == 0, found.stderr
-    # seed 0, adrenal gland: +0.5, -0.5 and 0 in the cases
-    assert "The adrenal gland of case2: Dice 0.500 with cps_ga, 0.500 with scdl." in found.stdout
-    assert "the smallest organ (adrenal gland)" in found.stdout and "(0)" in found.stdout
-    assert matplotlib.image.imread(tmp_path / "organ.png").size

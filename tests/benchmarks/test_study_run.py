@@ -70,9 +70,6 @@ def test_a_dataset_of_the_users_is_named_and_counted_by_its_list(tmp_path):
     assert not [key for key in done["overrides"] if key.startswith("dataset_dir#")]
     study("benchmarks.study.report", "--folder", str(tmp_path / "study"))
     assert "## Dice, 3 labeled cases" in (tmp_path / "study" / "report" / "report.md").read_text()
-    picture = ("--output", str(tmp_path / "organ.png"), "--num_labeled", "3")
-    study("benchmarks.study.picture", "--folder", str(tmp_path / "study"), *picture)
-    assert (tmp_path / "organ.png").is_file()
 
 
 def test_a_finished_run_with_other_keys_is_not_taken_for_the_one_asked_for(tmp_path):
