@@ -55,7 +55,7 @@ def find_results(folder: str | Path, images: Sequence[str]) -> dict[str, Path]:
         folder: that segmentations are written to.
         images: as in :func:`result_names`, like the error.
     """
-    made = {str(read_facts_of(path).get("image")): path for path in sorted(Path(folder).glob(f"*{SUFFIX}"))}
+    made = {str(read_sidecar(path).get("image")): path for path in sorted(Path(folder).glob(f"*{SUFFIX}"))}
     return {image: made.get(image) or Path(folder, name + SUFFIX) for image, name in result_names(images).items()}
 
 
@@ -69,18 +69,19 @@ def sidecar_of(segmentation: Path) -> Path:
     return segmentation.with_name(segmentation.name.removesuffix(".nii.gz") + ".json")
 
 
-def read_facts_of(segmentation: Path) -> dict:
-    """Content of a segmentation's JSON; empty where there is none that can be read."""
+def read_sidecar(segmentation: Path) -> dict:
+    """Read a segmentation's JSON; empty where there is none, or none as inference writes it."""
     try:
         content = json.loads(sidecar_of(segmentation).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return content if isinstance(content, dict) else {}
+    sound = isinstance(content, dict) and all(isinstance(content.get(key, {}), dict) for key in ("labels", "made_with"))
+    return content if sound else {}
 
 
 def is_result(path: str) -> bool:
     """Whether a file is a segmentation of ours, as the JSON beside it says."""
-    return path.endswith(SUFFIX) and read_facts_of(Path(path)).get("segmentation") == os.path.basename(path)
+    return path.endswith(SUFFIX) and read_sidecar(Path(path)).get("segmentation") == os.path.basename(path)
 
 
 def _name(image: str, depth: int) -> str:

@@ -22,11 +22,10 @@ from tqdm.auto import tqdm
 from .. import __version__
 from ..atomic import check_writable
 from ..data.input_check import InputCheck
-from ..data.results import find_results, name_of
+from ..data.results import find_results, name_of, read_sidecar
 from ..errors import InputError, MissingFileError
 from ..metrics import OrganScore, Protocol, score_files
 from . import document
-from .cases import read_sidecar
 from .page import write_files
 from .pictures import load_volume, three_planes
 from .table import ScoreTable, defined_mean, summarize
@@ -143,14 +142,16 @@ class Evaluation:
                 f"'{missing[0][1].name}' and so on): run the inference on {', '.join(image for image, _ in missing)}"
             )
         made: dict[str, str] = {}
+        expected = {str(value): name for value, name in enumerate(self.class_names)}
         for image, _, prediction in self.cases.values():
-            names, made_with = read_sidecar(prediction)
-            if names and names != self.class_names:
+            content = read_sidecar(prediction)
+            names = content.get("labels", expected)
+            if names != expected:
                 raise InputError(
-                    f"'{prediction}' has the classes {', '.join(names)}; expected {', '.join(self.class_names)}: it is "
-                    "of another network"
+                    f"'{prediction}' has the classes {', '.join(map(str, names.values()))}; expected "
+                    f"{', '.join(self.class_names)}: it is of another network"
                 )
-            origin = {key: value for key, value in made_with.items() if key != "image"}
+            origin = {key: value for key, value in content.get("made_with", {}).items() if key != "image"}
             made.setdefault(json.dumps(origin, sort_keys=True), image)
         if len(made) > 1:
             raise InputError(
