@@ -46,7 +46,7 @@ class ReusedMemory:
     def _end(self) -> None:
         self._iteration.close()
         if self.has_room is None:
-            peak, free = freed_since_peak(), free_memory(self.device)
+            peak, free = freed_since_peak(), free_memory()
             self.has_room = peak is not None and free is not None and MARGIN * peak < free
             if not self.has_room:
                 logger.info("iterations use no freed memory again: %s bytes at the peak, %s are free", peak, free)
