@@ -34,8 +34,6 @@ class InputCheck:
         other_modalities: of each modality that is not CT, a regular expression that finds its images by their file
             names; their values need not be HU.
         intensity_range: HU that the network tells apart; an image with almost nothing between them is refused.
-        num_workers: files read at a time; default one for each CPU core, at most 8.
-        progress: whether to show a progress bar.
         cache_dir: folder in which is kept what was found in a file, so that the next check only compares its bytes with
             those that were read then; default none.
     """
@@ -50,8 +48,6 @@ class InputCheck:
         allow_overlap: Sequence[str] = (),
         other_modalities: Mapping[str, str] | None = None,
         intensity_range: Sequence[float] | None = None,
-        num_workers: int | None = None,
-        progress: bool = True,
         cache_dir: str | os.PathLike | Literal[False] | None = None,
     ) -> None:
         self.organs = list(organs)
@@ -61,7 +57,7 @@ class InputCheck:
             "other_modalities": other_modalities,
             "intensity_range": intensity_range,
         }
-        self.reading = {"num_workers": num_workers, "progress": progress, "cache_dir": cache_dir}
+        self.cache_dir = cache_dir
 
     @on_rank_zero
     def run(self) -> list[CaseFacts]:
@@ -88,7 +84,7 @@ class InputCheck:
             for name, values in self.lists.items()
             for item in values
         ]
-        facts = read_files([path for _, *files in items for path in files if path], **self.reading)
+        facts = read_files([path for _, *files in items for path in files if path], self.cache_dir)
         cases = [CaseFacts(name, facts[image], facts[label] if label else None) for name, image, label in items]
         return cases, sorted(find_problems(cases, self.organs, **self.rules), key=lambda problem: not problem.is_error)
 
@@ -100,15 +96,12 @@ def count(problems: Sequence[Problem]) -> str:
 
 
 def read_files(
-    paths: Sequence[str],
-    num_workers: int | None = None,
-    progress: bool = True,
-    cache_dir: str | os.PathLike | Literal[False] | None = None,
+    paths: Sequence[str], cache_dir: str | os.PathLike | Literal[False] | None = None
 ) -> dict[str, VolumeFacts]:
-    """Read each of the files once, several at a time; arguments as of :class:`InputCheck`."""
+    """Read each of the files once, several at a time; ``cache_dir`` as of :class:`InputCheck`."""
     paths = list(dict.fromkeys(paths))
     read = partial(read_facts, kept=DiskCache(cache_dir, [read_facts, read_series]))
-    num_workers = num_workers or min(os.cpu_count() or 1, 8)
+    # a bar on a terminal, but not for one file: inference checks each image when its turn comes
+    bar = {"desc": "checking input", "unit": "file", "disable": True if len(paths) < 2 else None}
     # threads, as reading, decompressing and NumPy's loops release the interpreter's lock
-    bar = {"desc": "checking input", "unit": "file", "disable": not progress}
-    return dict(zip(paths, thread_map(read, paths, max_workers=num_workers, **bar), strict=True))
+    return dict(zip(paths, thread_map(read, paths, max_workers=min(os.cpu_count() or 1, 8), **bar), strict=True))

@@ -139,8 +139,6 @@ class CaseByCase:
             unlabeled=[{"image": image}],
             other_modalities=self.other_modalities,
             intensity_range=self.settings.get("intensity_range"),
-            num_workers=1,
-            progress=False,
         ).run()
         written = self._run_one(item, segmentation)
         # from here on whose the file is, but not that it is done: the process may end between any two lines

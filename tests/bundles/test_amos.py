@@ -150,7 +150,7 @@ def test_mr_values_are_no_hu(tmp_path):
     evaluate.get_parsed_content("evaluation").check()
     assert evaluate["segmentation"]["other_modalities"] == evaluate["evaluation"]["other_modalities"]
     with pytest.raises(InputError, match="(?s)2 error.*amos_0507.nii.gz: values from .* are not HU"):
-        InputCheck(AMOS_ORGANS, items, progress=False).run()
+        InputCheck(AMOS_ORGANS, items).run()
 
 
 def test_phantom_overlay_trains_and_segments_15_organs(tmp_path):

@@ -185,7 +185,7 @@ def test_faults_of_the_list_and_of_the_files_are_in_one_report(sound, tmp_path):
     lists["unlabeled"] += [{"image": shared["image"]}, "0999"]
     (folder / "list.json").write_text(json.dumps(lists))
 
-    result = run_check(folder, "--num_workers", 2)
+    result = run_check(folder)
     assert result.returncode == 1 and "Traceback" not in result.stderr, result.stdout + result.stderr
     report = [line for line in result.stdout.splitlines() if line.startswith(("ERROR", "warning"))]
     expected = [
