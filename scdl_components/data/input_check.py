@@ -101,7 +101,7 @@ def read_files(
     """Read each of the files once, several at a time; ``cache_dir`` as of :class:`InputCheck`."""
     paths = list(dict.fromkeys(paths))
     read = partial(read_facts, kept=DiskCache(cache_dir, [read_facts, read_series]))
-    # a bar on a terminal, but not for one file: inference checks each image when its turn comes
-    bar = {"desc": "checking input", "unit": "file", "disable": True if len(paths) < 2 else None}
+    # no bar for one file: inference checks each image when its turn comes
+    bar = {"desc": "checking input", "unit": "file", "disable": len(paths) < 2}
     # threads, as reading, decompressing and NumPy's loops release the interpreter's lock
     return dict(zip(paths, thread_map(read, paths, max_workers=min(os.cpu_count() or 1, 8), **bar), strict=True))

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-import json
 import math
 import re
 import shutil
@@ -76,17 +75,6 @@ def test_runs_from_inside_with_run_and_other_folders(tmp_path, phantoms):
     )
     assert (models / "model_final.pt").is_file() and any(logs.iterdir())
     assert not (bundle / "models").exists()
-
-
-def test_phantom_overlay_generates_its_data(tmp_path):
-    bundle = copy_bundle(tmp_path)
-    run_monai(
-        *("run", "training", "--config_file", f"['{bundle / TRAIN}','{bundle / 'configs' / 'phantom.yaml'}']"),
-        *options(**{"dataset_dir#spacing": "[10,10,10]", "dataset_dir#num_unlabeled": 2, "max_iterations": 1}),
-        cwd=tmp_path,
-    )
-    assert (bundle / "data" / "phantom" / "case_list.json").is_file()
-    assert (bundle / "models" / "model_final.pt").is_file()
 
 
 @pytest.mark.parametrize("workflow_type, config", [("train", TRAIN), ("infer", "configs/inference.yaml")])
@@ -163,18 +151,6 @@ def test_bad_input_is_listed_whole_before_training(tmp_path, phantoms):
     for text in ("img0003.nii.gz", "label0001.nii.gz", "99", "label0007.nii.gz", "14"):
         assert text in report
     assert not (bundle / "models").exists()
-
-
-def test_empty_unlabeled_list_offers_supervised_training(tmp_path, phantoms):
-    cases = json.loads((phantoms / "case_list.json").read_text()) | {"unlabeled": []}
-    (tmp_path / "cases.json").write_text(json.dumps(cases))
-    output = run_monai(
-        *("run", "training", "--config_file", copy_bundle(tmp_path) / TRAIN),
-        *options(dataset_dir=phantoms, case_list=tmp_path / "cases.json"),
-        cwd=tmp_path,
-        check=False,
-    )
-    assert "supervised.yaml behind train.yaml" in output.rstrip().splitlines()[-1]
 
 
 @pytest.mark.trains

@@ -163,19 +163,6 @@ def test_a_label_without_any_organ_can_only_be_unlabeled(amos, tmp_path, caplog)
     assert f"{empty} is empty: the case can only be unlabeled" in caplog.text
 
 
-def test_too_few_labeled_cases_say_how_many_it_takes():
-    organs_of = {
-        "0001": frozenset({"liver", "spleen", "aorta"}),
-        "0002": frozenset({"liver", "gallbladder"}),
-        "0003": frozenset({"spleen", "pancreas"}),
-        "0004": frozenset({"liver"}),
-    }
-    with pytest.raises(InputError, match="2 labeled .* lacks .*; give a larger --labeled"):
-        draw_lists(organs_of, [], labeled=2, validation=0, test=0, seed=0)
-    drawn = draw_lists(organs_of, ["0005"], labeled=3, validation=1, test=0, seed=0)
-    assert drawn == {"labeled": ["0001", "0002", "0003"], "unlabeled": ["0005"], "validation": ["0004"], "test": []}
-
-
 def test_finds_cases_in_nested_and_mixed_layouts(tmp_path):
     """An id that stands twice in the path must be the same; of two layouts the one with the label is taken."""
     layouts = [
