@@ -71,7 +71,7 @@ HEADERS: list[tuple[str, list[tuple[int, str, float]], bool]] = [
 @pytest.mark.parametrize(("patches", "qform_alone"), [case[1:] for case in HEADERS], ids=[case[0] for case in HEADERS])
 def test_facts_are_of_what_monai_loads(tmp_path, patches, qform_alone):
     path = write(tmp_path / "a.nii", volume(), *patches, qform_alone=qform_alone)
-    facts = read_facts(path, 2**20)
+    facts = read_facts(path)
     loaded = EnsureChannelFirst()(LoadImage()(path))
     assert not facts.failure and loaded.shape == (1, *facts.shape)
     np.testing.assert_allclose(facts.affine, loaded.affine.numpy(), atol=1e-5)
@@ -170,6 +170,6 @@ def test_a_fourth_axis_of_one_is_none(tmp_path, transforms):
 def test_more_axes_are_refused(tmp_path):
     for shape in ((8, 8), (8, 8, 8, 2), (8, 8, 8, 1, 1)):
         path = write(tmp_path / "a.nii", np.arange(np.prod(shape), dtype=np.int16).reshape(shape))
-        assert read_facts(path, 2**20).failure
+        assert read_facts(path).failure
         with pytest.raises(InputError, match="a.nii.*expected one volume of three axes"):
             load_nifti(path)

@@ -161,9 +161,9 @@ def test_a_complete_data_set_is_kept_and_other_parameters_are_refused(tmp_path):
     folder = write(tmp_path / "deep" / "phantom")
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     assert write(folder) == folder and [path.name for path in folder.parent.iterdir()] == ["phantom"]
-    with pytest.raises(FileExistsError, match="seed is 0 there, asked for is 1.*another output_dir"):
+    with pytest.raises(FileExistsError, match="'seed': 0.*'seed': 1.*another "):
         write(folder, seed=1)
-    with pytest.raises(FileExistsError, match=r"num_test is 1 there, asked for is 2"):
+    with pytest.raises(FileExistsError, match="'num_test': 1.*'num_test': 2"):
         write(folder, num_test=2)
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
