@@ -14,13 +14,18 @@ from nibabel.affines import voxel_sizes
 from .case_list import LISTS_WITH_LABELS
 from .facts import HIGHEST, LOWEST, VolumeFacts
 from .grid import axes_of, grid_distance, in_ras, is_degenerate
-from .hu import hu_problems
 from .reader import CT, modality_of
 
 MIN_SPACING, MAX_SPACING = 0.1, 20.0  # mm, of a CT
 AFFINE_TOLERANCE = 0.1  # voxels that image and label may be apart at the volume's corners
 HEADER_TOLERANCE = 1.0  # and the sform and the qform of one header
 SAME_SIZE = 1e-3  # mm; MONAI's Spacingd gives image and label one shape where their voxels differ by less
+NARROW_HU = 100  # air, water and bone span far more; an image that was scaled to [0, 1] does not
+WIDEST_HU = 2**15  # of scanners with an extended scale, at metal; HU -1000 stored as unsigned is 64536
+# a CT of a child in the widest field of view shows some 3 % of soft tissue, one that 1024 was subtracted from twice
+# only its densest bone: in a real one 0.007 %
+MIN_INSIDE = 0.01
+DENSE_HU, MAX_DENSE = 800, 0.1  # cortical bone, teeth, metal; soft tissue lies there when 1000 or 1024 was added
 
 
 @dataclass(frozen=True)
@@ -133,8 +138,39 @@ def image_problems(image: VolumeFacts, is_ct: bool, intensity_range: Sequence[fl
     if image.values.size and image.minimum == image.maximum:
         yield Problem(image.path, f"is constant, all voxels are {image.minimum:g}; copy or convert it again")
     elif image.values.size and is_ct:
-        for message, is_error in hu_problems(image, intensity_range):
-            yield Problem(image.path, message, is_error)
+        yield from hu_problems(image, intensity_range)
+
+
+def hu_problems(image: VolumeFacts, intensity_range: Sequence[float] | None) -> Iterator[Problem]:
+    """What is wrong with the values of a CT that is not constant: no HU, or none that the network can tell apart."""
+    low, high, total = image.minimum, image.maximum, image.counts.sum()
+    found, way_out = f"values from {low:g} to {high:g}", "store the CT in HU (raw value × slope + intercept)"
+    dense = image.counts[image.values > DENSE_HU].sum() / total
+    if high < -500 or low > 100 or high - low < NARROW_HU or max(-low, high) > WIDEST_HU:
+        yield Problem(image.path, f"{found} are not HU; {way_out}, not scaled")
+        return
+    if low > -200 and dense > MAX_DENSE:
+        message = (
+            f"{found}, {dense:.0%} of them above {DENSE_HU} and no air: not HU, an offset of 1000 or 1024 is still in"
+        )
+        yield Problem(image.path, f"{message} them; {way_out}")
+        return
+    if low >= 0 and high <= 255:
+        yield Problem(image.path, f"{found} are the grey values of a picture, not HU; {way_out}, not a window of it")
+        return
+    if low >= 0:
+        message = f"{found}: neither air nor fat in it, is this CT in HU? If not, {way_out}"
+        yield Problem(image.path, message, is_error=False)
+    black, white = intensity_range or (-np.inf, np.inf)
+    inside = image.counts[(image.values >= black) & (image.values <= white)].sum() / total
+    if inside < MIN_INSIDE:  # what lies outside is clipped to one value
+        median = image.values[np.searchsorted(image.counts.cumsum(), total / 2)]
+        yield Problem(
+            image.path,
+            f"only {inside:.2%} of its voxels lie inside intensity_range ({black:g} to {white:g}), half of all at "
+            f"{median} or below: nothing of it could be segmented. Store the CT in HU (was 1024 subtracted twice? Then "
+            "add it), or give the key intensity_range the values of these images, in training and inference alike",
+        )
 
 
 def fit_problems(image: VolumeFacts, label: VolumeFacts) -> Iterator[Problem]:
