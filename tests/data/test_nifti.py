@@ -126,7 +126,20 @@ def padded_outside_of_the_field_of_view(ct: np.ndarray) -> np.ndarray:
     return np.pad(ct, ((40, 40), (40, 40), (0, 0)), constant_values=-3024)
 
 
-@pytest.mark.parametrize("change", [whole, tightly_cropped, in_much_air, padded_outside_of_the_field_of_view])
+def with_metal(ct: np.ndarray) -> np.ndarray:
+    ct = ct.copy()
+    ct[50:54, 40:44, 10:14] = 30000
+    return ct
+
+
+def cut_to_a_window(ct: np.ndarray) -> np.ndarray:
+    return ct.clip(*RANGE)
+
+
+SOUND = [whole, tightly_cropped, in_much_air, padded_outside_of_the_field_of_view, with_metal, cut_to_a_window]
+
+
+@pytest.mark.parametrize("change", SOUND)
 def test_sound_cts_are_taken_whatever_is_around_the_patient(crops, change: Callable[[np.ndarray], np.ndarray]):
     image = crops.write("ct.nii.gz", change(crops.ct))
     with warnings.catch_warnings():
