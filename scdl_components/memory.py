@@ -33,7 +33,7 @@ class MemoryShortageError(UserError, MemoryError):
 
 @contextmanager
 def memory_shortages(way_out: str) -> Iterator[None]:
-    """Turns errors that say that memory ran out into :py:class:`MemoryShortageError`.
+    """Turn errors that say that memory ran out into :py:class:`MemoryShortageError`.
 
     Args:
         way_out: what the user can do; ends the message.
@@ -53,14 +53,14 @@ def memory_shortages(way_out: str) -> Iterator[None]:
 
 
 def is_shortage(error: BaseException) -> bool:
-    """Tells whether an error says that memory ran out."""
+    """Tell whether an error says that memory ran out."""
     words = isinstance(error, RuntimeError) and any(phrase in str(error) for phrase in PHRASES)
     return words or isinstance(error, MemoryError)
 
 
 @contextmanager
 def reused_memory() -> Iterator[None]:
-    """Takes what is allocated within out of memory that was freed within, where glibc would ask for new pages.
+    """Reuse memory that is freed within, where glibc would ask for new pages.
 
     The process keeps what was freed until :func:`give_back`. Nothing changes without glibc, in other threads than the
     main one, and after an allocation has failed.
@@ -78,7 +78,7 @@ def reused_memory() -> Iterator[None]:
 
 
 def give_back() -> None:
-    """Returns free memory to the system, now and whenever more is freed."""
+    """Return free memory to the system, now and whenever more is freed."""
     libc = _glibc()
     if libc is not None:
         libc.mallopt(M_TRIM_THRESHOLD, TRIM_THRESHOLD)
@@ -87,7 +87,7 @@ def give_back() -> None:
 
 @cache
 def _glibc() -> ctypes.CDLL | None:
-    """The process's C library where it is glibc."""
+    """Load the process's C library where it is glibc."""
     try:
         libc = ctypes.CDLL(None)
         libc.gnu_get_libc_version.restype = ctypes.c_char_p  # no other C library has it
@@ -97,14 +97,14 @@ def _glibc() -> ctypes.CDLL | None:
 
 
 def freed_since_peak(root: Path = Path("/")) -> int | None:
-    """Bytes by which this process was larger at its peak than it is now; None where the system does not tell."""
+    """Measure in bytes how much larger this process was at its peak; None where unknown."""
     status = _read(root / "proc/self/status")
     sizes = [re.search(rf"{name}:\s*(\d+) kB", status) for name in ("VmHWM", "VmRSS")]
     return 1024 * (int(sizes[0][1]) - int(sizes[1][1])) if all(sizes) else None
 
 
 def free_memory(root: Path = Path("/")) -> int | None:
-    """Bytes that this process can still take without swapping; None where that is not told.
+    """Measure the bytes that this process can still take without swapping; None where unknown.
 
     The least of what Linux estimates for the machine and what a container's limit leaves; processes of one training on
     the same machine share it alike.

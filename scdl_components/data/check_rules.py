@@ -56,7 +56,7 @@ def find_problems(
     other_modalities: Mapping[str, str] | None = None,
     intensity_range: Sequence[float] | None = None,
 ) -> list[Problem]:
-    """Apply every rule to every case; each problem once, those of the cases in their order.
+    """Apply every rule to every case; each problem once, in the order of the cases.
 
     Args:
         cases: of all lists.
@@ -79,7 +79,7 @@ def find_problems(
 
 
 def volume_problems(volume: VolumeFacts) -> Iterator[Problem]:
-    """What is wrong with any volume: it cannot be read, its header contradicts itself, voxels are not finite."""
+    """Find what is wrong with any volume: unreadable, a contradictory header, voxels that are not finite."""
     path, sizes = volume.path, _format(volume.spacing)
     if volume.failure:
         yield Problem(path, volume.failure)
@@ -101,7 +101,7 @@ def volume_problems(volume: VolumeFacts) -> Iterator[Problem]:
 
 
 def _affine_problems(volume: VolumeFacts) -> Iterator[Problem]:
-    """A NIfTI header can hold two affines; programs that believe different ones see the patient differently."""
+    """Compare the two affines of a NIfTI header, which different programs believe."""
     affines, way_out = (
         (volume.affine, volume.other_affine),
         "write the right one into both (nibabel: set_sform, set_qform)",
@@ -119,7 +119,7 @@ def _affine_problems(volume: VolumeFacts) -> Iterator[Problem]:
 
 
 def label_given_problems(case: CaseFacts) -> Iterator[Problem]:
-    """A case without the label that its list needs, or with its image in the label's place."""
+    """Find a label that the list needs and lacks, or that is the image."""
     if case.list_name in LISTS_WITH_LABELS and case.label is None:
         message = f"in '{case.list_name}' without a label; give its label or move it to 'unlabeled'"
         yield Problem(case.image.path, message)
@@ -128,7 +128,7 @@ def label_given_problems(case: CaseFacts) -> Iterator[Problem]:
 
 
 def image_problems(image: VolumeFacts, is_ct: bool, intensity_range: Sequence[float] | None) -> Iterator[Problem]:
-    """What is wrong with an image that could be read: how it lies is unknown, or its values are no HU of a CT."""
+    """Find what is wrong with a readable image: its orientation is unknown, its values no HU."""
     if not image.oriented and not is_degenerate(image.affine):
         message = (
             "its header does not say how the patient lies (sform and qform code 0); its voxel axes are taken to point "
@@ -142,7 +142,7 @@ def image_problems(image: VolumeFacts, is_ct: bool, intensity_range: Sequence[fl
 
 
 def hu_problems(image: VolumeFacts, intensity_range: Sequence[float] | None) -> Iterator[Problem]:
-    """What is wrong with the values of a CT that is not constant: no HU, or none that the network can tell apart."""
+    """Find values of a CT that are no HU, or that the network cannot tell apart."""
     low, high, total = image.minimum, image.maximum, image.counts.sum()
     found, way_out = f"values from {low:g} to {high:g}", "store the CT in HU (raw value × slope + intercept)"
     dense = image.counts[image.values > DENSE_HU].sum() / total
@@ -174,7 +174,7 @@ def hu_problems(image: VolumeFacts, intensity_range: Sequence[float] | None) -> 
 
 
 def fit_problems(image: VolumeFacts, label: VolumeFacts) -> Iterator[Problem]:
-    """A label that does not lie on its image."""
+    """Find a label that does not lie on its image."""
     if is_degenerate(image.affine) or is_degenerate(label.affine):
         return
     # the axes may be stored in another order and direction: the transforms bring both to RAS
@@ -205,7 +205,7 @@ def fit_problems(image: VolumeFacts, label: VolumeFacts) -> Iterator[Problem]:
 
 
 def label_problems(label: VolumeFacts, organs: Sequence[str], list_name: str) -> Iterator[Problem]:
-    """Values of a label, which could be read, that the organ table does not have, or none at all."""
+    """Find values of a readable label that the organ table lacks, or a label without any."""
     if label.num_fractional:
         yield Problem(label.path, f"has {label.num_fractional} voxels that are no integers; round them, store as uint8")
         return
@@ -223,7 +223,7 @@ def label_problems(label: VolumeFacts, organs: Sequence[str], list_name: str) ->
 
 
 def duplicate_problems(cases: Sequence[CaseFacts], allow_overlap: Sequence[str]) -> Iterator[Problem]:
-    """Images with the same voxels: an error across lists, which may not share cases, a warning within one."""
+    """Find images with the same voxels: an error across lists, a warning within one."""
     first_in: dict[str, dict[str, str]] = {}  # by fingerprint: the first image of each list
     for case in cases:
         image, list_name = case.image, case.list_name
@@ -241,7 +241,7 @@ def duplicate_problems(cases: Sequence[CaseFacts], allow_overlap: Sequence[str])
 
 
 def missing_organ_problems(cases: Sequence[CaseFacts], organs: Sequence[str]) -> Iterator[Problem]:
-    """Organs that no labeled case shows cannot be learned."""
+    """Find organs that no labeled case shows, which cannot be learned."""
     labels = [case.label for case in cases if case.list_name == "labeled" and case.label and not case.label.failure]
     voxels = [label.organ_voxels(organs) for label in labels]
     missing = [organ for organ in organs if voxels and not any(found[organ] for found in voxels)]

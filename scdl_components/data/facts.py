@@ -79,7 +79,7 @@ class VolumeFacts:
         return hashlib.blake2b(repr(content).encode(), digest_size=16).hexdigest()
 
     def organ_voxels(self, organs: Sequence[str]) -> dict[str, int]:
-        """Voxels of each organ, if this is a label; ``organs[i]`` has the value i + 1."""
+        """Count each organ's voxels, if this is a label; ``organs[i]`` has the value i + 1."""
         found = dict(zip(self.values.tolist(), self.counts.tolist(), strict=True))
         return {organ: found.get(value, 0) for value, organ in enumerate(organs, start=1)}
 
@@ -117,7 +117,7 @@ def read_facts(path: str, kept: DiskCache | None = None) -> VolumeFacts:
 
 
 def summarize(chunks: Iterable[np.ndarray]) -> dict:
-    """Statistics of voxel values that come in one-dimensional pieces: the numeric fields of :class:`VolumeFacts`."""
+    """Compute the numeric fields of :class:`VolumeFacts` of voxel values in one-dimensional pieces."""
     histogram = np.zeros(HIGHEST - LOWEST + 1, dtype=np.int64)
     minimum, maximum, num_non_finite, num_fractional = math.inf, -math.inf, 0, 0
     for chunk in chunks:
@@ -190,7 +190,7 @@ def _read_nifti(path: str) -> dict:
 
 
 def _other_affine(header: nib.Nifti1Header) -> np.ndarray | None:
-    """The qform beside an sform, where somebody goes by it."""
+    """Read the qform beside an sform, where somebody goes by it."""
     if header["sform_code"] <= 0:
         return None
     sizes_agree = np.allclose(nib.affines.voxel_sizes(header.get_sform()), header.get_zooms()[:3])  # as MONAI asks
@@ -205,7 +205,7 @@ def _other_affine(header: nib.Nifti1Header) -> np.ndarray | None:
 
 
 def _read_header(stream: BinaryIO) -> tuple[nib.Nifti1Header, tuple[int, ...]]:
-    """Header, as it stands in the file, and shape of a volume, or why it is none."""
+    """Read the header, as it stands in the file, and the shape of a volume."""
     block = stream.read(540)
     header_class = next((c for c in (nib.Nifti1Header, nib.Nifti2Header) if c.may_contain_header(block)), None)
     header = header_class(block[: header_class.sizeof_hdr], check=False) if header_class else None

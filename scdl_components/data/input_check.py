@@ -22,7 +22,7 @@ from .facts import VolumeFacts, read_facts
 
 
 class InputCheck:
-    """Read all files of the lists and refuse them with one report if anything is wrong.
+    """Read all files of the lists; refuse them with one report of what is wrong.
 
     Args:
         organs: names of the organs; ``organs[i]`` has the label value i + 1, 0 is background.
@@ -90,7 +90,7 @@ class InputCheck:
 
 
 def count(problems: Sequence[Problem]) -> str:
-    """How many errors and warnings there are, in words."""
+    """Say how many errors and warnings there are."""
     errors = sum(problem.is_error for problem in problems)
     return f"{errors} error(s), {len(problems) - errors} warning(s)"
 

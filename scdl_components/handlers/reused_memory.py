@@ -19,7 +19,7 @@ MARGIN = 1.3
 
 
 class ReusedMemory:
-    """Runs iterations on a CPU in :func:`~scdl_components.memory.reused_memory`, where there is room for it.
+    """Run iterations on a CPU in :func:`~scdl_components.memory.reused_memory`, where there is room for it.
 
     The first iteration runs without: its measured peak tells whether there is. Attach it before what validates, so that
     whole volumes stay outside. When the run ends, what was kept is given back.

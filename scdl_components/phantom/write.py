@@ -103,7 +103,7 @@ def _check(numbers: dict[str, int], organs: list[str], spacing: list[float]) -> 
 
 
 def _is_complete(output: Path, parameters: dict) -> bool:
-    """Whether the data set is there; raises where something else is in its place."""
+    """Tell whether the data set is there; raise where something else is in its place."""
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return False
     try:
@@ -121,7 +121,7 @@ def _is_complete(output: Path, parameters: dict) -> bool:
 def _write_cases(
     folder: Path, counts: dict[str, int], seed: int, organs: list[str], spacing: list[float]
 ) -> dict[str, list[dict[str, str]]]:
-    """Writes the files of all cases; list -> its items."""
+    """Write the files of all cases; list -> its items."""
     lists: dict[str, list[dict[str, str]]] = {split: [] for split in counts}
     drawn = dict.fromkeys(STREAMS.values(), 0)
     for split in (split for split, count in counts.items() for _ in range(count)):

@@ -13,7 +13,7 @@ from ..errors import InputError
 
 
 def listed_cases(train_config: str, cases: str, **keys: object) -> list[dict[str, str]]:
-    """Items of one list, found as the training config's ``load_cases`` finds them, so that its facts stand in one place.
+    """Find the items of one list as the training config's ``load_cases`` does.
 
     Args:
         train_config: config whose key ``load_cases``, called, gives the lists.
@@ -32,7 +32,7 @@ def listed_cases(train_config: str, cases: str, **keys: object) -> list[dict[str
 
 
 def read_case_list(path: str, cases: str) -> list[dict[str, str]]:
-    """Items of one list of a JSON with labels, paths relative to its folder resolved.
+    """Read the items of one list of a JSON; relative paths start at its folder.
 
     Raises:
         InputError: it is no such JSON, or the list lacks cases or labels.

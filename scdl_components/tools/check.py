@@ -28,7 +28,7 @@ from .bundle_config import evaluate, read_bundle_config
 
 
 def check(config_file: str | Sequence[str], table: str | None = None, **overrides: object) -> None:
-    """Read every file of a bundle's case list; print what the lists hold and everything that is wrong.
+    """Read every file of a bundle's case list; print what it holds and what is wrong.
 
     Args:
         config_file: the bundle's ``train.yaml``, or several configs as MONAI's runner takes them. Its section
@@ -63,7 +63,7 @@ def check(config_file: str | Sequence[str], table: str | None = None, **override
 
 
 def summary(cases: Sequence[CaseFacts], problems: Sequence[Problem], organs: Sequence[str]) -> str:
-    """Numbers of images, and a table of the organs of each list: cases that show one, its share of all voxels.
+    """Count the images, and of each list each organ's cases and share of all voxels.
 
     Labels with an error do not count: their figures would hide those of the others.
     """
@@ -81,7 +81,7 @@ def summary(cases: Sequence[CaseFacts], problems: Sequence[Problem], organs: Seq
 
 
 def write_table(path: str, cases: Sequence[CaseFacts], problems: Sequence[Problem], organs: Sequence[str]) -> None:
-    """Write a CSV with a row for each case: its files, header, HU range, number of problems, voxels of each class.
+    """Write a CSV with a row for each case: files, header, HU, problems, voxels.
 
     What could not be read is left empty.
     """

@@ -26,7 +26,7 @@ def evaluate(
     num_tail: int = 5,
     metadata: str = "",
 ) -> None:
-    """Evaluates a folder of segmentations and writes the report.
+    """Evaluate a folder of segmentations and write the report.
 
     Args:
         predictions: folder with ``<name>_seg.nii.gz`` for each image ``<name>.nii.gz``.

@@ -112,7 +112,7 @@ def make_list(
 
 
 def find_cases(dataset_dir: str, layouts: Sequence[Mapping[str, str]]) -> dict[str, dict[str, str]]:
-    """Ids of all cases in the layouts, sorted, with their ``"image"`` and, where there is one, their ``"label"``.
+    """Find the ids of all cases in the layouts, sorted, with image and label.
 
     Of a case in several layouts the first one with a label is taken, as :func:`load_cases` does.
 
@@ -138,7 +138,7 @@ def find_cases(dataset_dir: str, layouts: Sequence[Mapping[str, str]]) -> dict[s
 
 
 def read_organs(cases: Mapping[str, Mapping[str, str]], organs: Sequence[str]) -> dict[str, frozenset[str]]:
-    """Organs in the label of each case that has one with organs in it.
+    """Read which organs the label of each case shows; cases without any are left out.
 
     Raises:
         InputError: a label is damaged or has values outside the organ table; one message for all.
@@ -170,7 +170,7 @@ def draw_lists(
     test: int,
     seed: int,
 ) -> dict[str, list[str]]:
-    """Divide cases into the four lists, labeled cases first, each by the first of many draws that shows most organs.
+    """Divide cases into the four lists, each by the draw that shows most organs.
 
     Args:
         organs_of: organs that the label of each case shows, for the cases that have one.
@@ -207,7 +207,7 @@ def draw_lists(
 
 
 def _draw(cases: Collection[str], count: int, seed: str) -> list[str]:
-    """So many of the cases, sorted; the same for a seed on every machine and in every version of Python."""
+    """Draw so many cases, the same for a seed on every machine; sorted."""
     return sorted(sorted(cases, key=lambda case: hashlib.blake2b(f"{seed}/{case}".encode()).digest())[:count])
 
 
