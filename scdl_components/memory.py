@@ -6,12 +6,11 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-
-import torch
 
 from .distributed import world_size
 from .errors import UserError, causes
@@ -21,6 +20,11 @@ PHRASES = ("DefaultCPUAllocator", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED",
 # of malloc.h, and what they are at the start of a process
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 TRIM_THRESHOLD, MMAP_MAX = 128 * 1024, 65536
+# control groups of version 2 and 1, where a container sees its own: folder, limit and usage, prefix of memory.stat's names
+CONTROL_GROUPS = (
+    ("sys/fs/cgroup", ("memory.max", "memory.current"), ""),
+    ("sys/fs/cgroup/memory", ("memory.limit_in_bytes", "memory.usage_in_bytes"), "total_"),
+)
 
 
 class MemoryShortageError(UserError, MemoryError):
@@ -29,7 +33,7 @@ class MemoryShortageError(UserError, MemoryError):
 
 @contextmanager
 def memory_shortages(way_out: str) -> Iterator[None]:
-    """Turns errors that say that memory ran out into :py:class:`MemoryShortageError`.
+    """Turn errors that say that memory ran out into :py:class:`MemoryShortageError`.
 
     Args:
         way_out: what the user can do; ends the message.
@@ -49,14 +53,14 @@ def memory_shortages(way_out: str) -> Iterator[None]:
 
 
 def is_shortage(error: BaseException) -> bool:
-    """Tells whether an error says that memory ran out."""
+    """Tell whether an error says that memory ran out."""
     words = isinstance(error, RuntimeError) and any(phrase in str(error) for phrase in PHRASES)
     return words or isinstance(error, MemoryError)
 
 
 @contextmanager
 def reused_memory() -> Iterator[None]:
-    """Takes what is allocated within out of memory that was freed within, where glibc would ask for new pages.
+    """Reuse memory that is freed within, where glibc would ask for new pages.
 
     The process keeps what was freed until :func:`give_back`. Nothing changes without glibc, in other threads than the
     main one, and after an allocation has failed.
@@ -74,7 +78,7 @@ def reused_memory() -> Iterator[None]:
 
 
 def give_back() -> None:
-    """Returns free memory to the system, now and whenever more is freed."""
+    """Return free memory to the system, now and whenever more is freed."""
     libc = _glibc()
     if libc is not None:
         libc.mallopt(M_TRIM_THRESHOLD, TRIM_THRESHOLD)
@@ -83,7 +87,7 @@ def give_back() -> None:
 
 @cache
 def _glibc() -> ctypes.CDLL | None:
-    """The process's C library where it is glibc."""
+    """Load the process's C library where it is glibc."""
     try:
         libc = ctypes.CDLL(None)
         libc.gnu_get_libc_version.restype = ctypes.c_char_p  # no other C library has it
@@ -92,78 +96,32 @@ def _glibc() -> ctypes.CDLL | None:
     return libc
 
 
-def freed_since_peak(status: Path = Path("/proc/self/status")) -> int | None:
-    """Bytes by which this process was larger at its peak than it is now; None where the system does not tell."""
-    sizes = _entries(status, ":")
-    if not {"VmHWM", "VmRSS"} <= sizes.keys():
-        return None
-    return _kilobytes(sizes["VmHWM"]) - _kilobytes(sizes["VmRSS"])
+def freed_since_peak(root: Path = Path("/")) -> int | None:
+    """Measure in bytes how much larger this process was at its peak; None where unknown."""
+    status = _read(root / "proc/self/status")
+    sizes = [re.search(rf"{name}:\s*(\d+) kB", status) for name in ("VmHWM", "VmRSS")]
+    return 1024 * (int(sizes[0][1]) - int(sizes[1][1])) if all(sizes) else None
 
 
-def free_memory(device: torch.device | str) -> int | None:
-    """Bytes that this process can still take on a device; None where that cannot be told.
+def free_memory(root: Path = Path("/")) -> int | None:
+    """Measure the bytes that this process can still take without swapping; None where unknown.
 
-    On a CPU the least of what the machine and its control groups (containers, batch systems) leave; processes of one
-    training on the same machine share it alike.
+    The least of what Linux estimates for the machine and what a container's limit leaves; processes of one training on
+    the same machine share it alike.
     """
-    if torch.device(device).type != "cpu":
-        return None
-    free = min([*machine_memory(), *control_group_memory()], default=None)
+    left = [1024 * int(size) for size in re.findall(r"MemAvailable:\s*(\d+) kB", _read(root / "proc/meminfo"))]
+    for folder, names, cached in CONTROL_GROUPS:
+        limit, usage, stat = (_read(root / folder / name).strip() for name in (*names, "memory.stat"))
+        if limit.isdecimal() and usage.isdecimal():  # "max" is no limit
+            # pages of files are given back when memory is asked for
+            files = sum(map(int, re.findall(rf"^{cached}(?:in)?active_file (\d+)", stat, re.MULTILINE)))
+            left.append(max(int(limit) - int(usage) + files, 0))
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1)) if world_size() > 1 else 1  # torchrun's
-    return None if free is None else free // processes
+    return min(left) // processes if left else None
 
 
-def machine_memory(meminfo: Path = Path("/proc/meminfo")) -> Iterator[int]:
-    """Bytes that programs can take without swapping, as Linux estimates it; nothing elsewhere."""
-    available = _entries(meminfo, ":").get("MemAvailable")
-    if available is not None:
-        yield _kilobytes(available)
-
-
-def control_group_memory(
-    membership: Path = Path("/proc/self/cgroup"), mounted: Path = Path("/sys/fs/cgroup")
-) -> Iterator[int]:
-    """Bytes that each control group with a limit leaves to its processes, those above this process's own included.
-
-    Args:
-        membership: lines ``number:controllers:/path``, version 2 without a controller's name.
-        mounted: version 2 there, or in its folder ``unified``; version 1 in ``memory``.
-    """
-    for controllers, _, path in (value.partition(":") for value in _entries(membership, ":").values()):
-        if controllers == "":
-            roots, names, prefix = (mounted, mounted / "unified"), ("memory.max", "memory.current"), ""
-        elif "memory" in controllers.split(","):
-            names, prefix = ("memory.limit_in_bytes", "memory.usage_in_bytes"), "total_"
-            roots = (mounted / "memory",)
-        else:
-            continue
-        for root in roots:
-            # in a container the path may be the host's, and the container's own group is at the root
-            own = root / path.lstrip("/")
-            for folder in (own, *own.parents):
-                if folder.is_relative_to(root):
-                    yield from _left(folder, *names, prefix)
-
-
-def _left(folder: Path, limit: str, usage: str, prefix: str) -> Iterator[int]:
+def _read(file: Path) -> str:
     try:
-        most, used = int((folder / limit).read_text()), int((folder / usage).read_text())
-    except (OSError, ValueError):  # ValueError: "max" is no limit
-        return
-    # pages of files are given back when memory is asked for
-    stat = _entries(folder / "memory.stat", " ")
-    cached = sum(int(stat.get(f"{prefix}{name}", 0)) for name in ("inactive_file", "active_file"))
-    yield max(most - used + cached, 0)
-
-
-def _entries(file: Path, separator: str) -> dict[str, str]:
-    """What is before the first separator of each line -> what is behind it; nothing where there is no file."""
-    try:
-        lines = file.read_text().splitlines()
+        return file.read_text()
     except OSError:
-        return {}
-    return {name.strip(): value.strip() for name, _, value in (line.partition(separator) for line in lines)}
-
-
-def _kilobytes(text: str) -> int:
-    return int(text.removesuffix("kB")) * 1024
+        return ""

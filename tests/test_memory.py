@@ -19,11 +19,9 @@ from monai.transforms import Lambda, apply_transform
 from scdl_components.inferers import ActivatedSlidingWindowInferer
 from scdl_components.memory import (
     MemoryShortageError,
-    control_group_memory,
     free_memory,
     freed_since_peak,
     give_back,
-    machine_memory,
     memory_shortages,
     reused_memory,
 )
@@ -169,62 +167,32 @@ def test_the_peak_of_a_process_is_what_it_had_and_freed(process):
     assert before > 0.9 * LARGE and after > 1.8 * LARGE
 
 
-def test_a_peak_that_is_not_told(tmp_path):
-    assert freed_since_peak(tmp_path / "status") is None
-    (tmp_path / "status").write_text("VmHWM:\t    4096 kB\nVmRSS:\t    1024 kB\n")
-    assert freed_since_peak(tmp_path / "status") == 3 * 2**20
+def test_what_the_system_tells(tmp_path):
+    assert freed_since_peak(tmp_path) is None and free_memory(tmp_path) is None
+    (tmp_path / "proc" / "self").mkdir(parents=True)
+    (tmp_path / "proc" / "self" / "status").write_text("VmHWM:\t    4096 kB\nVmRSS:\t    1024 kB\n")
+    assert freed_since_peak(tmp_path) == 3 * 2**20
+    (tmp_path / "proc" / "meminfo").write_text("MemTotal:  4096 kB\nMemFree:  16 kB\nMemAvailable:    2048 kB\n")
+    assert free_memory(tmp_path) == 2048 * 1024
 
 
 @pytest.mark.skipif(not Path("/proc/meminfo").exists(), reason="Linux alone tells")
 def test_this_machine_has_some_left():
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    assert 0 < free_memory("cpu") < total
+    assert 0 < free_memory() < total
 
 
-def test_linux_tells_in_kilobytes(tmp_path):
-    (tmp_path / "meminfo").write_text("MemTotal:  4096 kB\nMemFree:  16 kB\nMemAvailable:    2048 kB\n")
-    assert list(machine_memory(tmp_path / "meminfo")) == [2048 * 1024]
-
-
-def test_a_device_that_does_not_tell():
-    assert free_memory("meta") is None
-
-
-def test_elsewhere_nothing_is_known(tmp_path):
-    assert list(machine_memory(tmp_path / "meminfo")) == []
-    assert list(control_group_memory(tmp_path / "cgroup", tmp_path)) == []
-
-
-def group(folder: Path, limit: str, used: str, stat: str = "", version: int = 2) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    names = ("memory.max", "memory.current") if version == 2 else ("memory.limit_in_bytes", "memory.usage_in_bytes")
-    for name, content in zip((*names, "memory.stat"), (limit, used, stat)):
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("limit, used, left", [(8, 3, 6), (1, 3, 0), (None, 3, None)])
+def test_a_container_leaves_its_limit_less_what_is_used_but_for_pages_of_files(tmp_path, version, limit, used, left):
+    folder = tmp_path / "sys/fs/cgroup" / ("memory" if version == 1 else "")
+    names = ("memory.limit_in_bytes", "memory.usage_in_bytes") if version == 1 else ("memory.max", "memory.current")
+    stat = {
+        1: f"inactive_file 7\ntotal_inactive_file {GB}",
+        2: f"anon 5\ninactive_file {GB // 2}\nactive_file {GB // 2}",
+    }
+    folder.mkdir(parents=True)
+    contents = (f"{limit * GB}" if limit else "max", f"{used * GB}", stat[version])
+    for name, content in zip((*names, "memory.stat"), contents):
         (folder / name).write_text(content + "\n")
-
-
-def left(tmp_path: Path, membership: str) -> list[int]:
-    (tmp_path / "cgroup").write_text(membership + "\n")
-    return sorted(control_group_memory(tmp_path / "cgroup", tmp_path / "fs"))
-
-
-def test_version_2_counts_the_groups_above_and_gives_file_pages_back(tmp_path):
-    fs = tmp_path / "fs"
-    group(fs / "user" / "job", f"{8 * GB}", f"{3 * GB}", f"anon 5\ninactive_file {GB // 2}\nactive_file {GB // 2}")
-    group(fs / "user", f"{7 * GB}", f"{5 * GB}")
-    group(fs, "max", f"{9 * GB}")
-    assert left(tmp_path, "0::/user/job") == [2 * GB, 6 * GB]
-
-
-def test_version_1(tmp_path):
-    group(tmp_path / "fs" / "memory" / "job", f"{8 * GB}", f"{3 * GB}", f"inactive_file 7\ntotal_inactive_file {GB}", 1)
-    assert left(tmp_path, "5:cpu,cpuacct:/other\n4:memory:/job") == [6 * GB]
-
-
-def test_a_container_has_its_own_group_at_the_root(tmp_path):
-    group(tmp_path / "fs", f"{2 * GB}", f"{GB}")
-    assert left(tmp_path, "0::/kubepods/pod1/abc") == [GB]
-
-
-def test_more_used_than_allowed_leaves_nothing(tmp_path):
-    group(tmp_path / "fs", f"{GB}", f"{2 * GB}")
-    assert left(tmp_path, "0::/") == [0]
+    assert free_memory(tmp_path) == (left if left is None else left * GB)

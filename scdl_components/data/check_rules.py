@@ -14,13 +14,18 @@ from nibabel.affines import voxel_sizes
 from .case_list import LISTS_WITH_LABELS
 from .facts import HIGHEST, LOWEST, VolumeFacts
 from .grid import axes_of, grid_distance, in_ras, is_degenerate
-from .hu import hu_problems
 from .reader import CT, modality_of
 
 MIN_SPACING, MAX_SPACING = 0.1, 20.0  # mm, of a CT
 AFFINE_TOLERANCE = 0.1  # voxels that image and label may be apart at the volume's corners
 HEADER_TOLERANCE = 1.0  # and the sform and the qform of one header
 SAME_SIZE = 1e-3  # mm; MONAI's Spacingd gives image and label one shape where their voxels differ by less
+NARROW_HU = 100  # air, water and bone span far more; an image that was scaled to [0, 1] does not
+WIDEST_HU = 2**15  # of scanners with an extended scale, at metal; HU -1000 stored as unsigned is 64536
+# a CT of a child in the widest field of view shows some 3 % of soft tissue, one that 1024 was subtracted from twice
+# only its densest bone: in a real one 0.007 %
+MIN_INSIDE = 0.01
+DENSE_HU, MAX_DENSE = 800, 0.1  # cortical bone, teeth, metal; soft tissue lies there when 1000 or 1024 was added
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,7 @@ def find_problems(
     other_modalities: Mapping[str, str] | None = None,
     intensity_range: Sequence[float] | None = None,
 ) -> list[Problem]:
-    """Apply every rule to every case; each problem once, those of the cases in their order.
+    """Apply every rule to every case; each problem once, in the order of the cases.
 
     Args:
         cases: of all lists.
@@ -74,7 +79,7 @@ def find_problems(
 
 
 def volume_problems(volume: VolumeFacts) -> Iterator[Problem]:
-    """What is wrong with any volume: it cannot be read, its header contradicts itself, voxels are not finite."""
+    """Find what is wrong with any volume: unreadable, a contradictory header, voxels that are not finite."""
     path, sizes = volume.path, _format(volume.spacing)
     if volume.failure:
         yield Problem(path, volume.failure)
@@ -96,7 +101,7 @@ def volume_problems(volume: VolumeFacts) -> Iterator[Problem]:
 
 
 def _affine_problems(volume: VolumeFacts) -> Iterator[Problem]:
-    """A NIfTI header can hold two affines; programs that believe different ones see the patient differently."""
+    """Compare the two affines of a NIfTI header, which different programs believe."""
     affines, way_out = (
         (volume.affine, volume.other_affine),
         "write the right one into both (nibabel: set_sform, set_qform)",
@@ -114,7 +119,7 @@ def _affine_problems(volume: VolumeFacts) -> Iterator[Problem]:
 
 
 def label_given_problems(case: CaseFacts) -> Iterator[Problem]:
-    """A case without the label that its list needs, or with its image in the label's place."""
+    """Find a label that the list needs and lacks, or that is the image."""
     if case.list_name in LISTS_WITH_LABELS and case.label is None:
         message = f"in '{case.list_name}' without a label; give its label or move it to 'unlabeled'"
         yield Problem(case.image.path, message)
@@ -123,7 +128,7 @@ def label_given_problems(case: CaseFacts) -> Iterator[Problem]:
 
 
 def image_problems(image: VolumeFacts, is_ct: bool, intensity_range: Sequence[float] | None) -> Iterator[Problem]:
-    """What is wrong with an image that could be read: how it lies is unknown, or its values are no HU of a CT."""
+    """Find what is wrong with a readable image: its orientation is unknown, its values no HU."""
     if not image.oriented and not is_degenerate(image.affine):
         message = (
             "its header does not say how the patient lies (sform and qform code 0); its voxel axes are taken to point "
@@ -133,12 +138,43 @@ def image_problems(image: VolumeFacts, is_ct: bool, intensity_range: Sequence[fl
     if image.values.size and image.minimum == image.maximum:
         yield Problem(image.path, f"is constant, all voxels are {image.minimum:g}; copy or convert it again")
     elif image.values.size and is_ct:
-        for message, is_error in hu_problems(image, intensity_range):
-            yield Problem(image.path, message, is_error)
+        yield from hu_problems(image, intensity_range)
+
+
+def hu_problems(image: VolumeFacts, intensity_range: Sequence[float] | None) -> Iterator[Problem]:
+    """Find values of a CT that are no HU, or that the network cannot tell apart."""
+    low, high, total = image.minimum, image.maximum, image.counts.sum()
+    found, way_out = f"values from {low:g} to {high:g}", "store the CT in HU (raw value × slope + intercept)"
+    dense = image.counts[image.values > DENSE_HU].sum() / total
+    if high < -500 or low > 100 or high - low < NARROW_HU or max(-low, high) > WIDEST_HU:
+        yield Problem(image.path, f"{found} are not HU; {way_out}, not scaled")
+        return
+    if low > -200 and dense > MAX_DENSE:
+        message = (
+            f"{found}, {dense:.0%} of them above {DENSE_HU} and no air: not HU, an offset of 1000 or 1024 is still in"
+        )
+        yield Problem(image.path, f"{message} them; {way_out}")
+        return
+    if low >= 0 and high <= 255:
+        yield Problem(image.path, f"{found} are the grey values of a picture, not HU; {way_out}, not a window of it")
+        return
+    if low >= 0:
+        message = f"{found}: neither air nor fat in it, is this CT in HU? If not, {way_out}"
+        yield Problem(image.path, message, is_error=False)
+    black, white = intensity_range or (-np.inf, np.inf)
+    inside = image.counts[(image.values >= black) & (image.values <= white)].sum() / total
+    if inside < MIN_INSIDE:  # what lies outside is clipped to one value
+        median = image.values[np.searchsorted(image.counts.cumsum(), total / 2)]
+        yield Problem(
+            image.path,
+            f"only {inside:.2%} of its voxels lie inside intensity_range ({black:g} to {white:g}), half of all at "
+            f"{median} or below: nothing of it could be segmented. Store the CT in HU (was 1024 subtracted twice? Then "
+            "add it), or give the key intensity_range the values of these images, in training and inference alike",
+        )
 
 
 def fit_problems(image: VolumeFacts, label: VolumeFacts) -> Iterator[Problem]:
-    """A label that does not lie on its image."""
+    """Find a label that does not lie on its image."""
     if is_degenerate(image.affine) or is_degenerate(label.affine):
         return
     # the axes may be stored in another order and direction: the transforms bring both to RAS
@@ -169,7 +205,7 @@ def fit_problems(image: VolumeFacts, label: VolumeFacts) -> Iterator[Problem]:
 
 
 def label_problems(label: VolumeFacts, organs: Sequence[str], list_name: str) -> Iterator[Problem]:
-    """Values of a label, which could be read, that the organ table does not have, or none at all."""
+    """Find values of a readable label that the organ table lacks, or a label without any."""
     if label.num_fractional:
         yield Problem(label.path, f"has {label.num_fractional} voxels that are no integers; round them, store as uint8")
         return
@@ -187,7 +223,7 @@ def label_problems(label: VolumeFacts, organs: Sequence[str], list_name: str) ->
 
 
 def duplicate_problems(cases: Sequence[CaseFacts], allow_overlap: Sequence[str]) -> Iterator[Problem]:
-    """Images with the same voxels: an error across lists, which may not share cases, a warning within one."""
+    """Find images with the same voxels: an error across lists, a warning within one."""
     first_in: dict[str, dict[str, str]] = {}  # by fingerprint: the first image of each list
     for case in cases:
         image, list_name = case.image, case.list_name
@@ -205,7 +241,7 @@ def duplicate_problems(cases: Sequence[CaseFacts], allow_overlap: Sequence[str])
 
 
 def missing_organ_problems(cases: Sequence[CaseFacts], organs: Sequence[str]) -> Iterator[Problem]:
-    """Organs that no labeled case shows cannot be learned."""
+    """Find organs that no labeled case shows, which cannot be learned."""
     labels = [case.label for case in cases if case.list_name == "labeled" and case.label and not case.label.failure]
     voxels = [label.organ_voxels(organs) for label in labels]
     missing = [organ for organ in organs if voxels and not any(found[organ] for found in voxels)]

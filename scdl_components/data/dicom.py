@@ -16,7 +16,8 @@ from pydicom.valuerep import format_number_as_ds
 
 from ..errors import UnreadableError
 
-MAX_VOXELS = 2**30  # 4 GiB once MONAI has loaded them
+# 4 GiB once MONAI has loaded them; a volume whose headers announce more is refused before its voxels are read
+MAX_VOXELS = 2**30
 # a slice further than this from its place on an even grid, in slice distances, is misplaced: an affine cannot hold it
 SLICE_TOLERANCE = 0.25
 SAME_PLACE = 0.01  # mm
@@ -42,12 +43,11 @@ def series_modality(folder: str) -> str:
         return ""
 
 
-def read_series(folder: str, max_voxels: int = MAX_VOXELS) -> tuple[np.ndarray, dict]:
+def read_series(folder: str) -> tuple[np.ndarray, dict]:
     """Read a DICOM series folder with MONAI's ``PydicomReader``, in the order of :func:`slices_in_order`.
 
     Args:
         folder: of the series; what is no DICOM file in it is passed over.
-        max_voxels: a series whose headers announce more is refused before its pixels are read.
 
     Returns:
         Voxels [columns, rows, slices], rescaled (HU), and MONAI's meta data with the affine (RAS, mm).
@@ -55,7 +55,7 @@ def read_series(folder: str, max_voxels: int = MAX_VOXELS) -> tuple[np.ndarray, 
     Raises:
         UnreadableError: the folder is not one complete series.
     """
-    files = slices_in_order(folder, max_voxels)
+    files = slices_in_order(folder)
     try:
         reader = PydicomReader()
         slices = reader.read(files)
@@ -71,7 +71,7 @@ def read_series(folder: str, max_voxels: int = MAX_VOXELS) -> tuple[np.ndarray, 
     return voxels, meta
 
 
-def slices_in_order(folder: str, max_voxels: int = MAX_VOXELS) -> list[str]:
+def slices_in_order(folder: str) -> list[str]:
     """Order the files of a DICOM series by the slices' positions along their normal.
 
     Instance numbers and file names do not matter. Sheared series (a tilted gantry) are volumes, too: the affine holds
@@ -88,9 +88,9 @@ def slices_in_order(folder: str, max_voxels: int = MAX_VOXELS) -> list[str]:
     _check_one_series(list(headers.values()))
     try:
         announced = sum(int(header.get("Rows") or 0) * int(header.get("Columns") or 0) for header in headers.values())
-        if announced > max_voxels:
+        if announced > MAX_VOXELS:
             raise UnreadableError(
-                f"its headers announce {announced} voxels, at most {max_voxels} are read; export it again"
+                f"its headers announce {announced} voxels, at most {MAX_VOXELS} are read; export it again"
             )
         normal = _check_planes(headers)
         positions = {file: np.array(header.ImagePositionPatient, dtype=float) for file, header in headers.items()}

@@ -79,17 +79,16 @@ class VolumeFacts:
         return hashlib.blake2b(repr(content).encode(), digest_size=16).hexdigest()
 
     def organ_voxels(self, organs: Sequence[str]) -> dict[str, int]:
-        """Voxels of each organ, if this is a label; ``organs[i]`` has the value i + 1."""
+        """Count each organ's voxels, if this is a label; ``organs[i]`` has the value i + 1."""
         found = dict(zip(self.values.tolist(), self.counts.tolist(), strict=True))
         return {organ: found.get(value, 0) for value, organ in enumerate(organs, start=1)}
 
 
-def read_facts(path: str, max_voxels: int = MAX_VOXELS, kept: DiskCache | None = None) -> VolumeFacts:
+def read_facts(path: str, kept: DiskCache | None = None) -> VolumeFacts:
     """Read a NIfTI file, or a DICOM series folder, to its end.
 
     Args:
         path: the file or folder.
-        max_voxels: a volume whose header announces more is refused before anything is allocated.
         kept: where facts are kept by the content of the file; failures are not.
 
     Returns:
@@ -97,7 +96,7 @@ def read_facts(path: str, max_voxels: int = MAX_VOXELS, kept: DiskCache | None =
     """
 
     def read() -> dict:
-        facts = (_read_dicom if os.path.isdir(path) else _read_nifti)(path, max_voxels)
+        facts = (_read_dicom if os.path.isdir(path) else _read_nifti)(path)
         return convert_to_tensor(facts, convert_numeric=False)  # such as can be loaded without running code
 
     try:
@@ -118,7 +117,7 @@ def read_facts(path: str, max_voxels: int = MAX_VOXELS, kept: DiskCache | None =
 
 
 def summarize(chunks: Iterable[np.ndarray]) -> dict:
-    """Statistics of voxel values that come in one-dimensional pieces: the numeric fields of :class:`VolumeFacts`."""
+    """Compute the numeric fields of :class:`VolumeFacts` of voxel values in one-dimensional pieces."""
     histogram = np.zeros(HIGHEST - LOWEST + 1, dtype=np.int64)
     minimum, maximum, num_non_finite, num_fractional = math.inf, -math.inf, 0, 0
     for chunk in chunks:
@@ -146,7 +145,7 @@ def summarize(chunks: Iterable[np.ndarray]) -> dict:
     }
 
 
-def _read_nifti(path: str, max_voxels: int) -> dict:
+def _read_nifti(path: str) -> dict:
     status = os.stat(path)
     if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
         raise UnreadableError("is no regular file (a pipe, socket or device); give the image's file")
@@ -163,10 +162,10 @@ def _read_nifti(path: str, max_voxels: int) -> dict:
         header, shape = _read_header(stream)
         dtype, offset = header.get_data_dtype(), int(header.get_data_offset())
         num_bytes = math.prod(shape) * dtype.itemsize
-        if math.prod(shape) > max_voxels:
+        if math.prod(shape) > MAX_VOXELS:
             raise UnreadableError(
                 f"its header announces {'x'.join(map(str, shape))} voxels in a file of {status.st_size} bytes; at "
-                f"most {max_voxels} voxels are read: copy the file again, or crop the volume"
+                f"most {MAX_VOXELS} voxels are read: copy the file again, or crop the volume"
             )
         if offset + num_bytes > status.st_size * (MAX_DEFLATE_RATIO if compressed else 1):
             raise UnreadableError(
@@ -191,7 +190,7 @@ def _read_nifti(path: str, max_voxels: int) -> dict:
 
 
 def _other_affine(header: nib.Nifti1Header) -> np.ndarray | None:
-    """The qform beside an sform, where somebody goes by it."""
+    """Read the qform beside an sform, where somebody goes by it."""
     if header["sform_code"] <= 0:
         return None
     sizes_agree = np.allclose(nib.affines.voxel_sizes(header.get_sform()), header.get_zooms()[:3])  # as MONAI asks
@@ -206,7 +205,7 @@ def _other_affine(header: nib.Nifti1Header) -> np.ndarray | None:
 
 
 def _read_header(stream: BinaryIO) -> tuple[nib.Nifti1Header, tuple[int, ...]]:
-    """Header, as it stands in the file, and shape of a volume, or why it is none."""
+    """Read the header, as it stands in the file, and the shape of a volume."""
     block = stream.read(540)
     header_class = next((c for c in (nib.Nifti1Header, nib.Nifti2Header) if c.may_contain_header(block)), None)
     header = header_class(block[: header_class.sizeof_hdr], check=False) if header_class else None
@@ -244,8 +243,8 @@ def _chunks(stream: BinaryIO, num_bytes: int) -> Iterator[bytes]:
         raise UnreadableError("holds far more data than its header announces; convert it again from its source")
 
 
-def _read_dicom(folder: str, max_voxels: int) -> dict:
-    voxels, meta = read_series(folder, max_voxels)
+def _read_dicom(folder: str) -> dict:
+    voxels, meta = read_series(folder)
     if voxels.ndim != 3:
         raise UnreadableError(f"has shape {voxels.shape}; expected three axes")
     pieces = np.array_split(voxels.reshape(-1), max(1, voxels.nbytes // CHUNK_BYTES))

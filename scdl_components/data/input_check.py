@@ -22,7 +22,7 @@ from .facts import VolumeFacts, read_facts
 
 
 class InputCheck:
-    """Read all files of the lists and refuse them with one report if anything is wrong.
+    """Read all files of the lists; refuse them with one report of what is wrong.
 
     Args:
         organs: names of the organs; ``organs[i]`` has the label value i + 1, 0 is background.
@@ -34,8 +34,6 @@ class InputCheck:
         other_modalities: of each modality that is not CT, a regular expression that finds its images by their file
             names; their values need not be HU.
         intensity_range: HU that the network tells apart; an image with almost nothing between them is refused.
-        num_workers: files read at a time; default one for each CPU core, at most 8.
-        progress: whether to show a progress bar.
         cache_dir: folder in which is kept what was found in a file, so that the next check only compares its bytes with
             those that were read then; default none.
     """
@@ -50,8 +48,6 @@ class InputCheck:
         allow_overlap: Sequence[str] = (),
         other_modalities: Mapping[str, str] | None = None,
         intensity_range: Sequence[float] | None = None,
-        num_workers: int | None = None,
-        progress: bool = True,
         cache_dir: str | os.PathLike | Literal[False] | None = None,
     ) -> None:
         self.organs = list(organs)
@@ -61,7 +57,7 @@ class InputCheck:
             "other_modalities": other_modalities,
             "intensity_range": intensity_range,
         }
-        self.reading = {"num_workers": num_workers, "progress": progress, "cache_dir": cache_dir}
+        self.cache_dir = cache_dir
 
     @on_rank_zero
     def run(self) -> list[CaseFacts]:
@@ -83,38 +79,29 @@ class InputCheck:
 
     def survey(self) -> tuple[list[CaseFacts], list[Problem]]:
         """Read the lists; returns the facts of every case and all problems, errors first."""
-        items, problems = [], []
-        for list_name, values in self.lists.items():
-            for index, value in enumerate(values):
-                item = value if isinstance(value, Mapping) else {}
-                image, label = item.get("image"), item.get("label") if list_name != "unlabeled" else None
-                if isinstance(image, (str, os.PathLike)) and isinstance(label, (str, os.PathLike, type(None))):
-                    items.append((list_name, os.fspath(image), os.fspath(label) if label else None))
-                else:
-                    message = f"is {value!r}; expected an item with the path of one image and, if any, of one label"
-                    problems.append(Problem(f"{list_name}[{index}]", message))
-        facts = read_files([path for _, *files in items for path in files if path], **self.reading)
+        items = [
+            (name, str(item["image"]), str(item["label"]) if item.get("label") and name != "unlabeled" else None)
+            for name, values in self.lists.items()
+            for item in values
+        ]
+        facts = read_files([path for _, *files in items for path in files if path], self.cache_dir)
         cases = [CaseFacts(name, facts[image], facts[label] if label else None) for name, image, label in items]
-        problems += find_problems(cases, self.organs, **self.rules)
-        return cases, sorted(problems, key=lambda problem: not problem.is_error)
+        return cases, sorted(find_problems(cases, self.organs, **self.rules), key=lambda problem: not problem.is_error)
 
 
 def count(problems: Sequence[Problem]) -> str:
-    """How many errors and warnings there are, in words."""
+    """Say how many errors and warnings there are."""
     errors = sum(problem.is_error for problem in problems)
     return f"{errors} error(s), {len(problems) - errors} warning(s)"
 
 
 def read_files(
-    paths: Sequence[str],
-    num_workers: int | None = None,
-    progress: bool = True,
-    cache_dir: str | os.PathLike | Literal[False] | None = None,
+    paths: Sequence[str], cache_dir: str | os.PathLike | Literal[False] | None = None
 ) -> dict[str, VolumeFacts]:
-    """Read each of the files once, several at a time; arguments as of :class:`InputCheck`."""
+    """Read each of the files once, several at a time; ``cache_dir`` as of :class:`InputCheck`."""
     paths = list(dict.fromkeys(paths))
     read = partial(read_facts, kept=DiskCache(cache_dir, [read_facts, read_series]))
-    num_workers = num_workers or min(os.cpu_count() or 1, 8)
+    # no bar for one file: inference checks each image when its turn comes
+    bar = {"desc": "checking input", "unit": "file", "disable": len(paths) < 2}
     # threads, as reading, decompressing and NumPy's loops release the interpreter's lock
-    bar = {"desc": "checking input", "unit": "file", "disable": not progress}
-    return dict(zip(paths, thread_map(read, paths, max_workers=num_workers, **bar), strict=True))
+    return dict(zip(paths, thread_map(read, paths, max_workers=min(os.cpu_count() or 1, 8), **bar), strict=True))

@@ -17,7 +17,7 @@ SUFFIX = "_seg.nii.gz"
 
 
 def result_names(images: Sequence[str]) -> dict[str, str]:
-    """Name the results of images: as the files, with as many folders in front as tell them apart.
+    """Name the results of images after their files, with folders in front where needed.
 
     ``s1/ct.nii.gz`` alone is called ``ct``, beside ``s2/ct.nii.gz`` it is called ``s1_ct``.
 
@@ -47,7 +47,7 @@ def result_names(images: Sequence[str]) -> dict[str, str]:
 
 
 def find_results(folder: str | Path, images: Sequence[str]) -> dict[str, Path]:
-    """Files of the images' segmentations, whether they are there or not.
+    """Find the files of the images' segmentations, whether they are there or not.
 
     The one that its JSON says to be of an image is the image's, whatever others it was given with; else the name decides.
 
@@ -55,32 +55,33 @@ def find_results(folder: str | Path, images: Sequence[str]) -> dict[str, Path]:
         folder: that segmentations are written to.
         images: as in :func:`result_names`, like the error.
     """
-    made = {str(read_facts_of(path).get("image")): path for path in sorted(Path(folder).glob(f"*{SUFFIX}"))}
+    made = {str(read_sidecar(path).get("image")): path for path in sorted(Path(folder).glob(f"*{SUFFIX}"))}
     return {image: made.get(image) or Path(folder, name + SUFFIX) for image, name in result_names(images).items()}
 
 
 def name_of(segmentation: Path) -> str:
-    """Name of the case that a file of :func:`find_results` is of."""
+    """Read the case's name off a file of :func:`find_results`."""
     return segmentation.name.removesuffix(SUFFIX)
 
 
 def sidecar_of(segmentation: Path) -> Path:
-    """JSON beside a segmentation, with its image, its organs' names and what it was made with."""
+    """Name the JSON of a segmentation: its image, organs and what it was made with."""
     return segmentation.with_name(segmentation.name.removesuffix(".nii.gz") + ".json")
 
 
-def read_facts_of(segmentation: Path) -> dict:
-    """Content of a segmentation's JSON; empty where there is none that can be read."""
+def read_sidecar(segmentation: Path) -> dict:
+    """Read a segmentation's JSON; empty where there is none, or none as inference writes it."""
     try:
         content = json.loads(sidecar_of(segmentation).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return content if isinstance(content, dict) else {}
+    sound = isinstance(content, dict) and all(isinstance(content.get(key, {}), dict) for key in ("labels", "made_with"))
+    return content if sound else {}
 
 
 def is_result(path: str) -> bool:
-    """Whether a file is a segmentation of ours, as the JSON beside it says."""
-    return path.endswith(SUFFIX) and read_facts_of(Path(path)).get("segmentation") == os.path.basename(path)
+    """Tell whether a file is a segmentation of ours, as its JSON says."""
+    return path.endswith(SUFFIX) and read_sidecar(Path(path)).get("segmentation") == os.path.basename(path)
 
 
 def _name(image: str, depth: int) -> str:

@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 from ..atomic import check_writable, file_hash, folder_hash, whole_file
 from ..data.dicom_seg import check_highdicom, write_dicom_seg
 from ..data.input_check import InputCheck
-from ..data.results import find_results, name_of, read_facts_of, sidecar_of
+from ..data.results import find_results, name_of, read_sidecar, sidecar_of
 from ..errors import InputError, SettingError, UserError, causes, root_reason
 from ..memory import memory_shortages
 from ..networks.weights import WeightsError
@@ -136,7 +136,7 @@ class CaseByCase:
         """Segments a case unless it is done; returns whether it was not."""
         image = item["image"]
         if segmentation.is_file():
-            made = read_facts_of(segmentation)
+            made = read_sidecar(segmentation)
             if made.get("made_with") == made_with:
                 return False
             if made.get("image") != image and made.get("made_with", {}).get("image") != made_with["image"]:
@@ -151,8 +151,6 @@ class CaseByCase:
             unlabeled=[{"image": image}],
             other_modalities=self.other_modalities,
             intensity_range=self.settings.get("intensity_range"),
-            num_workers=1,
-            progress=False,
         ).run()
         written = self._run_one(item, segmentation)
         # from here on whose the file is, but not that it is done: the process may end between any two lines

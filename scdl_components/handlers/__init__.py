@@ -7,7 +7,6 @@ from .checkpoint import TrainingCheckpoint
 from .events import RunEvents
 from .finite import NonFiniteCheck
 from .fold import FoldedBatchNorm
-from .overlay_board import OverlayBoard
 from .progress import TrainingProgressBar
 from .resume import find_start
 from .reused_memory import ReusedMemory
@@ -22,7 +21,6 @@ __all__ = [
     "FoldedBatchNorm",
     "IterationSeed",
     "NonFiniteCheck",
-    "OverlayBoard",
     "ReusedMemory",
     "RunEvents",
     "StopOnSignal",

@@ -19,7 +19,7 @@ MARGIN = 1.3
 
 
 class ReusedMemory:
-    """Runs iterations on a CPU in :func:`~scdl_components.memory.reused_memory`, where there is room for it.
+    """Run iterations on a CPU in :func:`~scdl_components.memory.reused_memory`, where there is room for it.
 
     The first iteration runs without: its measured peak tells whether there is. Attach it before what validates, so that
     whole volumes stay outside. When the run ends, what was kept is given back.
@@ -46,7 +46,7 @@ class ReusedMemory:
     def _end(self) -> None:
         self._iteration.close()
         if self.has_room is None:
-            peak, free = freed_since_peak(), free_memory(self.device)
+            peak, free = freed_since_peak(), free_memory()
             self.has_room = peak is not None and free is not None and MARGIN * peak < free
             if not self.has_room:
                 logger.info("iterations use no freed memory again: %s bytes at the peak, %s are free", peak, free)

@@ -103,28 +103,25 @@ def _check(numbers: dict[str, int], organs: list[str], spacing: list[float]) -> 
 
 
 def _is_complete(output: Path, parameters: dict) -> bool:
-    """Whether the data set is there; raises where something else is in its place."""
+    """Tell whether the data set is there; raise where something else is in its place."""
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return False
     try:
-        found = dict(json.loads((output / CASE_LIST).read_text(encoding="utf-8"))["phantom"])
+        found = json.loads((output / CASE_LIST).read_text(encoding="utf-8"))["phantom"]
     except (OSError, ValueError, TypeError, KeyError):
-        reason = f"holds no {CASE_LIST} of a phantom; it is left alone"
-    else:
-        other = [key for key in parameters if parameters[key] != found.get(key)]
-        if not other:
-            return True
-        told = (f"{key} is {found.get(key)!r} there, asked for is {parameters[key]!r}" for key in other)
-        reason = f"holds phantoms with other parameters: {'; '.join(told)}"
+        found = "something else"
+    if found == parameters:
+        return True
     raise FileExistsError(
-        f"write_phantoms: '{output}' {reason}. Choose another output_dir (in a config: dataset_dir), or delete it first."
+        f"write_phantoms: '{output}' is left alone, for it holds {found}, and {parameters} are asked for. Choose another "
+        "output_dir (in a config: dataset_dir), or delete it first."
     )
 
 
 def _write_cases(
     folder: Path, counts: dict[str, int], seed: int, organs: list[str], spacing: list[float]
 ) -> dict[str, list[dict[str, str]]]:
-    """Writes the files of all cases; list -> its items."""
+    """Write the files of all cases; list -> its items."""
     lists: dict[str, list[dict[str, str]]] = {split: [] for split in counts}
     drawn = dict.fromkeys(STREAMS.values(), 0)
     for split in (split for split, count in counts.items() for _ in range(count)):

@@ -1,23 +1,19 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""The cases to evaluate, out of the case lists that a bundle trains on, and what their segmentations' JSON says."""
+"""The cases to evaluate, out of the case lists that a bundle trains on."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from monai.bundle import ConfigParser
 
-from ..class_names import names_by_value
 from ..data.case_list import LISTS, items_by_path
-from ..data.results import sidecar_of
 from ..errors import InputError
 
 
 def listed_cases(train_config: str, cases: str, **keys: object) -> list[dict[str, str]]:
-    """Items of one list, found as the training config's ``load_cases`` finds them, so that its facts stand in one place.
+    """Find the items of one list as the training config's ``load_cases`` does.
 
     Args:
         train_config: config whose key ``load_cases``, called, gives the lists.
@@ -36,7 +32,7 @@ def listed_cases(train_config: str, cases: str, **keys: object) -> list[dict[str
 
 
 def read_case_list(path: str, cases: str) -> list[dict[str, str]]:
-    """Items of one list of a JSON with labels, paths relative to its folder resolved.
+    """Read the items of one list of a JSON; relative paths start at its folder.
 
     Raises:
         InputError: it is no such JSON, or the list lacks cases or labels.
@@ -58,26 +54,3 @@ def _labeled(lists: Mapping[str, Sequence[Mapping[str, str]]], cases: str) -> li
             f"list, or evaluate another list: {', '.join(unlabeled)}"
         )
     return items
-
-
-def read_sidecar(segmentation: Path) -> tuple[list[str], dict[str, object]]:
-    """Organs by value, background first, and ``made_with`` of the ``<name>_seg.json`` beside a segmentation.
-
-    Both are empty where there is no such file.
-
-    Raises:
-        InputError: it is not a JSON object of that kind.
-    """
-    path = sidecar_of(segmentation)
-    if not path.is_file():
-        return [], {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"'{path}' is not JSON ({error}); delete it and run the inference again") from error
-    try:
-        return names_by_value(content.get("labels", {})), dict(content.get("made_with", {}))
-    except (AttributeError, TypeError, ValueError) as error:
-        raise InputError(
-            f"'{path}' does not name the organs by value; delete it and run the inference again"
-        ) from error

@@ -22,11 +22,10 @@ from tqdm.auto import tqdm
 from .. import __version__
 from ..atomic import check_writable
 from ..data.input_check import InputCheck
-from ..data.results import find_results, name_of
+from ..data.results import find_results, name_of, read_sidecar
 from ..errors import InputError, MissingFileError
 from ..metrics import OrganScore, Protocol, score_files
 from . import document
-from .cases import read_sidecar
 from .page import write_files
 from .pictures import load_volume, three_planes
 from .table import ScoreTable, defined_mean, summarize
@@ -37,7 +36,7 @@ VERSIONS_OF = ("monai", "torch", "numpy", "scipy", "nibabel")  # what decides th
 
 
 class Evaluation:
-    """Compares ``<name>_seg.nii.gz`` files with the cases' labels and writes a report.
+    """Compare ``<name>_seg.nii.gz`` files with the cases' labels and write a report.
 
     Args:
         data: items ``{"image": path, "label": path}``.
@@ -83,7 +82,7 @@ class Evaluation:
         self.other_modalities = other_modalities
 
     def check(self) -> None:
-        """Reads images and labels, so that a bad one is known before hours of inference.
+        """Read images and labels, so that a bad one is known before hours of inference.
 
         Raises:
             StorageError: ``report_dir`` cannot be written to.
@@ -98,7 +97,7 @@ class Evaluation:
         ).run()
 
     def run(self) -> dict[str, object]:
-        """Evaluates, writes the report and returns the content of ``summary.json``.
+        """Evaluate, write the report and return the content of ``summary.json``.
 
         Writes ``metrics.csv`` (a row for each case and organ), ``summary.json`` and ``report.html``.
 
@@ -135,7 +134,7 @@ class Evaluation:
         return summary
 
     def _check_predictions(self) -> dict[str, object]:
-        """Weights and settings that all segmentations were made with, as far as their JSON files tell."""
+        """Read the weights and settings that all segmentations were made with off their JSON files."""
         missing = [(image, prediction) for image, _, prediction in self.cases.values() if not prediction.is_file()]
         if missing:
             raise MissingFileError(
@@ -143,14 +142,16 @@ class Evaluation:
                 f"'{missing[0][1].name}' and so on): run the inference on {', '.join(image for image, _ in missing)}"
             )
         made: dict[str, str] = {}
+        expected = {str(value): name for value, name in enumerate(self.class_names)}
         for image, _, prediction in self.cases.values():
-            names, made_with = read_sidecar(prediction)
-            if names and names != self.class_names:
+            content = read_sidecar(prediction)
+            names = content.get("labels", expected)
+            if names != expected:
                 raise InputError(
-                    f"'{prediction}' has the classes {', '.join(names)}; expected {', '.join(self.class_names)}: it is "
-                    "of another network"
+                    f"'{prediction}' has the classes {', '.join(map(str, names.values()))}; expected "
+                    f"{', '.join(self.class_names)}: it is of another network"
                 )
-            origin = {key: value for key, value in made_with.items() if key != "image"}
+            origin = {key: value for key, value in content.get("made_with", {}).items() if key != "image"}
             made.setdefault(json.dumps(origin, sort_keys=True), image)
         if len(made) > 1:
             raise InputError(
@@ -163,7 +164,7 @@ class Evaluation:
         return {hashes.get(key, key): value for key, value in json.loads(next(iter(made))).items()}
 
     def _score(self) -> ScoreTable:
-        """The scores of all cases, several cases at a time."""
+        """Score all cases, several at a time."""
 
         def score(files: tuple[str, str, Path]) -> list[OrganScore] | InputError:
             _, label, prediction = files
@@ -182,7 +183,7 @@ class Evaluation:
         return ScoreTable.from_scores(list(self.cases), self.class_names[1:], self.protocol.unit, scores)
 
     def _draw(self, case: str) -> Figure:
-        """Picture of a case: image, reference, prediction."""
+        """Draw a case: image, reference, prediction."""
         image, label, prediction = map(load_volume, self.cases[case])
         masks = {"reference": label, "prediction": prediction}
         return three_planes(image, masks, self.class_names, self.intensity_range)

@@ -16,7 +16,6 @@ from ..errors import InputError
 from ..metrics.scores import DISTANCES, METRICS, STATUSES, VOLUMES, OrganScore
 
 NUMBERS = (*METRICS, *VOLUMES)
-GROUPS = ("head", "tail", "all")
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ class ScoreTable:
         return np.argsort(-self.sizes(), kind="stable").tolist()
 
     def group_masks(self, num_tail: int) -> dict[str, np.ndarray]:
-        """Which organs [O] are in which of ``GROUPS``: the tail are the ``num_tail`` smallest.
+        """Tell which organs [O] are in head, tail and all: the tail are the ``num_tail`` smallest.
 
         An organ that no reference holds has no size: it counts among all, but is neither head nor tail.
         """

@@ -27,21 +27,13 @@ from ..report.page import markdown_table
 from .bundle_config import evaluate, read_bundle_config
 
 
-def check(
-    config_file: str | Sequence[str],
-    table: str | None = None,
-    num_workers: int | None = None,
-    progress: bool = True,
-    **overrides: object,
-) -> None:
-    """Read every file of a bundle's case list; print what the lists hold and everything that is wrong.
+def check(config_file: str | Sequence[str], table: str | None = None, **overrides: object) -> None:
+    """Read every file of a bundle's case list; print what it holds and what is wrong.
 
     Args:
         config_file: the bundle's ``train.yaml``, or several configs as MONAI's runner takes them. Its section
             ``load_cases`` says which files there are, its section ``train#check`` what is expected of them.
         table: CSV file to write, with a row for each case.
-        num_workers: files read at a time; default one for each CPU core, at most 8.
-        progress: whether to show a progress bar.
         overrides: keys of the config, as on the command line of MONAI's runner, e.g. ``dataset_dir``.
 
     Raises:
@@ -58,7 +50,7 @@ def check(
         cases, problems = error.cases, [Problem(error.path, problem) for problem in error.problems]
     # the lists are those of the case list, with the test cases; the training's would be loaded and cached
     parser.update({f"train#check#{name}": () for name in LISTS} | {"train#check#_mode_": "callable"})
-    input_check = evaluate(parser, "train#check")(**cases, num_workers=num_workers, progress=progress)
+    input_check = evaluate(parser, "train#check")(**cases)
     facts, found = input_check.survey()
     problems += found
 
@@ -71,7 +63,7 @@ def check(
 
 
 def summary(cases: Sequence[CaseFacts], problems: Sequence[Problem], organs: Sequence[str]) -> str:
-    """Numbers of images, and a table of the organs of each list: cases that show one, its share of all voxels.
+    """Count the images, and of each list each organ's cases and share of all voxels.
 
     Labels with an error do not count: their figures would hide those of the others.
     """
@@ -89,7 +81,7 @@ def summary(cases: Sequence[CaseFacts], problems: Sequence[Problem], organs: Seq
 
 
 def write_table(path: str, cases: Sequence[CaseFacts], problems: Sequence[Problem], organs: Sequence[str]) -> None:
-    """Write a CSV with a row for each case: its files, header, HU range, number of problems, voxels of each class.
+    """Write a CSV with a row for each case: files, header, HU, problems, voxels.
 
     What could not be read is left empty.
     """

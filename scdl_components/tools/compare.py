@@ -15,7 +15,7 @@ from ..report.compare import compare_runs, load_run, run_of_seeds, write_compari
 
 
 def compare(runs: str | Sequence[str | Sequence[str]], output: str, names: str | Sequence[str] | None = None) -> None:
-    """Compares runs and writes ``comparison.csv`` and ``comparison.html``.
+    """Compare runs and write ``comparison.csv`` and ``comparison.html``.
 
     Args:
         runs: report folders of evaluations; a list of folders in place of one is a run of several seeds. On the

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..class_names import class_names
-from ..data.results import find_results
+from ..class_names import class_names, names_by_value
+from ..data.results import find_results, read_sidecar
 from ..errors import InputError
 from ..metrics import Protocol
-from ..report.cases import read_case_list, read_sidecar
+from ..report.cases import read_case_list
 from ..report.document import organ_table
 from ..report.evaluate import Evaluation
 from ..report.page import markdown_table
@@ -26,7 +26,7 @@ def evaluate(
     num_tail: int = 5,
     metadata: str = "",
 ) -> None:
-    """Evaluates a folder of segmentations and writes the report.
+    """Evaluate a folder of segmentations and write the report.
 
     Args:
         predictions: folder with ``<name>_seg.nii.gz`` for each image ``<name>.nii.gz``.
@@ -40,7 +40,7 @@ def evaluate(
     """
     data = read_case_list(case_list, cases)
     first = next(iter(find_results(predictions, [item["image"] for item in data]).values()))
-    names = class_names(metadata) if metadata else read_sidecar(first)[0]
+    names = class_names(metadata) if metadata else names_by_value(read_sidecar(first).get("labels", {}))
     if not names:
         raise InputError(f"'{first}' has no JSON beside it that names its organs; give --metadata of the bundle")
     summary = Evaluation(data, predictions, names, output, Protocol(protocol, nsd_tolerance), num_tail).run()

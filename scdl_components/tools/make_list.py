@@ -3,7 +3,7 @@
 """New case lists, drawn from a seed so that the labeled cases show every organ.
 
     monai-scdl make-list --config_file bundles/scdl_amos/configs/train.yaml \\
-        --dataset_dir /data/amos22 --output my_list.json --labeled 0.05 --validation 24 --test 40 --seed 0
+        --dataset_dir /data/amos22 --output my_list.json --labeled 10 --validation 24 --test 40 --seed 0
 
 The same cases and the same seed give the same list on every machine: what is drawn depends on ids and labels alone.
 """
@@ -39,13 +39,11 @@ NUM_DRAWS = 1000  # of which the one is taken that shows most organs
 def make_list(
     config_file: str | Sequence[str],
     output: str,
-    labeled: float,
-    validation: float = 0,
-    test: float = 0,
+    labeled: int,
+    validation: int = 0,
+    test: int = 0,
     seed: int = 0,
     modalities: Sequence[str] = (CT,),
-    num_workers: int | None = None,
-    progress: bool = True,
     **overrides: object,
 ) -> str:
     """Draw a case list from the cases of a data set and write it as JSON.
@@ -56,13 +54,11 @@ def make_list(
         config_file: the bundle's ``train.yaml``, or several configs as MONAI's runner takes them; they say where the
             cases are (``dataset_dir``, ``load_cases``), which organs there are and which files are no CT.
         output: JSON file to write; it must not be there.
-        labeled: number of labeled cases, or their fraction of the training cases (those left by validation and test).
-        validation: number of validation cases, or their fraction of all cases.
-        test: number of test cases, or their fraction of all cases.
+        labeled: number of labeled cases.
+        validation: number of validation cases.
+        test: number of test cases.
         seed: of the draw.
         modalities: what the list may hold.
-        num_workers: labels read at a time; default one for each CPU core, at most 8.
-        progress: whether to show a progress bar.
         overrides: keys of the config, as on the command line of MONAI's runner, e.g. ``dataset_dir``.
 
     Returns:
@@ -93,7 +89,7 @@ def make_list(
             f"\nWhere to get the data: {evaluate(parser, 'load_cases#where_to_get')}"
         )
 
-    organs_of = read_organs(cases, organs, num_workers, progress)
+    organs_of = read_organs(cases, organs)
     without_label = [case for case in cases if case not in organs_of]
     lists = draw_lists(organs_of, without_label, labeled, validation, test, seed)
 
@@ -116,7 +112,7 @@ def make_list(
 
 
 def find_cases(dataset_dir: str, layouts: Sequence[Mapping[str, str]]) -> dict[str, dict[str, str]]:
-    """Ids of all cases in the layouts, sorted, with their ``"image"`` and, where there is one, their ``"label"``.
+    """Find the ids of all cases in the layouts, sorted, with image and label.
 
     Of a case in several layouts the first one with a label is taken, as :func:`load_cases` does.
 
@@ -141,16 +137,14 @@ def find_cases(dataset_dir: str, layouts: Sequence[Mapping[str, str]]) -> dict[s
     return cases
 
 
-def read_organs(
-    cases: Mapping[str, Mapping[str, str]], organs: Sequence[str], num_workers: int | None = None, progress: bool = True
-) -> dict[str, frozenset[str]]:
-    """Organs in the label of each case that has one with organs in it.
+def read_organs(cases: Mapping[str, Mapping[str, str]], organs: Sequence[str]) -> dict[str, frozenset[str]]:
+    """Read which organs the label of each case shows; cases without any are left out.
 
     Raises:
         InputError: a label is damaged or has values outside the organ table; one message for all.
     """
     labels = {case: item["label"] for case, item in cases.items() if "label" in item}
-    facts = read_files(list(labels.values()), num_workers, progress)
+    facts = read_files(list(labels.values()))
     problems = [
         problem
         for volume in facts.values()
@@ -171,12 +165,12 @@ def read_organs(
 def draw_lists(
     organs_of: Mapping[str, frozenset[str]],
     without_label: Collection[str],
-    labeled: float,
-    validation: float,
-    test: float,
+    labeled: int,
+    validation: int,
+    test: int,
     seed: int,
 ) -> dict[str, list[str]]:
-    """Divide cases into the four lists, labeled cases first, each by the first of many draws that shows most organs.
+    """Divide cases into the four lists, each by the draw that shows most organs.
 
     Args:
         organs_of: organs that the label of each case shows, for the cases that have one.
@@ -189,12 +183,11 @@ def draw_lists(
     Raises:
         InputError: the numbers do not go together, or no draw of ``labeled`` cases shows all organs.
     """
-    total = len(organs_of) + len(without_label)
-    counts = {name: _count(name, value, total) for name, value in (("test", test), ("validation", validation))}
-    num_train = max(0, total - sum(counts.values()))
-    counts = {"labeled": _count("labeled", labeled, num_train), **counts}
-    if counts["labeled"] < 1:
-        raise InputError(f"labeled {labeled} of {num_train} training cases is no case; training needs at least one")
+    counts = {"labeled": labeled, "test": test, "validation": validation}
+    for name, count in counts.items():
+        least = int(name == "labeled")
+        if not isinstance(count, int) or count < least:
+            raise InputError(f"{name} is {count!r}; expected a number of cases, {least} or more")
     if sum(counts.values()) > len(organs_of):
         wanted = ", ".join(f"{name} {count}" for name, count in counts.items())
         raise InputError(f"{wanted}: {sum(counts.values())} cases with a label are needed, there are {len(organs_of)}")
@@ -214,20 +207,9 @@ def draw_lists(
 
 
 def _draw(cases: Collection[str], count: int, seed: str) -> list[str]:
-    """So many of the cases, sorted; the same for a seed on every machine and in every version of Python."""
+    """Draw so many cases, the same for a seed on every machine; sorted."""
     return sorted(sorted(cases, key=lambda case: hashlib.blake2b(f"{seed}/{case}".encode()).digest())[:count])
 
 
 def _shown(organs_of: Mapping[str, frozenset[str]], cases: Collection[str]) -> frozenset[str]:
     return frozenset().union(*(organs_of.get(case, ()) for case in cases))
-
-
-def _count(name: str, value: float, total: int) -> int:
-    """Number of cases that a number or a fraction of ``total`` means."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
-        raise InputError(f"{name} is {value!r}; expected a number of cases, or a fraction from 0.0 to 1.0")
-    if isinstance(value, int):
-        return value
-    if value > 1:
-        raise InputError(f"{name} is {value!r}; a number of cases is a whole number, a fraction at most 1.0")
-    return round(value * total)

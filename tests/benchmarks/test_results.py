@@ -35,7 +35,6 @@ TOY = {
     "benchmarks.real_ct": "--max_iterations 2",
     "benchmarks.study.report": "",
     "benchmarks.study.picture": "",
-    "benchmarks.study.tokens": "--num_crops 4",
     "benchmarks.study.guard": f"{TINY} {PHANTOMS} --margin 1",
 }
 
@@ -49,9 +48,9 @@ def at_toy_scale(command: str, folder: Path) -> list[str]:
             words[words.index(option) + 1] = value
         else:
             words += [option, value]
-    places = [w for w in ("--folder", "--output", "--run") if w in words]
+    places = [w for w in ("--folder", "--output") if w in words]
     for option in places:
-        words[words.index(option) + 1] = str(folder / words[words.index(option) + 1].replace("seed_100", "seed_0"))
+        words[words.index(option) + 1] = str(folder / words[words.index(option) + 1])
     if name == "benchmarks.real_ct":
         words += ["--output", str(folder / "real_ct")]
     if name == "benchmarks.study.run":

@@ -117,12 +117,6 @@ def test_mr_in_a_ct_list_is_refused_by_name(tmp_path):
     assert len(load(tmp_path, path)["unlabeled"]) == 4
 
 
-def test_mr_is_refused_without_any_file(tmp_path):
-    (tmp_path / "mine.json").write_text(json.dumps({"labeled": ["0001"], "unlabeled": ["0507"]}))
-    with pytest.raises(CaseListError, match=r"1 case\(s\) are MR in a list of CT: '0507' \(unlabeled\)"):
-        load(tmp_path, "mine.json")
-
-
 @pytest.mark.parametrize("modalities", ["MR", [1], {"0": "CT"}])
 def test_damaged_modalities_are_a_problem(tmp_path, modalities):
     (tmp_path / "mine.json").write_text(json.dumps({"labeled": ["0001"], "modalities": modalities}))
@@ -150,7 +144,7 @@ def test_mr_values_are_no_hu(tmp_path):
     evaluate.get_parsed_content("evaluation").check()
     assert evaluate["segmentation"]["other_modalities"] == evaluate["evaluation"]["other_modalities"]
     with pytest.raises(InputError, match="(?s)2 error.*amos_0507.nii.gz: values from .* are not HU"):
-        InputCheck(AMOS_ORGANS, items, progress=False).run()
+        InputCheck(AMOS_ORGANS, items).run()
 
 
 def test_phantom_overlay_trains_and_segments_15_organs(tmp_path):

@@ -29,10 +29,3 @@ def test_starts_from_the_weights(trained, phantoms, tmp_path):
     after = torch.load(tmp_path / "model_final.pt", weights_only=True)
     parameters = [name for name in before if name.endswith((".weight", ".bias"))]
     assert len(parameters) > 50 and all(torch.equal(before[name], after[name]) for name in parameters)
-
-
-def test_says_what_to_do_without_weights(trained, phantoms, tmp_path):
-    scale = options(dataset_dir=phantoms, case_list="case_list.json", max_iterations=1)
-    words = (tmp_path / "none.pt", "--ckpt_dir", tmp_path, "--output_dir", tmp_path)
-    output = run_monai(*TRAINING, *words, *scale, cwd=trained, check=False)
-    assert "Traceback" not in output and f"no weights at {tmp_path / 'none.pt'}" in output and "--weights" in output

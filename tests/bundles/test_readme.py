@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""The README's commands, as they stand there, at a scale of seconds."""
+"""The commands of README, docs/method.md and docs/gpus.md, as they stand there, at a scale of seconds."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ from support.runner import REAL_CT, copy_bundle, options, run_monai
 
 from scdl_components.phantom import write_phantoms
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+README, METHOD, GPUS = (
+    (Path(__file__).parents[2] / name).read_text() for name in ("README.md", "docs/method.md", "docs/gpus.md")
+)
 TRAIN = "python -m monai.bundle run training --config_file bundles/scdl_synapse/configs/train.yaml"
 
 
 def bash_commands() -> list[str]:
-    blocks = re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)
+    blocks = re.findall(r"```bash\n(.*?)```", README + METHOD, flags=re.DOTALL)
     return [line for block in blocks for line in block.replace("\\\n", " ").splitlines() if line.strip()]
 
 
@@ -82,8 +84,11 @@ def test_commands(checkout, tmp_path, command):
 
 
 def test_several_processes(checkout, tmp_path):
-    (command,) = (c for c in bash_commands() if c.startswith("torchrun"))
-    words = [*shlex.split(command)[1:], *options(max_iterations=1, ckpt_dir=tmp_path, output_dir=tmp_path)]
+    command = next(block for block in re.findall(r"```bash\n(.*?)```", GPUS, flags=re.DOTALL) if "torchrun" in block)
+    words = [
+        *shlex.split(command.replace("\\\n", " "))[1:],
+        *options(max_iterations=1, ckpt_dir=tmp_path, output_dir=tmp_path),
+    ]
     torchrun = [sys.executable, "-m", "torch.distributed.run"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     subprocess.run([*torchrun, *map(str, words)], cwd=checkout, env=environment, check=True, timeout=300)

@@ -124,22 +124,6 @@ def test_incomplete_layouts_are_refused(tmp_path, layouts):
         load_cases(str(tmp_path), write_list(tmp_path, {"labeled": ["0001"]}), layouts)
 
 
-def test_another_modality_is_refused_once_and_by_name(tmp_path):
-    """Together with the list's other problems; what else lies beside the lists does not matter."""
-    touch(tmp_path, "0001", "0501", "0502")
-    content = {"labeled": ["0001", "0501"], "unlabeled": ["img/img0502.nii.gz", "0501"]}
-    (tmp_path / "notes.txt").write_text("no list")
-    overlap, modality = problems_of(
-        tmp_path, content, other_modalities={"MR": r"img05\d\d", "PET": "pet"}, case_lists_dir=str(tmp_path)
-    )
-    assert overlap.startswith("case '0501' is in labeled and in unlabeled")
-    named = f"'0501' (labeled), '{tmp_path}/img/img0502.nii.gz' (unlabeled), '0501' (unlabeled)"
-    assert modality == (
-        f"3 case(s) are MR in a list of CT: {named}; take them out; "
-        'if they are meant, add "modalities": ["CT", "MR"] to the list'
-    )
-
-
 def test_published_amos_20_percent_is_refused_and_its_20_cases_named(tmp_path):
     """They are validation cases among the labeled and unlabeled ones; no file of AMOS is needed to see it."""
     lists = {path.stem: path.read_text().split() for path in (HERE / "amos_20p").glob("*.txt")}

@@ -202,7 +202,7 @@ def test_facts_are_the_same_read_written_and_kept(crops, tmp_path):
     paths = [*case.values(), str(tmp_path / "series")]
 
     def kept() -> dict[str, VolumeFacts]:
-        return read_files(paths, progress=False, cache_dir=tmp_path / "cache")
+        return read_files(paths, cache_dir=tmp_path / "cache")
 
     for facts in (kept(), kept()):
         for path in paths:
@@ -221,6 +221,6 @@ def test_failures_are_not_kept_and_are_told_as_ever(crops, tmp_path):
     Path(path).write_bytes(Path(path).read_bytes()[:1000])
     os.mkfifo(tmp_path / "pipe.nii.gz")
     bad = [path, str(tmp_path / "nothing.nii"), str(tmp_path / "pipe.nii.gz")]
-    for path, facts in read_files(bad, progress=False, cache_dir=tmp_path / "cache").items():
+    for path, facts in read_files(bad, cache_dir=tmp_path / "cache").items():
         assert facts.failure and facts.failure == read_facts(path).failure
     assert not entries(tmp_path / "cache")

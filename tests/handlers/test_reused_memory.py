@@ -43,7 +43,7 @@ def run(free: int | None = None, device: str = "cpu", failing: bool = False) -> 
         failing: whether the last iteration does.
     """
     if free is not None:
-        reused_memory.free_memory = lambda device: free
+        reused_memory.free_memory = lambda: free
     start, before, after = resident(), [], []
 
     def iteration(engine: Engine, batch: int) -> None:

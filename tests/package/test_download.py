@@ -159,46 +159,6 @@ def test_torchscript_alone(machine, bundle, tmp_path, inside):
     np.testing.assert_array_equal(images[0].affine, nibabel.load(REAL_CT / "ct.nii.gz").affine)
 
 
-def test_half_a_zip(machine, dist, server, tmp_path):
-    half = (dist / f"scdl_amos_v{__version__}.zip").read_bytes()
-    (dist / "half.zip").write_bytes(half[: len(half) // 2])
-    words = ("--name", "scdl_amos", "--version", __version__, "--url", f"{server}/half.zip", "--bundle_dir", tmp_path)
-    output = machine.monai("download", *words, cwd=tmp_path, check=False)
-    assert "File is not a zip file" in output
-    assert not (tmp_path / "scdl_amos").exists()
-
-
-def test_without_weights(machine, bundle, tmp_path):
-    words = ("run", "--config_file", bundle / "configs" / "inference.yaml", "--dataset_dir", REAL_CT / "ct.nii.gz")
-    output = machine.monai(
-        *words, "--weights", tmp_path / "model.pt", "--output_dir", tmp_path, cwd=tmp_path, check=False
-    )
-    assert "Traceback" not in output and "train first" in output and str(tmp_path / "model.pt") in output
-    # full size against two filters: weights of another network
-    output = machine.monai(*words, "--output_dir", tmp_path, cwd=tmp_path, check=False)
-    assert "another network" in output
-
-
-def test_weights_of_the_other_bundle(machine, server, tmp_path, bundle):
-    other = BUNDLES[1 - BUNDLES.index(bundle.name)]
-    words = (
-        "--name",
-        other,
-        "--version",
-        __version__,
-        "--url",
-        f"{server}/{other}_v{__version__}.zip",
-        "--bundle_dir",
-        tmp_path,
-    )
-    machine.monai("download", *words, cwd=tmp_path)
-    config = tmp_path / other / "configs" / "inference.yaml"
-    words = ("run", "--config_file", config, "--dataset_dir", REAL_CT / "ct.nii.gz", *TINY_INFERENCE)
-    weights = bundle / "models" / "model.pt"
-    output = machine.monai(*words, "--weights", weights, "--output_dir", tmp_path, cwd=tmp_path, check=False)
-    assert "Traceback" not in output and "another network" in output and str(weights) in output
-
-
 def test_large_files(machine, dist, server, tmp_path):
     """Weights above 25 MB come from where the zip says, and another file in their place is refused."""
     import torch

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import signal
@@ -18,9 +17,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from scdl_components.phantom import AMOS_ORGANS, KNOWN_ORGANS, SYNAPSE_ORGANS, phantom_case, write_phantoms
-from scdl_components.phantom.anatomy import draw_anatomy
-from scdl_components.phantom.render import draw_grid, rasterise
+from scdl_components.phantom import AMOS_ORGANS, SYNAPSE_ORGANS, phantom_case, write_phantoms
 
 ROOT = Path(__file__).parents[2]
 COARSE = (10.0, 10.0, 10.0)
@@ -29,12 +26,6 @@ WORKING = (4.0, 4.0, 5.0)
 
 def voxels(image: nib.Nifti1Image) -> np.ndarray:
     return np.asarray(image.dataobj)
-
-
-def volumes(label: nib.Nifti1Image, organs: tuple[str, ...]) -> dict[str, float]:
-    """Millilitres by organ."""
-    counts = np.bincount(voxels(label).ravel(), minlength=len(organs) + 1)[1:]
-    return dict(zip(organs, counts * np.prod(label.header.get_zooms()) / 1000))
 
 
 @pytest.fixture(scope="module")
@@ -114,28 +105,6 @@ def test_organs_lie_where_they_do_in_a_patient(working_cases):
         assert middle["liver"][1] > middle["right adrenal gland"][1]
 
 
-def test_sizes_of_organs():
-    cases = [volumes(phantom_case(1, (0, i), AMOS_ORGANS, (3.0, 3.0, 3.0))[1], AMOS_ORGANS) for i in range(6)]
-    mean = {organ: np.mean([case[organ] for case in cases if case[organ] > 0]) for organ in AMOS_ORGANS}
-    falling = ["liver", "stomach", "spleen", "pancreas", "gallbladder", "esophagus", "left adrenal gland"]
-    assert [mean[organ] for organ in falling] == sorted((mean[organ] for organ in falling), reverse=True)
-    assert 1200 < mean["liver"] < 1800 and 120 < mean["right kidney"] < 200 and 50 < mean["aorta"] < 110
-    for side in ("right", "left"):
-        assert 200 < mean["liver"] / mean[f"{side} adrenal gland"] < 450
-
-
-def test_every_organ_keeps_most_of_its_volume():
-    for i in range(3):
-        anatomy = draw_anatomy(np.random.default_rng(i))
-        grid = draw_grid(anatomy, KNOWN_ORGANS, (5.0, 5.0, 5.0), np.random.default_rng(i))
-        together = np.bincount(rasterise(anatomy, grid)[1].ravel(), minlength=len(KNOWN_ORGANS) + 1)
-        for structure in anatomy.structures:
-            if structure.part.name in KNOWN_ORGANS:
-                value = KNOWN_ORGANS.index(structure.part.name) + 1
-                alone = (rasterise(dataclasses.replace(anatomy, structures=(structure,)), grid)[1] == value).sum()
-                assert together[value] > 0.6 * alone, structure.part.name
-
-
 def test_organs_present_at_working_spacing(working_cases):
     for organs, labels in (
         (SYNAPSE_ORGANS, [label for _, label in working_cases]),
@@ -156,16 +125,6 @@ def test_organs_outside_the_table_are_drawn_but_not_labeled():
     assert set(np.unique(known[1])) == {0, 1, 2}
     for value, organ in ((1, "liver"), (2, "aorta")):
         assert (known[0] == SYNAPSE_ORGANS.index(organ) + 1).sum() == pytest.approx((known[1] == value).sum(), rel=0.1)
-
-
-def test_some_organs_are_absent_but_never_the_liver():
-    drawn = [draw_anatomy(np.random.default_rng([5, i])).structures for i in range(120)]
-    absent = [set(KNOWN_ORGANS) - {structure.part.name for structure in structures} for structures in drawn]
-    union = set().union(*absent)
-    assert {"gallbladder", "spleen"} <= union and union & {"right kidney", "left kidney"}
-    assert union <= {"gallbladder", "spleen", "right kidney", "left kidney", "prostate/uterus"}
-    assert not any({"right kidney", "left kidney"} <= names for names in absent)
-    assert 0.02 < np.mean(["gallbladder" in names for names in absent]) < 0.25
 
 
 @pytest.mark.parametrize("balanced", [False, True])
@@ -202,9 +161,9 @@ def test_a_complete_data_set_is_kept_and_other_parameters_are_refused(tmp_path):
     folder = write(tmp_path / "deep" / "phantom")
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     assert write(folder) == folder and [path.name for path in folder.parent.iterdir()] == ["phantom"]
-    with pytest.raises(FileExistsError, match="seed is 0 there, asked for is 1.*another output_dir"):
+    with pytest.raises(FileExistsError, match="'seed': 0.*'seed': 1.*another "):
         write(folder, seed=1)
-    with pytest.raises(FileExistsError, match=r"num_test is 1 there, asked for is 2"):
+    with pytest.raises(FileExistsError, match="'num_test': 1.*'num_test': 2"):
         write(folder, num_test=2)
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
