@@ -1,13 +1,13 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""MLflow beside a training that is interrupted and gone on with."""
+"""MLflow beside a training that is interrupted and gone on with, and beside an evaluation."""
 
 from __future__ import annotations
 
 import signal
 
 import pytest
-from support.runner import copy_bundle
+from support.runner import TINY, copy_bundle, run_monai
 from support.training import Training
 
 pytest.importorskip("mlflow", reason="pip install mlflow")
@@ -24,7 +24,7 @@ def runs(bundle) -> list:
 
 
 @pytest.mark.parametrize("tracking", ["mlflow", "mlflow.yaml"])
-def test_a_training_is_one_run(tmp_path, phantoms, tracking):
+def test_a_training_is_one_run_and_an_evaluation_another(tmp_path, phantoms, tracking):
     bundle = copy_bundle(tmp_path)
     configs = bundle / "configs"
     tracking = str(configs / tracking) if tracking.endswith(".yaml") else tracking
@@ -42,3 +42,13 @@ def test_a_training_is_one_run(tmp_path, phantoms, tracking):
     assert not more
     assert {"loss", "learning_rate", "supervised/ga_ce", "scdl/p2e"} <= set(run.data.metrics)
     assert run.data.params["scdl_weight"] == "1" and run.data.params["seed"] == "0"
+    scale = [word for key in ("--pixdim", "--roi_size", "--num_filters") for word in (key, TINY[key])]
+    files = str([str(configs / name) for name in ("inference.yaml", "evaluate.yaml")])
+    run_monai(
+        *("run", "--config_file", files, "--cases", "test", *scale, "--tracking", tracking),
+        *("--dataset_dir", phantoms, "--case_list", "case_list.json"),
+        cwd=tmp_path,
+    )
+    _, (evaluation, files) = runs(bundle)
+    assert evaluation.info.status == "FINISHED" and "dice/liver" in evaluation.data.metrics
+    assert "report" in files
