@@ -64,6 +64,7 @@ def test_rounds_are_one_training(tmp_path, phantoms):
     assert change(whole.get_weights().weights, weights) == 0
     with pytest.raises(InputError, match="all 6 planned iterations are done.*num_rounds"):
         parts.train(ExchangeObject(weights=weights))
+    parts.finalize()
 
 
 def test_what_does_not_fit_is_told(tmp_path, phantoms):
@@ -172,5 +173,3 @@ def test_two_sites_learn_more_together_than_each_alone(tmp_path):
     assert shown["weight/cps"] == pytest.approx(
         {i: 0.1 * gaussian_ramp((i - 1) / total) for i in shown["weight/cps"]}, rel=1e-5
     )
-    for names in both:
-        names["site"].finalize()
