@@ -17,6 +17,7 @@ def main() -> None:
     from .tools.evaluate import evaluate
     from .tools.make_list import make_list
     from .tools.relabel import relabel
+    from .tools.untrained import untrained
 
     run_command(
         {
@@ -27,6 +28,7 @@ def main() -> None:
             "evaluate": evaluate,
             "compare": compare,
             "phantom": write_phantoms,
+            "untrained": untrained,
         }
     )
 

@@ -17,7 +17,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.utils import ensure_tuple
 
 from .class_names import class_names
-from .errors import InputError, exit_in_monais_command
+from .errors import InputError, tell_user_errors
 
 # what MONAI, its tracking and MONAI Label read or add themselves
 MONAIS_KEYS = {
@@ -78,7 +78,7 @@ def run_section(section: str, needs: Mapping[str, str] | None = None) -> None:
 
     MONAI builds what an item refers to before it evaluates the item, so only who asks for the items sees every error.
     In MONAI's command, and in the process that MONAI Label starts for a training, a user error ends the process with its
-    message alone; elsewhere, as in MONAI Label's server, it stays an exception.
+    message alone (:func:`~scdl_components.errors.tell_user_errors`).
 
     Args:
         section: id of the list; not a reference, which MONAI would evaluate itself.
@@ -90,7 +90,7 @@ def run_section(section: str, needs: Mapping[str, str] | None = None) -> None:
     """
     workflow = running_workflow()
     parser = workflow.parser
-    with exit_in_monais_command():
+    with tell_user_errors():
         for id_, file in (needs or {}).items():
             if id_ not in parser:
                 there = workflow.config_root_path / file

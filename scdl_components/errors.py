@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 # modules that run as processes of their own, for one run
 COMMANDS = ("monai.bundle.__main__", "monailabel.interfaces.utils.app")
+SERVER = "monailabel.app"
 
 
 class UserError(Exception):
@@ -64,13 +65,27 @@ def exit_on_user_errors() -> Iterator[None]:
         raise SystemExit(1) from None
 
 
-def exit_in_monais_command() -> AbstractContextManager:
-    """Do as :func:`exit_on_user_errors` in a process that MONAI or MONAI Label started for one run; elsewhere nothing.
+def tell_user_errors() -> AbstractContextManager:
+    """Tell a user error as the present process can.
 
-    A server is such an elsewhere: it must survive a user's errors.
+    A process that MONAI or MONAI Label started for one run ends, as :func:`exit_on_user_errors` does it. MONAI Label's
+    server, which has to go on, answers the request with the message. Elsewhere it stays an exception.
     """
     spec = getattr(sys.modules["__main__"], "__spec__", None)  # None in an interactive session
-    return exit_on_user_errors() if spec is not None and spec.name in COMMANDS else nullcontext()
+    if spec is not None and spec.name in COMMANDS:
+        return exit_on_user_errors()
+    return _answer_with_user_errors() if SERVER in sys.modules else nullcontext()
+
+
+@contextmanager
+def _answer_with_user_errors() -> Iterator[None]:
+    """Give a user error to MONAI Label's server as what it answers with; of any other it says "Internal Server Error"."""
+    from fastapi import HTTPException  # MONAI Label's
+
+    try:
+        yield
+    except UserError as error:
+        raise HTTPException(422, str(error)) from error
 
 
 def show(error: BaseException) -> bool:

@@ -13,8 +13,8 @@ import torch
 from monai.utils import ensure_tuple
 from torch import nn
 
-from ..errors import InputError, exit_in_monais_command
-from .weights import check_fits
+from ..errors import InputError, tell_user_errors
+from .weights import UNTRAINED, check_fits
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
@@ -42,6 +42,7 @@ class DualStudent(nn.Module):
             number of students. Published are ``torch.nn.init.kaiming_normal_`` and ``xavier_normal_``, with which
             students begin to learn later (docs/results.md).
         active: indices of the students whose logits are averaged; the others are not run. None: all.
+        trained: whether untrained weights (``monai-scdl untrained``) are always refused, as inference has to.
 
     Raises:
         ValueError: when there is no initializer.
@@ -53,6 +54,7 @@ class DualStudent(nn.Module):
         student: nn.Module,
         initializers: Sequence[Callable[[torch.Tensor], object]] = (pytorch_init_, pytorch_init_),
         active: Sequence[int] | None = None,
+        trained: bool = False,
     ) -> None:
         super().__init__()
         if len(initializers) == 0:
@@ -63,15 +65,20 @@ class DualStudent(nn.Module):
                 if isinstance(module, CONVOLUTIONS):
                     initializer(module.weight)
         self.active = _checked(active, len(self.students))
+        self.trained = trained
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """Load weights, or say in one sentence how they differ: ``ckpt_export`` loads them without asking us.
+        """Load weights, or say in one sentence how they differ: MONAI's commands and MONAI Label load them without us.
+
+        Args:
+            strict: False, which MONAI Label gives, allows one thing more: untrained weights change nothing, unless the
+                network has to be ``trained``.
 
         Raises:
-            WeightsError: they are of another network, and ``strict``.
+            WeightsError: they are of another network, or none yet.
         """
-        if strict:
-            with exit_in_monais_command():
+        if strict or self.trained or UNTRAINED not in state_dict:
+            with tell_user_errors():
                 check_fits(state_dict, self.state_dict(), "the file")
         return super().load_state_dict(state_dict, strict=strict, assign=assign)
 

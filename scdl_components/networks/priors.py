@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from monai.utils import ensure_tuple
 from torch import Tensor, nn
 
-from ..errors import InputError, SettingError, exit_in_monais_command
+from ..errors import InputError, SettingError, tell_user_errors
 from ..proxies import PRIORS, ProxyBank
 from ..tokens import pool_tokens, token_grid
 from .features import find_module
@@ -88,7 +88,7 @@ class PriorNetwork(nn.Module):
         return logits
 
     def __prepare_scriptable__(self) -> nn.Module:
-        with exit_in_monais_command():
+        with tell_user_errors():
             raise InputError(
                 "a network with priors is exported by tracing: add --use_trace True --input_shape [1,1,96,96,96], the size "
                 "of the windows (roi_size)"

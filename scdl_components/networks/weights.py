@@ -13,6 +13,8 @@ from ..errors import UserError
 
 # under which a state dict may stand: MONAI's and ignite's checkpoints, and the usual name elsewhere
 WRAPPERS = ("model", "state_dict")
+# the one entry of a file that stands for weights before the first training: monai-scdl untrained
+UNTRAINED = "untrained"
 
 
 class WeightsError(UserError):
@@ -39,8 +41,10 @@ def check_fits(state: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor
     """Compare weights with a network's own state dict by names and shapes.
 
     Raises:
-        WeightsError: they differ; the message begins with ``origin``.
+        WeightsError: they differ, or are none yet; the message begins with ``origin``.
     """
+    if UNTRAINED in state:
+        raise WeightsError(f"{origin} holds no weights yet: train first")
     with_priors, has_priors = (any(".bank." in name for name in names) for names in (own, state))
     if with_priors and not has_priors:
         raise WeightsError(f"{origin} holds weights without proxies, which priors are made of: leave priors.yaml out")

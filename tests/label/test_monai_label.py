@@ -14,6 +14,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 from support.label_server import LabelServer, copy_app, install_bundle, label_python
 from support.runner import REAL_CT
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -68,35 +69,33 @@ def slicer_params(config: dict) -> dict:
 
 
 def test_from_unlabeled_studies_to_a_retrained_model(python, python_path, phantoms, tmp_path):
+    """One server, and what Slicer's buttons send."""
     app = copy_app(python, tmp_path)
     bundle = install_bundle(app, val_interval=500)
+    subprocess.run([python, "-m", "scdl_components", "untrained"], cwd=bundle, check=True, timeout=300)
     model = bundle / "models" / "model.pt"
+    untrained = model.read_bytes()
     studies = make_studies(tmp_path / "studies", phantoms, [1, 2, 3, 4, 5])
     shutil.copy(REAL_CT / "ct.nii.gz", studies)
-
-    # without weights there is nothing to segment with, and the server says so; it trains
-    with LabelServer(python, app, studies, python_path) as server:
-        info = server.json("GET", "/info/")
-        assert info["models"] == {} and set(info["trainers"]) == {"scdl_synapse"}
-        assert "neither model.pt nor model.ts exists" in server.log
-        for number in (1, 2):
-            assert server.save_label(f"img{number:04d}", label(phantoms, number))["label"] == f"img{number:04d}"
-        assert sorted(path.name for path in (studies / "labels" / "final").iterdir()) == [
-            "img0001.nii.gz",
-            "img0002.nii.gz",
-        ]
-        task = server.train(max_epochs=2)
-        assert task["status"] == "DONE", task["details"]
-        assert model.is_file()
-        events = EventAccumulator(str(bundle / "eval")).Reload()
-        assert "scdl/unlabeled_p2e" in events.Tags()["scalars"]
-        # two labeled cases and four unlabeled ones: two iterations an epoch
-        assert (bundle / "models" / "checkpoint_4.pt").is_file()
 
     with LabelServer(python, app, studies, python_path) as server:
         info = server.json("GET", "/info/")
         assert info["labels"] == list(SYNAPSE_ORGANS)
         assert info["models"]["scdl_synapse"]["labels"] == {name: i for i, name in enumerate(SYNAPSE_ORGANS, 1)}
+        assert server.ask("ct") == (422, b'{"detail":"the file holds no weights yet: train first"}')
+
+        for number in (1, 2, 3, 4):
+            assert server.save_label(f"img{number:04d}", label(phantoms, number))["label"] == f"img{number:04d}"
+        assert len(list((studies / "labels" / "final").iterdir())) == 4
+        button = {**slicer_params(info["trainers"]["scdl_synapse"]["config"]), "max_epochs": 2}
+        assert button["model_filename"] == "model.pt" and button["pretrained"]
+        task = server.train(**button)
+        assert task["status"] == "DONE", task["details"]
+        assert model.read_bytes() != untrained
+        assert "scdl/unlabeled_p2e" in EventAccumulator(str(bundle / "eval")).Reload().Tags()["scalars"]
+        # three labeled cases, one for validation, two unlabeled: an iteration an epoch
+        assert (bundle / "models" / "checkpoint_2.pt").is_file()
+
         before = voxels(server.infer("ct", tmp_path / "before.nii.gz"))
         image, result = nib.load(REAL_CT / "ct.nii.gz"), nib.load(tmp_path / "before.nii.gz")
         assert result.shape == image.shape
@@ -104,13 +103,24 @@ def test_from_unlabeled_studies_to_a_retrained_model(python, python_path, phanto
         assert set(np.unique(before)) <= set(range(14))
         np.testing.assert_array_equal(voxels(server.infer("ct", tmp_path / "again.nii.gz")), before)
 
-        # with a third label MONAI Label puts one aside for validation; the best weights become the model
-        server.save_label("img0003", label(phantoms, 3))
+        # the button again: training goes on from these weights, and the best of it become the model
         old = model.read_bytes()
-        task = server.train(**{**slicer_params(info["trainers"]["scdl_synapse"]["config"]), "max_epochs": 10})
+        task = server.train(**{**button, "max_epochs": 10})
         assert task["status"] == "DONE", task["details"]
-        assert "Add Checkpoint Loader" in server.log and model.read_bytes() != old
+        assert model.read_bytes() != old
         assert (voxels(server.infer("ct", tmp_path / "after.nii.gz")) != before).any()
+
+        # weights of another network
+        state = torch.load(model, weights_only=True)
+        torch.save(
+            {name: value.repeat(2, *[1] * (value.ndim - 1)) if value.ndim else value for name, value in state.items()},
+            model,
+        )
+        status, answer = server.ask("ct")
+        assert status == 422 and answer.startswith(b'{"detail":"the file holds weights of another network: students.0.')
+        task = server.train(**button)
+        assert task["status"] == "ERROR" and "Traceback" not in "\n".join(task["details"])
+        assert "weights of another network" in "\n".join(task["details"])
 
 
 def test_few_and_wrong_labels(python, phantoms, tmp_path):

@@ -124,12 +124,16 @@ class LabelServer:
         assert status == 200, (status, body, self.log[-4000:])
         return json.loads(body)
 
-    def infer(self, image: str, output: Path) -> Path:
-        """Segmentation of a study by its id, saved as ``output``."""
+    def ask(self, image: str) -> tuple[int, bytes]:
+        """Status and body of the answer to a request for a study's segmentation."""
         params = {"result_extension": ".nii.gz", "result_dtype": "uint16"}  # as 3D Slicer's plugin sends them
         form = urllib.parse.urlencode({"params": json.dumps(params)}).encode()
         path = f"/infer/scdl_synapse?image={urllib.parse.quote(image)}&output=image"
-        status, body = self.request("POST", path, form, "application/x-www-form-urlencoded")
+        return self.request("POST", path, form, "application/x-www-form-urlencoded")
+
+    def infer(self, image: str, output: Path) -> Path:
+        """Segmentation of a study by its id, saved as ``output``."""
+        status, body = self.ask(image)
         assert status == 200, (status, body, self.log[-4000:])
         output.write_bytes(body)
         return output
