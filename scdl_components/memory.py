@@ -21,6 +21,7 @@ PHRASES = ("DefaultCPUAllocator", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED",
 # of malloc.h, and what they are at the start of a process
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 TRIM_THRESHOLD, MMAP_MAX = 128 * 1024, 65536
+PROC, CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")  # of Linux
 
 
 class MemoryShortageError(UserError, MemoryError):
@@ -92,7 +93,7 @@ def _glibc() -> ctypes.CDLL | None:
     return libc
 
 
-def freed_since_peak(status: Path = Path("/proc/self/status")) -> int | None:
+def freed_since_peak(status: Path = PROC / "self/status") -> int | None:
     """Bytes by which this process was larger at its peak than it is now; None where the system does not tell."""
     sizes = _entries(status, ":")
     if not {"VmHWM", "VmRSS"} <= sizes.keys():
@@ -113,16 +114,14 @@ def free_memory(device: torch.device | str) -> int | None:
     return None if free is None else free // processes
 
 
-def machine_memory(meminfo: Path = Path("/proc/meminfo")) -> Iterator[int]:
+def machine_memory(meminfo: Path = PROC / "meminfo") -> Iterator[int]:
     """Bytes that programs can take without swapping, as Linux estimates it; nothing elsewhere."""
     available = _entries(meminfo, ":").get("MemAvailable")
     if available is not None:
         yield _kilobytes(available)
 
 
-def control_group_memory(
-    membership: Path = Path("/proc/self/cgroup"), mounted: Path = Path("/sys/fs/cgroup")
-) -> Iterator[int]:
+def control_group_memory(membership: Path = PROC / "self/cgroup", mounted: Path = CGROUPS) -> Iterator[int]:
     """Bytes that each control group with a limit leaves to its processes, those above this process's own included.
 
     Args:
