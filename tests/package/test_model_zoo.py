@@ -70,7 +70,11 @@ def run(zoo: Path, *words: str) -> str:
     result = subprocess.run(
         [sys.executable, *words],
         cwd=zoo,
-        env={**environment, "OMP_NUM_THREADS": "1"},
+        env={
+            **environment,
+            "OMP_NUM_THREADS": "1",
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        },  # torchrun
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
