@@ -20,6 +20,7 @@ PHRASES = ("DefaultCPUAllocator", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED",
 # of malloc.h, and what they are at the start of a process
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 TRIM_THRESHOLD, MMAP_MAX = 128 * 1024, 65536
+ROOT = Path("/")
 # control groups of version 2 and 1, where a container sees its own: folder, limit and usage, prefix of memory.stat's names
 CONTROL_GROUPS = (
     ("sys/fs/cgroup", ("memory.max", "memory.current"), ""),
@@ -96,14 +97,14 @@ def _glibc() -> ctypes.CDLL | None:
     return libc
 
 
-def freed_since_peak(root: Path = Path("/")) -> int | None:
+def freed_since_peak(root: Path = ROOT) -> int | None:
     """Measure in bytes how much larger this process was at its peak; None where unknown."""
     status = _read(root / "proc/self/status")
     sizes = [re.search(rf"{name}:\s*(\d+) kB", status) for name in ("VmHWM", "VmRSS")]
     return 1024 * (int(sizes[0][1]) - int(sizes[1][1])) if all(sizes) else None
 
 
-def free_memory(root: Path = Path("/")) -> int | None:
+def free_memory(root: Path = ROOT) -> int | None:
     """Measure the bytes that this process can still take without swapping; None where unknown.
 
     The least of what Linux estimates for the machine and what a container's limit leaves; processes of one training on

@@ -103,14 +103,14 @@ def zoo(output: str = "dist/zoo", root: str | Path = ROOT) -> None:
     zips = {name: root / "dist" / f"{name}_v{version}.zip" for name in BUNDLES}
     if missing := [str(path) for path in zips.values() if not path.is_file()]:
         raise InputError(f"{', '.join(missing)} not found: run python scripts/package.py build first")
-    test = (root / "scripts" / "zoo_unit_test.py").read_text(encoding="utf-8")
     (output / "ci" / "unit_tests").mkdir(parents=True, exist_ok=True)
     for name, path in zips.items():
         shutil.rmtree(output / "models" / name, ignore_errors=True)
         unpack(path, output / "models")
-        (output / "ci" / "unit_tests" / f"test_{name}.py").write_text(
-            test.replace("scdl_synapse", name), encoding="utf-8"
-        )
+        for kind in ("", "_dist"):
+            test = (root / "scripts" / f"zoo_unit_test{kind}.py").read_text(encoding="utf-8")
+            place = output / "ci" / "unit_tests" / f"test_{name}{kind}.py"
+            place.write_text(test.replace("scdl_synapse", name), encoding="utf-8")
         print(output / "models" / name)
 
 

@@ -20,17 +20,20 @@ def config(*names: str) -> list[str]:
     return [os.path.join(BUNDLE_ROOT, "configs", f"{name}.yaml") for name in names]
 
 
+def write_data(folder: str) -> str:
+    from scdl_components.phantom import write_phantoms
+
+    workflow = ConfigWorkflow(workflow_type="infer", config_file=config("inference"), **SCALE)
+    workflow.initialize()
+    organs = workflow.parser.get_parsed_content("class_names")[1:]
+    return write_phantoms(os.path.join(folder, "phantoms"), 2, 2, 1, 1, seed=7, spacing=(8.0, 8.0, 8.0), organs=organs)
+
+
 class TestBundle(unittest.TestCase):
     @classmethod
     def setUpClass(cls) -> None:
-        from scdl_components.phantom import write_phantoms
-
         cls.folder = tempfile.TemporaryDirectory()
-        organs = ConfigWorkflow(workflow_type="infer", config_file=config("inference"), **SCALE)
-        organs.initialize()
-        names = organs.parser.get_parsed_content("class_names")[1:]
-        cls.data = os.path.join(cls.folder.name, "phantoms")
-        write_phantoms(cls.data, 2, 2, 1, 1, seed=7, spacing=(8.0, 8.0, 8.0), organs=names)
+        cls.data = write_data(cls.folder.name)
 
     @classmethod
     def tearDownClass(cls) -> None:

@@ -27,14 +27,13 @@ import numpy
 import pydicom
 import torch
 
-import scdl_components
-
+from .. import __version__
 from ..atomic import PART, StorageError, file_hash, folder_hash, read_hashes, read_saved, whole_file
 from .paths import given_path
 from .reader import SUFFIXES
 
 logger = logging.getLogger(__name__)
-LIBRARIES = (scdl_components, monai, torch, numpy, nibabel, pydicom)  # a new version may read or resample otherwise
+LIBRARIES = (monai, torch, numpy, nibabel, pydicom)  # a new version may read or resample otherwise
 STALE_SECONDS = 24 * 3600  # what killed processes were writing is removed after a day
 KEEP_FREE = 2**30  # bytes of the disk that are left to checkpoints and to others
 WAY_OUT = "Training goes on without keeping what it preprocesses; --cache_dir names another folder; False: none"
@@ -129,7 +128,7 @@ def recipe_hash(recipe: object) -> str:
     dump = pickle.dumps(recipe, protocol=3)  # the last one that names modules in one operation
     modules = {argument.split()[0] for code, argument, _ in pickletools.genops(dump) if code.name == "GLOBAL"}
     sources = sorted(file_hash(sys.modules[name].__file__) for name in modules - set(sys.builtin_module_names))
-    versions = [library.__version__ for library in LIBRARIES]
+    versions = [__version__, *(library.__version__ for library in LIBRARIES)]
     return hashlib.sha256(repr((dump, sources, versions)).encode()).hexdigest()[:32]
 
 

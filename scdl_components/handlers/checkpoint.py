@@ -54,7 +54,7 @@ class TrainingCheckpoint:
         save_dict: Mapping[str, Any],
         interval: int,
         n_saved: int = 2,
-        start: Start = Start(),
+        start: Start | None = None,
         logs: Sequence[SummaryWriter] = (),
     ) -> None:
         if n_saved < 1:
@@ -63,7 +63,7 @@ class TrainingCheckpoint:
         self.save_dict = dict(save_dict)
         self.interval = interval
         self.n_saved = n_saved
-        self.start = start
+        self.start = start or Start()
         self.logs = list(logs)
         self._saved_iteration: int | None = None  # None until the first run of the trainer
 

@@ -82,6 +82,8 @@ def test_from_unlabeled_studies_to_a_retrained_model(python, python_path, phanto
         info = server.json("GET", "/info/")
         assert info["labels"] == list(SYNAPSE_ORGANS)
         assert info["models"]["scdl_synapse"]["labels"] == {name: i for i, name in enumerate(SYNAPSE_ORGANS, 1)}
+        assert info["trainers"]["scdl_synapse"]["config"]["learning_rate"] == 0.01
+        assert info["models"]["scdl_synapse"]["config"]["overlap"] == 0.5
         assert server.ask("ct") == (422, b'{"detail":"the file holds no weights yet: train first"}')
 
         for number in (1, 2, 3, 4):

@@ -150,7 +150,7 @@ class LabelServer:
 
     def train(self, **params: object) -> dict:
         """The task of a training that has come to its end, with "status" and "details", the last lines it printed."""
-        self.json("POST", "/train/scdl_synapse", {"max_epochs": 1, "device": "cpu", **params})
+        self.json("POST", "/train/scdl_synapse", {"max_epochs": 1, "device": "cpu", "learning_rate": 0.01, **params})
         self._wait(lambda: self._task()["status"] not in ("SUBMITTED", "RUNNING"), TRAIN_SECONDS, "training goes on")
         return self._task()
 
