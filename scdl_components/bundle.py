@@ -100,7 +100,8 @@ def run_section(section: str, needs: Mapping[str, str] | None = None) -> None:
         for index in range(len(parser[section])):
             item = f"{section}::{index}"
             parser.get_parsed_content(item)
-            parser.ref_resolver.remove_resolved_content(item)  # it may be run again
+            if workflow.run_id:  # it may be run again; Slicer's '' evaluates all of the config, this item, too
+                parser.ref_resolver.remove_resolved_content(item)
 
 
 def check_keys(config: Mapping[str, object], configs_dir: str | Path) -> None:

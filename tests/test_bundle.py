@@ -23,9 +23,9 @@ def config(tmp_path):
         "imports": ["$import torch"],
         "counts": "$[]",
         "bad": BUILT_BADLY,
+        "run": [{"_target_": "scdl_components.bundle.run_section", "section": "good_steps"}],
         "good_steps": ["$@counts.append(1)", "$print('steps:', @counts)"],
         "bad_steps": ["$@counts.append(1)", "$@bad.eval()"],
-        "run": [{"_target_": "scdl_components.bundle.run_section", "section": "good_steps"}],
     }
     path = tmp_path / "configs" / "a.yaml"  # JSON is YAML
     path.parent.mkdir()
@@ -39,6 +39,14 @@ def test_steps_run_each_time(config, capsys):
     for _ in range(2):
         workflow.run()
     assert "steps: [1]\nsteps: [1, 1]\n" in capsys.readouterr().out
+
+
+def test_steps_run_once_where_all_of_the_config_is_evaluated(config, capsys):
+    """As by the empty run_id that 3D Slicer's plugin sends to MONAI Label."""
+    workflow = ConfigWorkflow(str(config), logging_file=False, run_id="", bad=0, bad_steps=[], training="@run")
+    workflow.initialize()
+    workflow.run()
+    assert "steps: [1]" in (output := capsys.readouterr().out) and output.count("steps:") == 1
 
 
 def test_a_user_error_of_what_is_built_is_one_sentence_in_monais_command_alone(config, tmp_path):

@@ -94,6 +94,7 @@ def test_from_unlabeled_studies_to_a_retrained_model(python, python_path, phanto
         task = server.train(**button)
         assert task["status"] == "DONE", task["details"]
         assert model.read_bytes() != untrained
+        assert server.log.count("checking input: 100%") == 1  # not once more for Slicer's empty run_id
         assert "scdl/unlabeled_p2e" in EventAccumulator(str(bundle / "eval")).Reload().Tags()["scalars"]
         # three labeled cases, one for validation, two unlabeled: an iteration an epoch
         assert (bundle / "models" / "checkpoint_2.pt").is_file()
