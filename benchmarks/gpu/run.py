@@ -48,7 +48,7 @@ def parts(output: Path, work: Path, toy: bool) -> list[tuple[str, int, list[str]
         return [sys.executable, "-m", f"benchmarks.{module}", *given, *options]
 
     own = {"folder": work, "toy": toy}
-    windows = {"roi_size": "[32,32,32]", "num_filters": 2, "repeats": 1} if toy else {"repeats": 5}
+    windows = {"roi_size": "[32,32,32]", "num_filters": 2, "repeats": 1, "threads": 1} if toy else {"repeats": 5}
     study = {"folder": work / "study", **STUDY, **(TOY_STUDY if toy else {})}
     return [
         ("correctness", 150, words("gpu.correctness", output=output / "correctness.csv", **own)),
