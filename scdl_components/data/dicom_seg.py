@@ -29,7 +29,7 @@ def check_highdicom() -> None:
     try:
         import highdicom  # noqa: F401
     except ImportError as error:
-        raise SettingError("--output_format dicom_seg needs highdicom: pip install 'highdicom>=0.25,<1'") from error
+        raise SettingError("--output_format dicom_seg needs highdicom: pip install highdicom") from error
 
 
 def write_dicom_seg(

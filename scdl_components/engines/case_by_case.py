@@ -72,7 +72,7 @@ class CaseByCase:
         self.output_dir = Path(output_dir)
         self.class_names = list(class_names)
         self.weights = weights
-        self.settings = {**settings, "output_format": output_format}
+        self.settings = dict(settings)
         self.output_format = output_format
         self.snomed_ct = snomed_ct or {}
         self.other_modalities = other_modalities
@@ -138,7 +138,7 @@ class CaseByCase:
         if segmentation.is_file():
             made = read_sidecar(segmentation)
             if made.get("made_with") == made_with:
-                return False
+                return self._add_dicom_seg(segmentation, image)
             if made.get("image") != image and made.get("made_with", {}).get("image") != made_with["image"]:
                 owner = f"the result of {made['image']}" if "image" in made else "there already, not of this inference"
                 raise InputError(
@@ -156,11 +156,18 @@ class CaseByCase:
         # from here on whose the file is, but not that it is done: the process may end between any two lines
         self._write_facts(segmentation, image)
         os.replace(written, segmentation)
-        if self.output_format == "dicom_seg" and Path(image).is_dir():
-            path = segmentation.with_name(f"{name_of(segmentation)}_seg.dcm")
-            write_dicom_seg(segmentation, image, self.class_names, self.snomed_ct, path)
+        _dicom_seg_of(segmentation).unlink(missing_ok=True)  # of the segmentation before
+        self._add_dicom_seg(segmentation, image)
         self._write_facts(segmentation, image, made_with)
         return True
+
+    def _add_dicom_seg(self, segmentation: Path, image: str) -> bool:
+        """Writes the DICOM SEG of a series' segmentation where it is asked for and not there; returns whether it was not."""
+        path = _dicom_seg_of(segmentation)
+        missing = self.output_format == "dicom_seg" and Path(image).is_dir() and not path.is_file()
+        if missing:
+            write_dicom_seg(segmentation, image, self.class_names, self.snomed_ct, path)
+        return missing
 
     def _run_one(self, item: Mapping[str, str], segmentation: Path) -> Path:
         """Lets the evaluator write a segmentation to a hidden file, and returns that."""
@@ -187,3 +194,7 @@ class CaseByCase:
         }
         with whole_file(sidecar_of(segmentation), WAY_OUT) as file:
             file.write((json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def _dicom_seg_of(segmentation: Path) -> Path:
+    return segmentation.with_name(segmentation.name.removesuffix(".nii.gz") + ".dcm")

@@ -92,16 +92,17 @@ def test_training_loads_a_series_as_the_nifti_and_refuses_another_modality(tmp_p
 
 @pytest.mark.slow
 def test_a_dicom_seg_beside_the_nifti_file(tmp_path):
-    """Read again by highdicom, its labels lie where the NIfTI file's do; a series of NIfTI alone is made anew."""
+    """Read again by highdicom, its labels lie where the NIfTI file's do, which is not made again for it."""
     highdicom = pytest.importorskip("highdicom", reason="no highdicom: pip install '.[dicom_seg]'")
     hu, series, out = body()[0], tmp_path / "series", tmp_path / "out"
     write_series(series / "tilted", hu, TILTED, "1.2.3", **STUDY)
     write_series(series / "straight", hu[:, :, ::-1], SPACING, "1.2.4", **STUDY)
     nib.save(nib.Nifti1Image(hu, SPACING), tmp_path / "ct.nii.gz")
     assert "2 segmented" in segment(series, out)
+    made = {path: path.stat().st_mtime_ns for path in out.glob("*_seg.nii.gz")}
     images = [str(series / "tilted"), str(series / "straight"), str(tmp_path / "ct.nii.gz")]
     told = segment(images, out, "--output_format", "dicom_seg")
-    assert "3 segmented" in told
+    assert "3 segmented" in told and all(path.stat().st_mtime_ns == when for path, when in made.items())
     assert "3 done before" in segment(images, out, "--output_format", "dicom_seg")
     assert {path.name for path in out.glob("*.dcm")} == {"tilted_seg.dcm", "straight_seg.dcm"}
     for name in ("tilted", "straight"):
@@ -123,6 +124,8 @@ def test_a_dicom_seg_beside_the_nifti_file(tmp_path):
             assert set(found) == {of.SegmentIdentificationSequence[0].ReferencedSegmentNumber}
             count += len(x)
         assert count == (labels > 0).sum() > 0
+    # what is made anew takes the DICOM SEG of before with it
+    assert "2 segmented" in segment(series, out, "--overlap", "0.25") and not list(out.glob("*.dcm"))
 
 
 def test_an_output_format_that_there_is_not(tmp_path):
