@@ -21,7 +21,7 @@ PHRASES = ("DefaultCPUAllocator", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED",
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 TRIM_THRESHOLD, MMAP_MAX = 128 * 1024, 65536
 ROOT = Path("/")
-# control groups of version 2 and 1, where a container sees its own: folder, limit and usage, prefix of memory.stat's names
+# control groups of version 2 and 1: folder, limit and usage, prefix of memory.stat's names
 CONTROL_GROUPS = (
     ("sys/fs/cgroup", ("memory.max", "memory.current"), ""),
     ("sys/fs/cgroup/memory", ("memory.limit_in_bytes", "memory.usage_in_bytes"), "total_"),
@@ -107,16 +107,20 @@ def freed_since_peak(root: Path = ROOT) -> int | None:
 def free_memory(root: Path = ROOT) -> int | None:
     """Measure the bytes that this process can still take without swapping; None where unknown.
 
-    The least of what Linux estimates for the machine and what a container's limit leaves; processes of one training on
-    the same machine share it alike.
+    The least of what Linux estimates for the machine and what the limits of its control groups (containers, batch jobs)
+    leave; processes of one training on the same machine share it alike.
     """
     left = [1024 * int(size) for size in re.findall(r"MemAvailable:\s*(\d+) kB", _read(root / "proc/meminfo"))]
-    for folder, names, cached in CONTROL_GROUPS:
-        limit, usage, stat = (_read(root / folder / name).strip() for name in (*names, "memory.stat"))
-        if limit.isdecimal() and usage.isdecimal():  # "max" is no limit
-            # pages of files are given back when memory is asked for
-            files = sum(map(int, re.findall(rf"^{cached}(?:in)?active_file (\d+)", stat, re.MULTILINE)))
-            left.append(max(int(limit) - int(usage) + files, 0))
+    own = re.findall(r"^\d+:(?:\S*memory\S*)?:/(.*)$", _read(root / "proc/self/cgroup"), re.MULTILINE)
+    for top, names, cached in CONTROL_GROUPS:
+        # a container sees its own group at the top, a batch job below it
+        groups = {Path(top), *(Path(top, path) for path in own)}
+        for group in groups | {above for each in groups for above in each.parents if above.is_relative_to(top)}:
+            limit, usage, stat = (_read(root / group / name).strip() for name in (*names, "memory.stat"))
+            if limit.isdecimal() and usage.isdecimal():  # "max" is no limit
+                # pages of files are given back when memory is asked for
+                files = sum(map(int, re.findall(rf"^{cached}(?:in)?active_file (\d+)", stat, re.MULTILINE)))
+                left.append(max(int(limit) - int(usage) + files, 0))
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1)) if world_size() > 1 else 1  # torchrun's
     return min(left) // processes if left else None
 

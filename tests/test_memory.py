@@ -183,9 +183,13 @@ def test_this_machine_has_some_left():
 
 
 @pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("group", ["", "user/job", "user"])  # a container's, a batch job's, one above it
 @pytest.mark.parametrize("limit, used, left", [(8, 3, 6), (1, 3, 0), (None, 3, None)])
-def test_a_container_leaves_its_limit_less_what_is_used_but_for_pages_of_files(tmp_path, version, limit, used, left):
-    folder = tmp_path / "sys/fs/cgroup" / ("memory" if version == 1 else "")
+def test_a_group_leaves_its_limit_less_what_is_used_but_for_pages_of_files(tmp_path, version, group, limit, used, left):
+    (tmp_path / "proc" / "self").mkdir(parents=True)
+    mine, other = ("5:cpu,memory:/user/job", "4:pids:/other") if version == 1 else ("0::/user/job", "")
+    (tmp_path / "proc" / "self" / "cgroup").write_text(f"{other}\n{mine}\n")
+    folder = tmp_path / "sys/fs/cgroup" / ("memory" if version == 1 else "") / group
     names = ("memory.limit_in_bytes", "memory.usage_in_bytes") if version == 1 else ("memory.max", "memory.current")
     stat = {
         1: f"inactive_file 7\ntotal_inactive_file {GB}",

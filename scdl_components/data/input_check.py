@@ -79,14 +79,20 @@ class InputCheck:
 
     def survey(self) -> tuple[list[CaseFacts], list[Problem]]:
         """Read the lists; returns the facts of every case and all problems, errors first."""
-        items = [
-            (name, str(item["image"]), str(item["label"]) if item.get("label") and name != "unlabeled" else None)
-            for name, values in self.lists.items()
-            for item in values
-        ]
+        items, problems = [], []
+        for list_name, values in self.lists.items():
+            for index, value in enumerate(values):
+                item = value if isinstance(value, Mapping) else {}
+                image, label = item.get("image"), item.get("label") if list_name != "unlabeled" else None
+                if isinstance(image, (str, os.PathLike)) and isinstance(label, (str, os.PathLike, type(None))):
+                    items.append((list_name, os.fspath(image), os.fspath(label) if label else None))
+                else:
+                    message = f"is {value!r}; expected an item with the path of one image and, if any, of one label"
+                    problems.append(Problem(f"{list_name}[{index}]", message))
         facts = read_files([path for _, *files in items for path in files if path], self.cache_dir)
         cases = [CaseFacts(name, facts[image], facts[label] if label else None) for name, image, label in items]
-        return cases, sorted(find_problems(cases, self.organs, **self.rules), key=lambda problem: not problem.is_error)
+        problems += find_problems(cases, self.organs, **self.rules)
+        return cases, sorted(problems, key=lambda problem: not problem.is_error)
 
 
 def count(problems: Sequence[Problem]) -> str:

@@ -156,6 +156,20 @@ def test_a_folder_that_cannot_be_written_to_is_told_before_training(bundle, phan
 
 
 @pytest.mark.slow
+def test_a_damaged_checkpoint_is_reported_and_the_one_before_is_used(bundle, phantoms, trained):
+    models = shutil.copytree(trained / "models", bundle / "models")
+    newest = models / "checkpoint_6.pt"
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1  # one bit
+    newest.write_bytes(content)
+    scale = {"log_interval": 2, "allow_changed": "['max_iterations']", "max_iterations": 8}
+    training = Training(bundle, phantoms, **scale)
+    training.status(0)
+    assert "checkpoint_6.pt is damaged" in training.log and "goes on at iteration 3" in training.log
+    assert (models / "earlier_1" / "checkpoint_6.pt").is_file() and (models / "checkpoint_8.pt").is_file()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["img0003", "img0001"])
 def test_a_file_that_vanishes_while_training(bundle, phantoms, tmp_path, name):
     """An unlabeled one is skipped, a labeled one ends the training; both are named."""

@@ -312,6 +312,11 @@ def test_every_label_fault_in_one_report(crops):
     assert len(report) == len(LABEL_FAULTS) + 1
 
 
+def test_items_that_are_none(crops):
+    report = report_of(crops.organs, labeled=["0001", {"label": "x"}], unlabeled=[{"image": ["a", "b"]}])
+    assert [line.split(": ")[1] for line in report] == ["labeled[0]", "labeled[1]", "unlabeled[0]"]
+
+
 def test_duplicates_in_any_axis_order_and_direction(crops):
     """The same CT across lists is a leak, in whatever file and orientation; in one list it is a warning."""
     case = crops.case(1)
