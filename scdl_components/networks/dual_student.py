@@ -68,11 +68,11 @@ class DualStudent(nn.Module):
         self.trained = trained
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """Load weights, or say in one sentence how they differ: MONAI's commands and MONAI Label load them without us.
+        """Load weights, or say in one sentence how they differ.
 
         Args:
-            strict: False, which MONAI Label gives, allows one thing more: untrained weights change nothing, unless the
-                network has to be ``trained``.
+            strict: with False, as MONAI Label loads, a file of ``monai-scdl untrained`` changes nothing, unless the network
+                has to be ``trained``. Other weights must fit all the same.
 
         Raises:
             WeightsError: they are of another network, or none yet.
