@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 from .. import __version__
 from ..atomic import check_writable
 from ..data.input_check import InputCheck
-from ..data.results import find_results, name_of, read_sidecar
+from ..data.results import find_results, name_of, read_sidecar, sidecar_of
 from ..errors import InputError, MissingFileError
 from ..metrics import OrganScore, Protocol, score_files
 from . import document
@@ -144,7 +144,9 @@ class Evaluation:
         made: dict[str, str] = {}
         expected = {str(value): name for value, name in enumerate(self.class_names)}
         for image, _, prediction in self.cases.values():
-            content = read_sidecar(prediction)
+            content, sidecar = read_sidecar(prediction), sidecar_of(prediction)
+            if not content and sidecar.is_file():
+                raise InputError(f"'{sidecar}' is not as inference writes it; delete it and run the inference again")
             names = content.get("labels", expected)
             if names != expected:
                 raise InputError(

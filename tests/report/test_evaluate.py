@@ -102,9 +102,9 @@ def test_paper_protocol_penalises_what_is_missing(data, predict, tmp_path):
 def test_page_needs_nothing_but_itself(data, predict, tmp_path):
     report(data, predict("seg", shift=1), tmp_path / "out")
     text = (tmp_path / "out" / "report.html").read_text()
-    assert (
-        not re.search(r"url\(|@import|https?://|<script|<link|<iframe", text) and len(pictures(tmp_path / "out")) == 3
-    )
+    fetched = r"(src|href|srcset|data|action|poster)=[\"']?(?!data:|#|[\"'])|url\(|@import|https?://"
+    assert not re.search(rf"{fetched}|<(script|link|iframe|object|embed)\b", text)
+    assert len(pictures(tmp_path / "out")) == 3
     for word in ("gallbladder", "case3", "NSD at 2 mm", "Worst", "HD95", "NSD (area)", "MedPy's definition"):
         assert word in text
 
@@ -181,6 +181,10 @@ def test_segmentations_of_other_organs_or_of_two_networks_are_refused(data, pred
     (folder / "case1_seg.json").write_text(json.dumps({"labels": {"0": "background", "1": "lung"}}))
     with pytest.raises(InputError, match="case1_seg.nii.gz' has the classes background, lung"):
         report(data, folder, tmp_path / "out")
+    for damaged in ("{", "[]", '{"labels": ["liver"]}'):
+        (folder / "case1_seg.json").write_text(damaged)
+        with pytest.raises(InputError, match="case1_seg.json' is not as inference writes it; delete it"):
+            report(data, folder, tmp_path / "out3")
 
 
 @pytest.mark.parametrize("num_tail", [0, "2"])
