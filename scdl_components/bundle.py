@@ -21,7 +21,7 @@ from .errors import InputError, tell_user_errors
 
 # what MONAI, its tracking and MONAI Label read or add themselves
 MONAIS_KEYS = {
-    *("imports", "initialize", "run", "training", "steps", "finalize", "_meta_", "displayable_configs"),
+    *("imports", "initialize", "run", "training", "evaluating", "steps", "finalize", "_meta_", "displayable_configs"),
     *("run_name", "tracking_uri", "experiment_name", "save_execute_config", "is_not_rank0"),
 }
 
