@@ -112,7 +112,7 @@ def test_two_processes_train_what_one_does(by_one, by_two, record_property):
 
 IN_GROUPS = {"host#_target_": "support.magicnet.InTwoGroups"}  # of volumes, as cubes are exchanged in two processes
 ONE_STUDENT = {"network_def#initializers": "['$torch.nn.init.kaiming_normal_']", "roi_size": "[64,32,32]"}
-BLENDING = {"host#blend_after": 3, "host#history": 2, "voxels_per_token": 8}
+BLENDING = {"host#blend_after": 3, "host#history": 2, "host#location_channels": 16, "voxels_per_token": 8}
 
 
 @pytest.mark.parametrize(("host", "keys", "of_one"), [("dhc", {}, {}), ("magicnet", ONE_STUDENT | BLENDING, IN_GROUPS)])
