@@ -120,6 +120,10 @@ def test_from_unlabeled_studies_to_a_retrained_model(python, python_path, phanto
         assert set(np.unique(before)) <= set(range(14))
         np.testing.assert_array_equal(voxels(server.infer("ct", tmp_path / "again.nii.gz")), before)
 
+        write_series(tmp_path / "series", np.asarray(image.dataobj), image.affine, "1.2.8")
+        series = voxels(server.infer(str(tmp_path / "series"), tmp_path / "series.nii.gz"))
+        assert (series == before).mean() > 0.999  # the slices' positions are written with eight digits
+
         # the button again: training goes on from these weights, and the best of it become the model
         old = model.read_bytes()
         task = server.train(**{**button, "max_epochs": 10})
