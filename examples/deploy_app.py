@@ -28,7 +28,12 @@ class OneSeries(ops.DICOMSeriesSelectorOperator):
         selected = super().filter(rules, studies, all_matched=True)
         found = [one.series.SeriesInstanceUID for study in selected for one in study.selected_series]
         if len(found) != 1:
-            raise ValueError(f"the input has {len(found)} CT series, and one is expected: {found}")
+            there = [
+                f"{series.SeriesInstanceUID} ({series.Modality})"
+                for study in studies
+                for series in study.get_all_series()
+            ]
+            raise ValueError(f"the input has {len(found)} CT series, and one is expected; it holds {', '.join(there)}")
         return selected
 
 

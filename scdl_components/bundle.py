@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""What MONAI's runner does not tell a config: where its bundle is, and how to end with one message."""
+"""What MONAI's runner and MONAI Label do not tell a config: where its bundle is, which series a file was, and so on."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .errors import InputError, tell_user_errors
 
 # what MONAI, its tracking and MONAI Label read or add themselves
 MONAIS_KEYS = {
-    *("imports", "initialize", "run", "training", "steps", "finalize", "_meta_", "displayable_configs"),
+    *("imports", "initialize", "run", "training", "evaluating", "steps", "finalize", "_meta_", "displayable_configs"),
     *("run_name", "tracking_uri", "experiment_name", "save_execute_config", "is_not_rank0"),
 }
 
@@ -71,6 +71,22 @@ def running_workflow() -> ConfigWorkflow | None:
     """Find the workflow that evaluates the caller's config, if one does."""
     selves = (frame.f_locals.get("self") for frame in _callers())
     return next((caller for caller in selves if isinstance(caller, ConfigWorkflow)), None)
+
+
+def served_series() -> tuple[str, str] | None:
+    """Find the DICOM series that MONAI Label's server is asked to segment, of those behind DICOMweb.
+
+    The reader is given a NIfTI file that the server has made of it, under a passing name at the first request.
+
+    Returns:
+        Its UID and modality; None elsewhere, and where the server has a folder of files.
+    """
+    for frame in _callers():
+        if frame.f_globals.get("__name__") == "monailabel.interfaces.app" and "datastore" in frame.f_locals:
+            image = frame.f_locals["image_id"]
+            modality = frame.f_locals["datastore"].get_image_info(image).get("Modality")
+            return (image, modality) if modality else None
+    return None
 
 
 def run_section(section: str, needs: Mapping[str, str] | None = None) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 
 # modules that run as processes of their own, for one run
 COMMANDS = ("monai.bundle.__main__", "monailabel.interfaces.utils.app")
@@ -74,17 +74,22 @@ def tell_user_errors() -> AbstractContextManager:
     spec = getattr(sys.modules["__main__"], "__spec__", None)  # None in an interactive session
     if spec is not None and spec.name in COMMANDS:
         return exit_on_user_errors()
-    return _answer_with_user_errors() if SERVER in sys.modules else nullcontext()
+    return answer_with_user_errors()
 
 
 @contextmanager
-def _answer_with_user_errors() -> Iterator[None]:
-    """Give a user error to MONAI Label's server as what it answers with; of any other it says "Internal Server Error"."""
-    from fastapi import HTTPException  # MONAI Label's
+def answer_with_user_errors() -> Iterator[None]:
+    """Give a user error to MONAI Label's server as what it answers with; of any other it says "Internal Server Error".
 
+    Elsewhere the error stays as it is.
+    """
     try:
         yield
     except UserError as error:
+        if SERVER not in sys.modules:
+            raise
+        from fastapi import HTTPException  # MONAI Label's
+
         raise HTTPException(422, str(error)) from error
 
 

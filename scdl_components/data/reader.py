@@ -17,7 +17,8 @@ from monai.utils import ensure_tuple
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 
-from ..errors import InputError, UnreadableError
+from ..bundle import served_series
+from ..errors import InputError, UnreadableError, answer_with_user_errors
 from .dicom import read_series, series_modality
 
 CT = "CT"
@@ -28,6 +29,8 @@ UNREADABLE = (OSError, EOFError, ValueError, zlib.error, HeaderDataError, ImageF
 def modality_of(image: str, other_modalities: Mapping[str, str]) -> str:
     """Modality of an image: a DICOM series' by its headers, a file's by its name, or by that which it links to.
 
+    A file is of the series in the folder of its name beside it: so MONAI Label keeps the series of a DICOMweb server.
+
     Args:
         image: its path.
         other_modalities: of each modality that is not CT, a regular expression that finds its images' file names.
@@ -35,8 +38,9 @@ def modality_of(image: str, other_modalities: Mapping[str, str]) -> str:
     Returns:
         What the headers say, or the first modality whose expression finds one of the names, else ``"CT"``.
     """
-    if os.path.isdir(image):
-        return series_modality(image) or CT
+    folder = image if os.path.isdir(image) else image.removesuffix(".gz").removesuffix(".nii")
+    if os.path.isdir(folder) and (modality := series_modality(folder)):
+        return modality
     names = {os.path.basename(image), os.path.basename(os.path.realpath(image))}
     found = (key for key, pattern in other_modalities.items() if any(re.search(pattern, name) for name in names))
     return next(found, CT)
@@ -88,19 +92,25 @@ class VolumeReader(NibabelReader):
         """Voxels and meta data with the affine (RAS, mm).
 
         Raises:
-            InputError: a folder is no sound DICOM series, or one of another modality.
+            InputError: a file cannot be read, a folder is no sound DICOM series, or one is of another modality.
         """
         path = img[0]
-        if not os.path.isdir(path):
-            reader = NibabelReader()  # it notes what it has read, and this one is to stay as it is
-            return reader.get_data(reader.read(img))
-        modality = modality_of(path, {})
-        if self.modalities is not None and modality not in self.modalities:
-            raise InputError(
-                f"'{path}' is a DICOM series of modality {modality}, and {' and '.join(self.modalities)} is expected; "
-                f'if it is meant, allow it with --modalities "{[*self.modalities, modality]}"'
-            )
-        try:
-            return read_series(path)
-        except UnreadableError as error:
-            raise InputError(f"'{path}' {error}") from error
+        with answer_with_user_errors():
+            name, modality = served_series() or (path, modality_of(path, {}))
+            if self.modalities is not None and modality not in self.modalities:
+                raise InputError(
+                    f"'{name}' is a DICOM series of modality {modality}, and {' and '.join(self.modalities)} is "
+                    "expected; if it is meant, allow it by the key modalities of inference.yaml, "
+                    f'--modalities "{[*self.modalities, modality]}"'
+                )
+            try:
+                if os.path.isdir(path):
+                    return read_series(path)
+                reader = NibabelReader()  # it notes what it has read, and this one is to stay as it is
+                return reader.get_data(reader.read(img))
+            except UnreadableError as error:
+                raise InputError(f"'{path}' {error}") from error
+            except FileNotFoundError:
+                raise  # says it all
+            except UNREADABLE as error:
+                raise InputError(f"'{path}' cannot be read ({error}); write it again") from error

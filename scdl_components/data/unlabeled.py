@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from ..errors import UserError
 from .inputs import is_nifti, visible
+from .reader import CT, modality_of
 
 # of MONAI Label's datastore, below the studies
 FINAL_LABELS = ("labels", "final")
@@ -37,8 +38,8 @@ def unlabeled_stream(
     """The unlabeled cases that belong to a training's labeled ones.
 
     Where the labeled cases are of the case list, so are the unlabeled ones. Else they are the images of the labeled
-    cases' folders that are not labeled themselves, nor in ``validation``, nor held out by the case list. With none of
-    these, training goes on with the labeled cases alone, and a warning says so.
+    cases' folders that are not labeled themselves, nor in ``validation``, nor held out by the case list, nor made of a
+    DICOM series of another modality. With none of these, training goes on with the labeled cases alone, and a warning says so.
 
     Args:
         labeled: items ``{"image": path, "label": path}`` of the training.
@@ -56,7 +57,7 @@ def unlabeled_stream(
     taken = _files(labeled) | _files(validation) | _files(lists.get("validation", ())) | _files(lists.get("test", ()))
     folders = sorted({_study_folder(item) for item in labeled})
     files = [path for folder in folders for path in filter(is_nifti, visible(folder))]
-    images = [path for path in files if os.path.realpath(path) not in taken]
+    images = [path for path in files if os.path.realpath(path) not in taken and modality_of(path, {}) == CT]
     if not images and batch_size:
         warnings.warn(
             f"no image without a label in {', '.join(folders)}: training on the {len(labeled)} labeled alone. Put "

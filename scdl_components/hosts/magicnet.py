@@ -183,12 +183,14 @@ class MagicNet(Host):
         weights = blend_weights(self.class_counts)
         if iteration > self.blend_after:
             label = hard_labels(blend(full_precision(logits), full_precision(within), weights[teachers]))
-        self.next_counts += all_reduce_sum(class_counts(label, len(weights)))
+        same = (label == teachers).sum(dtype=torch.float64)[None]
+        counts, same = all_reduce_sum(torch.cat([class_counts(label, len(weights)), same])).tensor_split([-1])
+        self.next_counts += counts
         if iteration % self.history == 0:
             self.class_counts.copy_(self.next_counts)
             self.next_counts.zero_()
         curves = {f"blend_weight/{name}": weight for name, weight in zip(self.class_names, weights)}
-        return label, curves | {"pseudo_label_from_teacher": (label == teachers).sum() / max(label.numel(), 1)}
+        return label, curves | {"pseudo_label_from_teacher": same[0] / counts.sum().clamp_min(1)}
 
     @torch.no_grad()
     def after_step(self, network: DualStudent, batch: Batch, finite: Tensor) -> None:

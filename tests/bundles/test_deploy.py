@@ -152,7 +152,9 @@ def test_dicom_in_and_dicom_seg_out_by_monai_deploy(exported, phantoms, tmp_path
         for uid in uids:
             write_series(tmp_path / name, voxels, image.affine, uid, prefix=uid, **STUDY, **tags)
         told = run_app(tmp_path / name, exported / "models" / "model.ts", tmp_path / "none", check=False)
-        assert f"the input has {len(uids) - (name == 'mr')} CT series, and one is expected" in told
+        number, kind = (0, "MR") if name == "mr" else (2, "CT")
+        there = ", ".join(f"{uid} ({kind})" for uid in uids)
+        assert f"the input has {number} CT series, and one is expected; it holds {there}" in told
     (folder / "models" / "model.pt").unlink()
     assert "no model at" in run_app(tmp_path / "ct", folder, tmp_path / "none", check=False)
     assert not list((tmp_path / "none").glob("*"))

@@ -15,14 +15,14 @@ from scdl_components.errors import InputError
 from scdl_components.report.cases import listed_cases
 
 
-@pytest.mark.parametrize("protocol, unit", [("clinical", "mm"), ("paper", "voxels")])
-def test_report_of_the_test_cases(trained, phantoms, tmp_path, protocol, unit):
+@pytest.mark.parametrize("run_id, protocol, unit", [("run", "clinical", "mm"), ("evaluating", "paper", "voxels")])
+def test_report_of_the_test_cases(trained, phantoms, tmp_path, run_id, protocol, unit):
     configs = trained / "configs"
     words = options(dataset_dir=phantoms, case_list="case_list.json")
     training_only = {"--val_interval", "--max_iterations", "--log_interval"}
     scale = [w for key, value in zip(words[::2], words[1::2]) if key not in training_only for w in (key, value)]
     run_monai(
-        *("run", "--config_file", f"['{configs / 'inference.yaml'}','{configs / 'evaluate.yaml'}']"),
+        *("run", run_id, "--config_file", f"['{configs / 'inference.yaml'}','{configs / 'evaluate.yaml'}']"),
         *("--cases", "test", "--protocol", protocol, "--output_dir", tmp_path / "seg"),
         *("--report_dir", tmp_path / "report", *scale),
         cwd=tmp_path,
@@ -40,7 +40,7 @@ def test_report_of_the_test_cases(trained, phantoms, tmp_path, protocol, unit):
 def test_behind_train_it_says_what_to_write(tmp_path):
     configs = copy_bundle(tmp_path) / "configs"
     files = f"['{configs / 'train.yaml'}','{configs / 'evaluate.yaml'}']"
-    output = run_monai("run", "--config_file", files, cwd=tmp_path, check=False)
+    output = run_monai("run", "evaluating", "--config_file", files, cwd=tmp_path, check=False)
     told = output.rstrip().splitlines()[-1]
     assert told.startswith(f"InputError: these configs have no 'segmentation': give {configs / 'inference.yaml'} in ")
     assert "Traceback" not in output

@@ -5,7 +5,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,9 +21,12 @@ from support.training import curves
 
 from scdl_components.errors import InputError, causes
 from scdl_components.losses import gaussian_ramp
+from scdl_components.networks import DualStudent, VNet
+from scdl_components.networks.weights import load_weights
 from scdl_components.phantom import write_phantoms
 
 PAGE = (Path(__file__).parents[2] / "docs" / "federated.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 FILES = ["configs/train.yaml", "configs/federated.yaml"]
 SCALE = {"pixdim": [8, 8, 8], "roi_size": [32, 32, 32], "num_filters": 2, "num_workers": 0, "log_interval": 1}
 ORGANS = ["liver", "spleen", "left kidney", "right kidney"]
@@ -97,17 +103,30 @@ def test_a_bank_in_the_network_is_averaged_and_earlier_weights_are_kept(tmp_path
     assert (bundle / "models" / "earlier_1" / "model.pt").read_bytes() == b"earlier"
 
 
-def documented(bundle: Path, data: Path, case_list: Path) -> dict:
-    """The page's client, at a scale of minutes."""
+def replaced(code: str, words: dict[str, str]) -> str:
+    """Code of the page with other words in it."""
+    for shown, own in words.items():
+        assert shown in code
+        code = code.replace(shown, own)
+    return code
+
+
+def client_code(bundle: str, data: Path, case_list: str, rounds: int = ROUNDS) -> str:
+    """The page's client, at a scale of minutes; bundle and case list are expressions."""
     scale = {"num_filters": 4, "student#norm": "instance", "learning_rate": 0.03, "log_interval": 5}
     scale = {**SCALE, "voxels_per_token": 4, "embed_dim": 16, "class_names": ["background", *ORGANS], **scale}
-    code = re.search(r"```python\n(.*?take_part.*?)```", PAGE, re.DOTALL).group(1)
-    for shown, own in (("/data/cts/case_list.json", case_list), ("/data/cts", data), ("bundles/scdl_synapse", bundle)):
-        assert f'"{shown}"' in code
-        code = code.replace(f'"{shown}"', repr(str(own)))
-    assert (rounds := f'"num_rounds": {ROUNDS}}}') in code and f"local_epochs={EPOCHS}," in code
-    names = {"scale": scale}
-    exec(code.replace(rounds, f"{rounds[:-1]}, **scale}}"), names)
+    words = {'"/data/cts/case_list.json"': case_list, '"/data/cts"': repr(str(data)), '"bundles/scdl_synapse"': bundle}
+    words |= {
+        f'"num_rounds": {ROUNDS}}}': f'"num_rounds": {rounds}, **{scale}}}',
+        (epochs := f"local_epochs={EPOCHS},"): epochs,
+    }
+    return replaced(BLOCKS[0], words)
+
+
+def documented(bundle: Path, data: Path, case_list: Path) -> dict:
+    """What the page's client defines."""
+    names: dict = {}
+    exec(client_code(repr(str(bundle)), data, repr(str(case_list))), names)
     return names
 
 
@@ -136,16 +155,52 @@ def train_together(sites: list[dict], start: dict) -> tuple[list[float], list[di
     return dice, means, files
 
 
+def phantoms_of_two_sites(folder: Path) -> Path:
+    return Path(write_phantoms(folder / "phantoms", 2, 8, 4, 0, seed=7, spacing=(8.0, 8.0, 8.0), organs=ORGANS))
+
+
+def own_bundle(folder: Path, data: Path, part: int) -> None:
+    """A site's bundle, and its half of the labeled and the unlabeled cases."""
+    lists = json.loads((data / "case_list.json").read_text())
+    own = {**lists, "labeled": lists["labeled"][part::2], "unlabeled": lists["unlabeled"][part::2]}
+    copy_bundle(folder)
+    (folder / "cases.json").write_text(json.dumps(own))
+
+
+@pytest.mark.slow
+def test_nvflares_simulator_runs_the_page(tmp_path):
+    pytest.importorskip("nvflare", reason="no NVFlare: pip install nvflare==2.9.0")
+    data, (_, loop, network, job) = phantoms_of_two_sites(tmp_path), BLOCKS
+    for part in (0, 1):
+        own_bundle(tmp_path / f"site-{part + 1}", data, part)
+    site_folder = (
+        f"import nvflare.client as flare\nflare.init()\nhere = {str(tmp_path)!r} + '/' + flare.get_site_name()\n"
+    )
+    client = client_code("here + '/scdl_synapse'", data, "here + '/cases.json'", rounds=2)
+    (tmp_path / "client.py").write_text(site_folder + client + replaced(loop, {"flare.init()": ""}))
+    small = {"out_channels=14": "out_channels=5, num_filters=4, norm='instance'"}
+    (tmp_path / "network.py").write_text(replaced(network, small))
+    (tmp_path / "job.py").write_text(replaced(job, {f'"num_rounds": {ROUNDS}': '"num_rounds": 2'}))
+    path = os.pathsep.join([str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
+    log = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    done = subprocess.run([sys.executable, "job.py"], cwd=tmp_path, env=environment, timeout=500, **log)
+    assert done.returncode == 0, done.stdout[-6000:]
+    assert done.stdout.count("Aggregated 2/2 results") >= 2
+    (best,) = tmp_path.rglob("best_FL_global_model.pt")
+    load_weights(str(best), DualStudent(VNet(1, 5, num_filters=4, norm="instance")))
+    for part in (1, 2):
+        curve = curves(tmp_path / f"site-{part}" / "scdl_synapse")["learning_rate"]
+        assert list(curve) == list(range(5, 2 * EPOCHS * 2 + 1, 5))
+
+
 @pytest.mark.slow
 def test_two_sites_learn_together(tmp_path):
-    data = Path(write_phantoms(tmp_path / "phantoms", 2, 8, 4, 0, seed=7, spacing=(8.0, 8.0, 8.0), organs=ORGANS))
-    lists = json.loads((data / "case_list.json").read_text())
+    data = phantoms_of_two_sites(tmp_path)
 
     def client(name: str, part: int) -> dict:
-        own = {**lists, "labeled": lists["labeled"][part::2], "unlabeled": lists["unlabeled"][part::2]}
-        bundle = copy_bundle(tmp_path / name)
-        (tmp_path / name / "cases.json").write_text(json.dumps(own))
-        return documented(bundle, data, tmp_path / name / "cases.json")
+        own_bundle(tmp_path / name, data, part)
+        return documented(tmp_path / name / "scdl_synapse", data, tmp_path / name / "cases.json")
 
     both = [client("a", 0), client("b", 1)]
     first, second = (names["site"] for names in both)

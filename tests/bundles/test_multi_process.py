@@ -86,8 +86,8 @@ def by_one(tmp_path_factory, data) -> TrainingByMany:
     return training
 
 
-def test_two_processes_train_what_one_does(by_one, by_two, record_property):
-    """Weights of students, proxies and encoders after ten iterations, all losses, and what they validate."""
+def assert_the_same(by_one: TrainingByMany, by_two: TrainingByMany) -> str:
+    """Weights and what is counted after ten iterations, all losses, and what is validated; the largest difference."""
     one, two = (training.saved("checkpoint_10.pt") for training in (by_one, by_two))
     start = by_one.saved("checkpoint_5.pt")
     for part in ("model", "loss"):
@@ -98,12 +98,39 @@ def test_two_processes_train_what_one_does(by_one, by_two, record_property):
         moved = {name: (weights - start[part][name]).abs().max() for name, weights in one[part].items()}
         assert all(moved[name] > 1e-6 for name in moved if not name.endswith(("embedding_sigma", "bias")))
     apart = [(two[part][name] - one[part][name]).abs().max() for part in ("model", "loss") for name in one[part]]
-    record_property("largest difference of a weight", f"{max(apart):.1e}")
     ours, theirs = curves(by_one.bundle), curves(by_two.bundle)
     assert ours.keys() == theirs.keys() and {"val_mean_dice", "val_dice/liver", "scdl/sac", "loss"} <= ours.keys()
     for tag in ours:
         if not tag.startswith("proxies_"):  # of the first process's tokens
             assert theirs[tag] == pytest.approx(ours[tag], rel=1e-4, abs=1e-6), tag
+    return f"{max(apart):.1e}"
+
+
+def test_two_processes_train_what_one_does(by_one, by_two, record_property):
+    record_property("largest difference of a weight", assert_the_same(by_one, by_two))
+
+
+IN_GROUPS = {"host#_target_": "support.magicnet.InTwoGroups"}  # of volumes, as cubes are exchanged in two processes
+ONE_STUDENT = {"network_def#initializers": "['$torch.nn.init.kaiming_normal_']", "roi_size": "[64,32,32]"}
+BLENDING = {"host#blend_after": 3, "host#history": 2, "host#location_channels": 16, "voxels_per_token": 8}
+
+
+@pytest.mark.parametrize(("host", "keys", "of_one"), [("dhc", {}, {}), ("magicnet", ONE_STUDENT | BLENDING, IN_GROUPS)])
+def test_two_processes_with_another_host_are_killed_go_on_and_are_one(
+    tmp_path, data, monkeypatch, host, keys, of_one, record_property
+):
+    """Class weights, teacher, location head and counters, too."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]) + os.pathsep + os.environ.get("PYTHONPATH", ""))
+    one = TrainingByMany(tmp_path / "one", data, 1, [host], **keys, **of_one)
+    assert one.status() == 0, one.log[-6000:]
+    killed = TrainingByMany(tmp_path / "two", data, overlays=[host], **keys)
+    assert killed.wait_for((killed.models / "checkpoint_5.pt").exists) and killed.shows(" 6/10 ")
+    os.kill(killed.ranks()[1], signal.SIGKILL)
+    assert killed.status(timeout=60) != 0
+    two = TrainingByMany(tmp_path / "two", data, overlays=[host], **keys)
+    assert two.status() == 0, two.log[-6000:]
+    assert "goes on at iteration 5" in two.log
+    record_property(f"largest difference of a weight, {host}", assert_the_same(one, two))
 
 
 def test_one_process_writes_and_keys_of_weights_are_the_same(by_one, by_two):

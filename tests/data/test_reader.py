@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from monai.transforms import LoadImage
@@ -46,6 +48,21 @@ def test_another_modality_is_refused_unless_allowed(crops):
         LoadImage(reader=VolumeReader(["CT"]))(folder)
     for modalities in (["CT", "MR"], "MR", None):
         assert LoadImage(reader=VolumeReader(modalities))(folder).shape == crops.voxels(1)[0].shape
+
+
+def test_a_file_is_of_the_series_beside_it(crops):
+    """As MONAI Label keeps the series of a DICOMweb server."""
+    path = crops.write("1.2.3.nii.gz", crops.voxels(1)[0])
+    write_series(crops.folder / "1.2.3", crops.voxels(1)[0], crops.affine, "1.2.3", Modality="MR")
+    with pytest.raises(InputError, match="1.2.3.nii.gz' is a DICOM series of modality MR, and CT is expected"):
+        LoadImage(reader=VolumeReader(["CT"]))(path)
+
+
+def test_a_damaged_file_is_named(crops):
+    path = Path(crops.write("a.nii.gz", crops.voxels(1)[0]))
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(InputError, match=f"'{path}' cannot be read .*; write it again"):
+        LoadImage(reader=VolumeReader())(path)
 
 
 def test_other_formats_are_left_to_monai(tmp_path):

@@ -83,14 +83,17 @@ def test_studies_behind_dicomweb(orthanc, tmp_path, monkeypatch):
     with LabelServer(python, app, f"{orthanc}/dicom-web") as server:
         assert server.json("GET", "/info/")["datastore"]["total"] == 4  # MONAI Label asks for CT
         assert server.ask("1.2.5.3")[0] == 422  # nor are there weights; it has the series now
+        for _ in range(2):  # by its UID there is the MR, too; the second time it lies in MONAI Label's folder
+            status, answer = server.ask("1.2.5.5")
+            assert status == 422 and b"'1.2.5.5' is a DICOM series of modality MR, and CT is expected" in answer
         for number in (1, 2):
             server.save_label(f"1.2.5.{number}", phantoms / "label" / f"label{number:04d}.nii.gz")
         assert len(json.loads(ask(f"{orthanc}/dicom-web/series?Modality=SEG"))) == 2
         task = server.train(max_epochs=2)
         assert task["status"] == "DONE", task["details"]
-        # two labeled and, of the two series that nobody has labeled, the one that was asked for
+        # two labeled and, of the series that nobody has labeled, the CT that was asked for
         cache = next((tmp_path / ".cache" / "monailabel" / "dicom").iterdir())
-        assert {path.name for path in cache.glob("*.nii.gz")} == {f"1.2.5.{number}.nii.gz" for number in (1, 2, 3)}
+        assert {path.name for path in cache.glob("*.nii.gz")} == {f"1.2.5.{number}.nii.gz" for number in (1, 2, 3, 5)}
         assert "5/5" in server.log
         result = nib.load(server.infer("1.2.5.4", tmp_path / "result.nii.gz"))
         image = nib.load(phantoms / "img" / "img0004.nii.gz")

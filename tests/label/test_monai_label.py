@@ -7,6 +7,7 @@ MONAI Label lives in an environment of its own, which is built here where it is 
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -15,6 +16,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from support.dicom import write_series
 from support.label_server import LabelServer, copy_app, install_bundle, label_python
 from support.runner import REAL_CT
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -86,6 +88,18 @@ def test_from_unlabeled_studies_to_a_retrained_model(python, python_path, phanto
         assert info["models"]["scdl_synapse"]["config"]["overlap"] == 0.5
         assert server.ask("ct") == (422, b'{"detail":"the file holds no weights yet: train first"}')
 
+        # what is no CT volume, before it is looked for weights
+        for name, uid, tags in (("mr", "1.2.5", {"Modality": "MR"}), ("two", "1.2.6", {}), ("two", "1.2.7", {})):
+            write_series(tmp_path / name, np.zeros((4, 4, 2)), np.eye(4), uid, prefix=uid, **tags)
+        (tmp_path / "damaged.nii.gz").write_bytes((REAL_CT / "ct.nii.gz").read_bytes()[:-1000])
+        for name, told in (
+            ("mr", "is a DICOM series of modality MR, and CT is expected"),
+            ("two", "holds 2 DICOM series: 1.2.6 (CT, 2 files), 1.2.7 (CT, 2 files); give each its own folder"),
+            ("damaged.nii.gz", "cannot be read"),
+        ):
+            status, answer = server.ask(str(tmp_path / name))
+            assert status == 422 and f"'{tmp_path / name}' {told}" in json.loads(answer)["detail"]
+
         for number in (1, 2, 3, 4):
             assert server.save_label(f"img{number:04d}", label(phantoms, number))["label"] == f"img{number:04d}"
         assert len(list((studies / "labels" / "final").iterdir())) == 4
@@ -105,6 +119,10 @@ def test_from_unlabeled_studies_to_a_retrained_model(python, python_path, phanto
         np.testing.assert_allclose(result.affine, image.affine, atol=1e-3)
         assert set(np.unique(before)) <= set(range(14))
         np.testing.assert_array_equal(voxels(server.infer("ct", tmp_path / "again.nii.gz")), before)
+
+        write_series(tmp_path / "series", np.asarray(image.dataobj), image.affine, "1.2.8")
+        series = voxels(server.infer(str(tmp_path / "series"), tmp_path / "series.nii.gz"))
+        assert (series == before).mean() > 0.999  # the slices' positions are written with eight digits
 
         # the button again: training goes on from these weights, and the best of it become the model
         old = model.read_bytes()

@@ -5,7 +5,9 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
+from support.dicom import write_series
 
 from scdl_components.data import load_cases, unlabeled_stream
 
@@ -44,6 +46,15 @@ def names(cases: list[dict[str, str]]) -> list[str]:
 def test_studies_without_a_final_label_are_unlabeled(studies, tmp_path):
     stream = unlabeled_stream([item(studies, "a.nii.gz")], [item(studies, "b.nii.gz")], no_list(tmp_path), 2)
     assert names(stream.cases) == ["c.nii", "d.nii.gz", "e.nii.gz"] and stream.batch_size == 2
+
+
+def test_a_series_of_another_modality_is_no_unlabeled_study(studies, tmp_path):
+    """Of those behind DICOMweb, MONAI Label keeps the file and, in a folder of its name, the series."""
+    voxels = np.zeros((4, 4, 2))
+    write_series(studies / "d", voxels, np.eye(4), "1.2.3", Modality="MR")
+    write_series(studies / "e", voxels, np.eye(4), "1.2.4")
+    cases = unlabeled_stream([item(studies, "a.nii.gz")], [item(studies, "b.nii.gz")], no_list(tmp_path), 2).cases
+    assert names(cases) == ["c.nii", "e.nii.gz"]
 
 
 def test_linked_studies_are_those_of_the_folder_of_links(studies, tmp_path):

@@ -67,6 +67,15 @@ class AsPublished(MagicNet):
         return super().pseudo_label(images, self.head[0](self.seen[-2]), iteration)
 
 
+class InTwoGroups(MagicNet):
+    """In one process what two do: both draw the same for their volumes, a labeled and an unlabeled one."""
+
+    def draw(self, images, num_unlabeled):
+        order, noise = super().draw(images[::2], 1)
+        order = torch.stack([group + 2 * order[place] for place in (0, 1) for group in (0, 1)])
+        return Draws(order, torch.cat([noise, noise]))
+
+
 def published_host() -> tuple[DualStudent, AsPublished]:
     """Student, teacher and location head of the reference, float64."""
     network = DualStudent(VNet(1, 5, num_filters=1, norm="instance"), [torch.nn.init.zeros_])
