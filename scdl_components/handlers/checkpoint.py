@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.tensorboard import SummaryWriter
 
 from .. import __version__
@@ -128,7 +128,7 @@ def load_state(item: Any, state: dict, iteration: int) -> None:
         state: its saved state dict.
         iteration: that it was saved at; a schedule is stepped there, which gives the same rates to the bit.
     """
-    if isinstance(item, LRScheduler) and not isinstance(item, ReduceLROnPlateau):
+    if isinstance(item, LRScheduler):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # that the optimizer has made no step in between
             for _ in range(iteration):
@@ -137,6 +137,3 @@ def load_state(item: Any, state: dict, iteration: int) -> None:
     if isinstance(item, torch.optim.Optimizer):
         state = {**state, "param_groups": item.state_dict()["param_groups"]}
     item.load_state_dict(state)
-    if isinstance(item, ReduceLROnPlateau):
-        for group, rate in zip(item.optimizer.param_groups, state["_last_lr"]):
-            group["lr"] = rate
