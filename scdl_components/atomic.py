@@ -44,7 +44,7 @@ class DamagedFileError(UserError, ValueError):
 
 @contextmanager
 def whole_file(path: str | Path, way_out: str, part: str | Path | None = None) -> Iterator[BinaryIO]:
-    """Open a temporary file beside ``path``; flush it to the disk and rename it when all is written.
+    """Write a file whole or not at all: a temporary one is flushed, then renamed.
 
     Args:
         path: where to; its folder is made.
@@ -87,7 +87,7 @@ save_on_rank_zero = on_rank_zero(save_atomically)
 
 @on_rank_zero
 def check_writable(folders: Iterable[str | Path], way_out: str = OTHER_FOLDER) -> None:
-    """Try whether folders, or those that they would be made in, can be written to; nothing is left there.
+    """Test whether folders, there or to be made, can be written to.
 
     Raises:
         StorageError: when one cannot; ``way_out`` ends the message.
@@ -133,7 +133,7 @@ def read_saved(path: str | Path) -> dict:
 
 
 def file_hash(path: str | Path, notes: str | Path | None = None) -> str:
-    """Hash a file (SHA-256, hexadecimal); it is read once in this process as long as its size and times stay.
+    """Hash a file (SHA-256, hexadecimal), again only when its size or times have changed.
 
     Args:
         path: the file.
@@ -159,7 +159,7 @@ def file_hash(path: str | Path, notes: str | Path | None = None) -> str:
 
 
 def read_hashes(notes: str | Path) -> None:
-    """Know the hashes that earlier processes noted with :func:`file_hash`; what is damaged there is skipped."""
+    """Read the hashes that earlier processes noted with :func:`file_hash`; damaged lines are skipped."""
     with suppress(OSError), open(notes, "rb") as lines:
         for line in lines:
             with suppress(ValueError, TypeError):

@@ -31,11 +31,11 @@ class MissingFileError(UserError, FileNotFoundError):
 
 
 class UnreadableError(ValueError):
-    """A volume cannot be read; the message says what is wrong and the way out, not the file's name."""
+    """A volume cannot be read; the message says why and the way out, not the name."""
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An exception and those that it was raised from."""
+    """List an exception and those that it was raised from."""
     seen: set[int] = set()  # what is raised again while it is handled may come back to itself
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -44,7 +44,10 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def root_reason(error: BaseException) -> str:
-    """Name the user error in a chain of exceptions, or else the first of all: MONAI wraps both in errors of its own."""
+    """Name the user error in a chain of exceptions, or else the first of all.
+
+    MONAI wraps both in errors of its own.
+    """
     chain = list(causes(error))
     told = next((cause for cause in chain if isinstance(cause, UserError)), chain[-1])
     return f"{type(told).__name__}: {told}"
@@ -79,7 +82,7 @@ def tell_user_errors() -> AbstractContextManager:
 
 @contextmanager
 def _answer_with_user_errors() -> Iterator[None]:
-    """Give a user error to MONAI Label's server as what it answers with; of any other it says "Internal Server Error"."""
+    """Raise a user error as the error whose text MONAI Label's server answers with."""
     from fastapi import HTTPException  # MONAI Label's
 
     try:
@@ -89,7 +92,7 @@ def _answer_with_user_errors() -> Iterator[None]:
 
 
 def show(error: BaseException) -> bool:
-    """Print the user error that an exception is or was raised from; False if there is none."""
+    """Print the user error that an exception comes from; False if there is none."""
     if any(getattr(cause, "shown_elsewhere", False) for cause in causes(error)):
         time.sleep(2)  # torchrun ends all when one has ended, and the one that shows it shall not be cut off
         return True

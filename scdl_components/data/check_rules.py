@@ -30,7 +30,7 @@ DENSE_HU, MAX_DENSE = 800, 0.1  # cortical bone, teeth, metal; soft tissue lies 
 
 @dataclass(frozen=True)
 class CaseFacts:
-    """A case of a list and what its files hold; ``label`` is None where the list gives none."""
+    """Hold a case of a list and what its files hold; ``label`` may be None."""
 
     list_name: str
     image: VolumeFacts
@@ -60,7 +60,7 @@ def find_problems(
 
     Args:
         cases: of all lists.
-        organs: as the following, see :class:`scdl_components.data.InputCheck`.
+        organs: as the other arguments, see :class:`scdl_components.data.InputCheck`.
     """
     problems: list[Problem] = []
     for case in cases:
@@ -79,7 +79,7 @@ def find_problems(
 
 
 def volume_problems(volume: VolumeFacts) -> Iterator[Problem]:
-    """Find what is wrong with any volume: unreadable, a contradictory header, voxels that are not finite."""
+    """Find what is wrong with any volume: unreadable, contradictory header, voxels not finite."""
     path, sizes = volume.path, _format(volume.spacing)
     if volume.failure:
         yield Problem(path, volume.failure)
@@ -128,7 +128,7 @@ def label_given_problems(case: CaseFacts) -> Iterator[Problem]:
 
 
 def image_problems(image: VolumeFacts, is_ct: bool, intensity_range: Sequence[float] | None) -> Iterator[Problem]:
-    """Find what is wrong with a readable image: its orientation is unknown, its values no HU."""
+    """Find what is wrong with a readable image: unknown orientation, values that are no HU."""
     if not image.oriented and not is_degenerate(image.affine):
         message = (
             "its header does not say how the patient lies (sform and qform code 0); its voxel axes are taken to point "
@@ -142,7 +142,7 @@ def image_problems(image: VolumeFacts, is_ct: bool, intensity_range: Sequence[fl
 
 
 def hu_problems(image: VolumeFacts, intensity_range: Sequence[float] | None) -> Iterator[Problem]:
-    """Find values of a CT that are no HU, or that the network cannot tell apart."""
+    """Find values of a CT that are no HU, or outside of the network's range."""
     low, high, total = image.minimum, image.maximum, image.counts.sum()
     found, way_out = f"values from {low:g} to {high:g}", "store the CT in HU (raw value × slope + intercept)"
     dense = image.counts[image.values > DENSE_HU].sum() / total
@@ -205,7 +205,7 @@ def fit_problems(image: VolumeFacts, label: VolumeFacts) -> Iterator[Problem]:
 
 
 def label_problems(label: VolumeFacts, organs: Sequence[str], list_name: str) -> Iterator[Problem]:
-    """Find values of a readable label that the organ table lacks, or a label without any."""
+    """Find values of a readable label that are no organ's, or an empty label."""
     if label.num_fractional:
         yield Problem(label.path, f"has {label.num_fractional} voxels that are no integers; round them, store as uint8")
         return

@@ -29,14 +29,14 @@ TAGS = ("SeriesInstanceUID", "Modality", *NEEDED, *MORE_THAN_A_SLICE)
 
 
 def is_dicom_file(path: str) -> bool:
-    """Whether a file starts as DICOM files do, also as those without preamble: with group 2 or 8, little-endian."""
+    """Tell whether a file begins as DICOM files do, with or without a preamble."""
     with open(path, "rb") as file:
         head = file.read(132)
     return head[128:] == b"DICM" or head[:2] in (b"\x02\x00", b"\x08\x00")
 
 
 def series_modality(folder: str) -> str:
-    """Modality that a folder's DICOM headers name, such as ``CT``; empty where none can be read."""
+    """Read a folder's modality, such as ``CT``, from its DICOM headers; empty if there is none."""
     try:
         return next((str(header.get("Modality") or "") for _, header in _headers(folder)), "")
     except (UnreadableError, OSError):
@@ -106,7 +106,7 @@ def slices_in_order(folder: str) -> list[str]:
 
 
 def _headers(folder: str) -> Iterator[tuple[str, pydicom.Dataset]]:
-    """Path and header of each DICOM file of the folder."""
+    """Read the header of each DICOM file of a folder; yields path and header."""
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         named = entry.name.lower().endswith(".dcm")  # an empty or overwritten one is a slice that is missing
         if entry.name.startswith(".") or not entry.is_file() or not (named or is_dicom_file(entry.path)):
@@ -135,7 +135,7 @@ def _check_one_series(headers: Sequence[pydicom.Dataset]) -> None:
 
 
 def _check_planes(headers: dict[str, pydicom.Dataset]) -> np.ndarray:
-    """The normal of the slices, if all have the same grid."""
+    """Compute the normal of the slices, if all have the same grid."""
     planes = {}
     for file, header in headers.items():
         name = os.path.basename(file)
@@ -162,7 +162,7 @@ def _check_planes(headers: dict[str, pydicom.Dataset]) -> np.ndarray:
 
 
 def _check_spacing(files: Sequence[str], positions: np.ndarray, normal: np.ndarray) -> None:
-    """Refuse slices that do not lie on an even grid; files and positions [N, 3] in order."""
+    """Refuse slices whose positions [N, 3], in order, are not evenly spaced on a line."""
     names = [os.path.basename(file) for file in files]
     if not np.isfinite(positions).all():
         raise UnreadableError("holds slices whose ImagePositionPatient is not finite; export it again")

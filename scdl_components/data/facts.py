@@ -74,12 +74,12 @@ class VolumeFacts:
 
     @property
     def fingerprint(self) -> str:
-        """Digest of the histogram and the sorted shape: the same voxels in any axis order, direction, type or file."""
+        """Digest of histogram and sorted shape: equal for the same voxels in any orientation or type."""
         content = (*sorted(self.shape), *self.values.tolist(), *self.counts.tolist())
         return hashlib.blake2b(repr(content).encode(), digest_size=16).hexdigest()
 
     def organ_voxels(self, organs: Sequence[str]) -> dict[str, int]:
-        """Count each organ's voxels, if this is a label; ``organs[i]`` has the value i + 1."""
+        """Count the voxels of each organ of a label; ``organs[i]`` has the value i + 1."""
         found = dict(zip(self.values.tolist(), self.counts.tolist(), strict=True))
         return {organ: found.get(value, 0) for value, organ in enumerate(organs, start=1)}
 
@@ -231,7 +231,7 @@ def _read_header(stream: BinaryIO) -> tuple[nib.Nifti1Header, tuple[int, ...]]:
 
 
 def _chunks(stream: BinaryIO, num_bytes: int) -> Iterator[bytes]:
-    """The next ``num_bytes`` in pieces; then the rest of the stream is read, which has gzip compare its checksum."""
+    """Read ``num_bytes`` in pieces, then the rest, so that gzip compares its checksum."""
     left = num_bytes
     while left:
         chunk = stream.read(min(CHUNK_BYTES, left))

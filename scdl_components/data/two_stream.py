@@ -36,7 +36,7 @@ class Draw(NamedTuple):
 
 
 def draw(seed: int, stream: str, position: int, size: int) -> Draw:
-    """The sample at a position (counted from the start of training) of a stream of ``size`` cases."""
+    """Draw the sample at a position of a stream, counted from the start of training."""
     pass_number, place = divmod(position, size)
     entropy = [seed, STREAMS.index(stream), pass_number]
     order = np.random.default_rng(entropy).permutation(size)
@@ -60,7 +60,7 @@ class TwoStreamSampler(Sampler[list[Draw]]):
         self.start = 0
 
     def batch(self, iteration: int, places: dict[str, range] | None = None) -> list[Draw]:
-        """The draws of one iteration, counted from 0, at these places of the streams' parts of it; None: at all."""
+        """Draw an iteration, counted from 0: at these places of the streams, or at all."""
         return [
             draw(self.seed, stream, iteration * size + place, self.sizes[stream])
             for stream, size in self.batch_sizes.items()
@@ -72,13 +72,13 @@ class TwoStreamSampler(Sampler[list[Draw]]):
 
 
 class TwoStreamDataset(Dataset):
-    """Look up draws in the datasets, given by stream, their random transforms seeded by the draw."""
+    """Load what is drawn, each sample's random transforms seeded by its draw."""
 
     def __init__(self, datasets: dict[str, Dataset]) -> None:
         self.datasets = datasets
 
     def __getitem__(self, item: Draw) -> tuple[str, dict | str]:
-        """Stream and sample, or instead of it why it cannot be loaded, to be told where the batch arrives."""
+        """Load stream and sample, or, where that fails, stream and reason."""
         dataset = self.datasets[item.stream]
         try:
             dataset.transform.set_random_state(seed=item.seed)
@@ -87,14 +87,14 @@ class TwoStreamDataset(Dataset):
             return item.stream, f"the {item.stream} case {self.files(item)} cannot be loaded: {root_reason(error)}"
 
     def files(self, item: Draw) -> str:
-        """The files of a draw, in words."""
+        """Name the files of a draw."""
         case = self.datasets[item.stream].data[item.index]
         paths = [str(case[key]) for key in ("image", "label") if isinstance(case.get(key), (str, bytes))]
         return ", ".join(paths) or f"case {item.index} of {item.stream}"
 
 
 def collate_streams(samples: Sequence[tuple[str, dict | str]]) -> dict[str, dict] | str:
-    """Collate samples with their stream to {"labeled": batch, "unlabeled": batch}, or give what one says instead."""
+    """Collate samples to {"labeled": batch, "unlabeled": batch}; one that failed gives its reason instead."""
     parts: dict[str, list[dict]] = {}
     for stream, sample in samples:
         if isinstance(sample, str):
@@ -104,10 +104,10 @@ def collate_streams(samples: Sequence[tuple[str, dict | str]]) -> dict[str, dict
 
 
 class TwoStreamLoader(DataLoader):
-    """Batches {"labeled": {"image", "label"}, "unlabeled": {"image"}}, endless; its length is one pass over the unlabeled.
+    """Load endless batches {"labeled": {"image", "label"}, "unlabeled": {"image"}}.
 
-    Without unlabeled samples per batch (``unlabeled_batch_size=0``) batches have the labeled part alone and an epoch is
-    a pass over the labeled cases.
+    Its length is one pass over the unlabeled cases. With ``unlabeled_batch_size=0`` batches have the labeled part
+    alone, and it is a pass over the labeled cases.
 
     Args:
         labeled: MONAI dataset of dicts with "image" and "label"; its ``transform`` is a ``Compose``.
@@ -119,8 +119,8 @@ class TwoStreamLoader(DataLoader):
         pin_memory: copy batches into page-locked memory, for faster transfers to a GPU.
 
     Raises:
-        InputError: when a stream that batches ask for has no case, or ranks cannot share a batch evenly; while
-            training, when a case cannot be loaded, or when a worker dies.
+        InputError: a stream that batches ask for has no case, or ranks cannot share a batch evenly; while training, a
+            case cannot be loaded, or a worker dies.
     """
 
     def __init__(
@@ -161,7 +161,7 @@ class TwoStreamLoader(DataLoader):
         return -(-cases // samples)
 
     def files(self, iteration: int) -> list[str]:
-        """The files of an iteration's batch, counted from 0, those of all ranks; one entry for each sample."""
+        """Name the files of an iteration, counted from 0, of all ranks; one entry a sample."""
         return [self.dataset.files(item) for item in self.batch_sampler.batch(iteration)]
 
     def __iter__(self) -> Iterator[dict[str, dict]]:
@@ -181,7 +181,7 @@ class TwoStreamLoader(DataLoader):
 def prepare_two_stream_batch(
     batch: dict[str, dict], device: torch.device | str, non_blocking: bool = False, **kwargs
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """All images of a two-stream batch, labeled first [B, 1, *spatial], and the labels [B_labeled, 1, *spatial]."""
+    """Put together a batch's images, labeled first [B, 1, *spatial], and labels [B_labeled, 1, *spatial]."""
     parts = [batch[stream]["image"] for stream in STREAMS if stream in batch] + [batch["labeled"]["label"]]
     # plain tensors: training needs no metadata, and MONAI's slow every operation down
     *images, label = (convert_to_tensor(part, track_meta=False).to(device, non_blocking=non_blocking) for part in parts)

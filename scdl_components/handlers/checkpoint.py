@@ -27,7 +27,7 @@ class MismatchError(InputError):
 
 
 class TrainingCheckpoint:
-    """Save everything that training changes at an interval and at its end, and resume from such a file.
+    """Save everything that training changes, at an interval and at the end, and resume.
 
     Files are ``checkpoint_<iteration>.pt``, each written to a temporary name, flushed and renamed, before the oldest is
     removed. The trainer's own state and its AMP scaler are part of them. Random states are not: crops, order of cases
@@ -39,7 +39,7 @@ class TrainingCheckpoint:
         interval: iterations between two checkpoints.
         n_saved: how many of the newest are kept.
         start: of :func:`find_start`. What another training left in ``save_dir`` is kept in ``earlier_<n>`` there, or
-            its checkpoints are removed; its weights stay in their place, too, until a validation overwrites them.
+            its checkpoints are removed. Its weights stay in their place, too, until a validation overwrites them.
         logs: flushed before each checkpoint, which then has no gap before it in them.
 
     Raises:
@@ -72,7 +72,11 @@ class TrainingCheckpoint:
         engine.add_event_handler(Events.STARTED, self._start)
 
     def save_once(self, *, validate_first: bool = False) -> None:
-        """Save, unless this iteration has been saved; ``validate_first`` when its validation is still to come."""
+        """Save, unless this iteration has been saved.
+
+        Args:
+            validate_first: whether the validation of this iteration is still to come.
+        """
         iteration = self.engine.state.iteration
         if self._saved_iteration == iteration:
             return

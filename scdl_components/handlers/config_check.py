@@ -34,14 +34,14 @@ FREE = (
 
 @on_rank_zero
 def training_settings(cases: Mapping[str, Sequence[Mapping[str, str]]]) -> Settings | None:
-    """Take the running config as it was given, overrides included, and its cases; None outside of MONAI's runner.
+    """Collect the running config, overrides included, and its cases, to be compared later.
 
     Args:
         cases: list name -> items ``{"image": path, "label": path}``; their names and contents count, not where they
             are.
 
     Returns:
-        value by id, ids joined by ``#``.
+        Value by id, ids joined by ``#``; None outside of MONAI's runner.
     """
     workflow = running_workflow()
     if workflow is None:
@@ -55,7 +55,7 @@ def training_settings(cases: Mapping[str, Sequence[Mapping[str, str]]]) -> Setti
 
 
 def cases_are_given(settings: Settings | None) -> bool:
-    """Tell whether the labeled cases stand in the config itself, as MONAI Label puts them there."""
+    """Tell whether the labeled cases stand in the config itself, as in MONAI Label."""
     return any(key.startswith("train#dataset#data#") for key in settings or ())
 
 
@@ -66,7 +66,7 @@ def covered(key: str, ids: Iterable[str]) -> bool:
 
 
 def changes(before: Settings | None, now: Settings | None, allowed: Iterable[str] = ()) -> dict[str, str]:
-    """Describe what differs and is not allowed to, by id; nothing where one side is unknown."""
+    """Describe what differs and may not, by id; nothing where one side is unknown."""
     if before is None or now is None:
         return {}
     keys = [*before, *(key for key in now if key not in before)]
@@ -89,7 +89,7 @@ def _short(value: object) -> str:
 
 
 def _fingerprint(item: Mapping[str, str]) -> str:
-    """Names of a case's files, each with the beginning of a hash of what is there."""
+    """Name a case's files, each with the beginning of its hash."""
     paths = [os.fspath(item[key]) for key in ("image", "label") if item.get(key)]
     return " ".join(f"{os.path.basename(os.path.normpath(path))} ({_content(path)})" for path in paths)
 

@@ -54,7 +54,7 @@ class Protocol:
         return UNITS[self.name]
 
     def describe(self) -> dict[str, object]:
-        """JSON values that a report shows: name, unit, tolerance; grid and the cost of a missing organ in words."""
+        """Describe grid, unit, tolerance and the cost of a missing organ as JSON values."""
         if self.name == "clinical":
             grid = "the patient's own grid, distances in mm"
             missing = (
@@ -77,7 +77,7 @@ class Protocol:
         }
 
     def __call__(self, pred: np.ndarray, label: np.ndarray, affine: np.ndarray, num_classes: int) -> list[OrganScore]:
-        """Scores of classes 1 to ``num_classes - 1``.
+        """Score classes 1 to ``num_classes - 1``.
 
         Args:
             pred: class indices [X, Y, Z] in RAS order.

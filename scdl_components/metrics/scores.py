@@ -53,7 +53,7 @@ class OrganScore:
 def organ_scores(
     pred: np.ndarray, label: np.ndarray, num_classes: int, axes: np.ndarray, nsd_tolerance: float
 ) -> list[OrganScore]:
-    """Scores of classes 1 to ``num_classes - 1``.
+    """Score classes 1 to ``num_classes - 1``.
 
     What is missing in one of the two has Dice 0 and NSD 0 and no distances; what is absent in both has no scores.
 

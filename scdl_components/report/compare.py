@@ -44,7 +44,7 @@ class Run:
 
 
 def load_run(folder: str | Path, name: str) -> Run:
-    """The run of a report folder (``metrics.csv`` and ``summary.json``).
+    """Load the run of a report folder (``metrics.csv`` and ``summary.json``).
 
     Raises:
         InputError: the folder holds no complete report.
@@ -64,7 +64,7 @@ def load_run(folder: str | Path, name: str) -> Run:
 
 
 def run_of_seeds(runs: Sequence[Run], name: str) -> Run:
-    """One run of several seeds.
+    """Put runs of several seeds together as one.
 
     Raises:
         InputError: the runs cannot be compared.
@@ -74,7 +74,7 @@ def run_of_seeds(runs: Sequence[Run], name: str) -> Run:
 
 
 def check_comparable(runs: Sequence[Run]) -> None:
-    """Refuses runs that are not of the same cases, organs, references and protocol.
+    """Refuse runs of other cases, organs, references or another protocol.
 
     Raises:
         InputError: the message says what differs, and between which runs.
@@ -107,7 +107,7 @@ def check_comparable(runs: Sequence[Run]) -> None:
 
 
 def compare_runs(a: Run, b: Run) -> list[Difference]:
-    """Differences ``b - a``, as :py:func:`scdl_components.report.paired.compare_tables` gives them.
+    """Compute ``b - a`` as :py:func:`scdl_components.report.paired.compare_tables` does.
 
     Raises:
         InputError: the runs cannot be compared.
@@ -129,7 +129,7 @@ def write_comparison(pairs: Mapping[tuple[str, str], Sequence[Difference]], outp
 
 
 def difference_table(a: str, b: str, rows: Sequence[Difference], metric: str) -> tuple[list[str], list[list[str]]]:
-    """Header and rows that show one metric of two runs."""
+    """Show one metric of two runs as header and rows."""
     header = ["organ", "n", a, b, "difference [interval]", "p", "p (Holm)", "one run alone"]
     digits, cells = decimals(metric), []
     for row in (row for row in rows if row.metric == metric):
@@ -142,7 +142,7 @@ def difference_table(a: str, b: str, rows: Sequence[Difference], metric: str) ->
 
 
 def interval(row: Difference, digits: int) -> str:
-    """``+difference [low, high]``."""
+    """Format ``+difference [low, high]``."""
     if not row.n:
         return NO_VALUE
     ends = "" if np.isnan(row.low) else f" [{row.low:+.{digits}f}, {row.high:+.{digits}f}]"

@@ -28,7 +28,7 @@ DEFINITIONS = (
 
 
 def organ_table(summary: Mapping) -> tuple[list[str], list[list[str]]]:
-    """Header and rows: the organs from large to small, then head, tail and all, as far as they have organs."""
+    """Show organs from large to small, then head, tail and all, as header and rows."""
 
     def scores(entry: Mapping) -> list[str]:
         counts = [str(entry["status"][word] or NO_VALUE) for word in MISSING]
@@ -49,7 +49,7 @@ def organ_table(summary: Mapping) -> tuple[list[str], list[list[str]]]:
 
 
 def facts(summary: Mapping) -> list[tuple[str, str]]:
-    """What the numbers were made of: (what, value)."""
+    """List what the numbers were made of: (what, value)."""
     protocol, made = summary["protocol"], summary["provenance"]
     return [
         ("protocol", f"{protocol['name']}: {protocol['description']}"),
@@ -62,7 +62,7 @@ def facts(summary: Mapping) -> list[tuple[str, str]]:
 
 
 def page(summary: Mapping, table: ScoreTable, worst: Mapping[str, Figure]) -> str:
-    """The whole report with its pictures in it.
+    """Write the whole report as one page with its pictures in it.
 
     Args:
         summary: content of ``summary.json``.

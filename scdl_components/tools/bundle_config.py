@@ -40,7 +40,7 @@ def read_bundle_config(config_file: str | Sequence[str], overrides: Mapping[str,
 
 
 def evaluate(parser: ConfigParser, key: str) -> object:
-    """What a key of the config stands for.
+    """Evaluate a key of the config.
 
     Raises:
         InputError: there is no such key, or it cannot be evaluated.

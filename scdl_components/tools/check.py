@@ -24,7 +24,7 @@ from .bundle_config import evaluate, read_bundle_config
 
 
 def check(config_file: str | Sequence[str], **overrides: object) -> None:
-    """Read every file of a bundle's case list; print what it holds and what is wrong.
+    """Print what a bundle's cases hold, and what is wrong with their files.
 
     Args:
         config_file: the bundle's ``train.yaml``, or several configs as MONAI's runner takes them. Its section
@@ -73,6 +73,6 @@ def summary(cases: Sequence[CaseFacts], problems: Sequence[Problem], organs: Seq
 
 
 def _frequency(labels: Sequence[VolumeFacts], value: int) -> str:
-    """``cases that show it, its share of all voxels``."""
+    """Format ``cases that show it, its share of all voxels``."""
     voxels = [label.counts[label.values == value].sum() for label in labels]
     return f"{np.count_nonzero(voxels)}, {sum(voxels) / max(sum(label.counts.sum() for label in labels), 1):.4%}"

@@ -69,7 +69,7 @@ def published_weights(path: str, scdl: str | None = None) -> tuple[str, State]:
 
 
 def places_of_priors(weights: State) -> dict[str, dict[str, Any]]:
-    """Where a network with these weights, in our names, can have its priors -> the keys of priors.yaml for that."""
+    """Map each place where these weights allow priors to its keys of priors.yaml."""
     channels = weights["bank.encoder.0.weight"].shape[-1] if "bank.encoder.0.weight" in weights else 0
     # tokens of as many channels as there are filters are of the last features, which come too late for the stages
     tokens = {len(weights[FIRST]): "block_nine", 8 * len(weights[FIRST]): "block_four"}.get(channels)
