@@ -22,11 +22,11 @@ import torch
 from .distributed import on_rank_zero
 from .errors import MissingFileError, UserError
 
-# of files in the making: one that a killed process left behind is overwritten by the next of its name
+# suffix of temporary files; one that a killed process left is overwritten by the next of its name
 PART = ".part"
-# SHA-256 by path and what changes with the content: inode, size, times (ctime cannot be set back)
+# SHA-256 by path, inode, size and times; one of them changes with the content (ctime cannot be set back)
 _hashes: dict[tuple[object, ...], str] = {}
-STAMP_SECONDS = 2  # the coarsest time stamps; what changed less long ago may change again under the same stamp
+STAMP_SECONDS = 2  # the coarsest time stamps: a younger file may change again under the same stamp
 GO_ON = (
     "Make room or give a folder that can be written to (--ckpt_dir), then run the same command again: it goes on from "
     "the last checkpoint"
@@ -69,7 +69,7 @@ def whole_file(path: str | Path, way_out: str, part: str | Path | None = None) -
             os.close(descriptor)
     # torch turns an error of the disk into a RuntimeError of its own where it closes the archive
     except (OSError, RuntimeError) as error:
-        with suppress(OSError):  # what kept it from being written keeps it from being removed
+        with suppress(OSError):  # it may not be removable either
             part.unlink(missing_ok=True)
         reason = next((e for e in (error, error.__cause__, error.__context__) if isinstance(e, OSError)), error)
         raise StorageError(f"cannot write {path} ({reason}); what was saved before is intact. {way_out}") from error
@@ -81,7 +81,7 @@ def save_atomically(content: object, path: str | Path, way_out: str = GO_ON) -> 
         torch.save(content, file)
 
 
-# of several ranks: all call it, the first one writes, and they go on when it has
+# all ranks call it; the first one writes, and the others wait until it has
 save_on_rank_zero = on_rank_zero(save_atomically)
 
 
@@ -123,7 +123,7 @@ def read_saved(path: str | Path) -> dict:
         raise MissingFileError(f"cannot resume from {path}: no such file")
     try:
         with zipfile.ZipFile(path) as archive:
-            # torch reads what is there without looking at the checksums that it has written
+            # torch writes checksums and does not verify them
             broken = archive.testzip()
         if broken is not None:
             raise DamagedFileError(f"{path} is damaged: the checksum of its part {broken} is wrong")

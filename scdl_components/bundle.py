@@ -99,7 +99,9 @@ def run_section(section: str, needs: Mapping[str, str] | None = None) -> None:
         for index in range(len(parser[section])):
             item = f"{section}::{index}"
             parser.get_parsed_content(item)
-            if workflow.run_id:  # it may be run again; Slicer's '' evaluates all of the config, this item, too
+            if (
+                workflow.run_id
+            ):  # it may run again; with Slicer's empty run_id all of the config is evaluated, this item, too
                 parser.ref_resolver.remove_resolved_content(item)
 
 

@@ -127,7 +127,7 @@ def largest_of_all(values: Tensor, percent: float) -> Tensor:
         return torch.topk(values, int(values.numel() * percent / 100), sorted=False).indices
     number = int(int(all_reduce_sum(values.new_full((), values.numel(), dtype=torch.int64))) * percent / 100)
     candidates, places = torch.topk(values.detach(), min(number, values.numel()))
-    # as many from every rank, for they may all be here
+    # from every rank as many as are taken in all: they may all be of one rank
     padded = candidates.new_full((number,), -torch.inf)
     padded[: candidates.numel()] = candidates
     gathered = [torch.empty_like(padded) for _ in range(world_size())]
@@ -153,7 +153,7 @@ def on_rank_zero(function: Function) -> Function:
         outcome: list[Any] = [None, None]
         if rank() == 0:
             try:
-                with alone():  # what it calls is its own affair
+                with alone():  # nothing in here waits for the other ranks
                     outcome[0] = function(*args, **kwargs)
             except Exception as error:
                 kind = UserError if isinstance(error, UserError) else RuntimeError

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
-# modules that run as processes of their own, for one run
+# modules whose process is there for one run alone
 COMMANDS = ("monai.bundle.__main__", "monailabel.interfaces.utils.app")
 SERVER = "monailabel.app"
 
@@ -36,7 +36,7 @@ class UnreadableError(ValueError):
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
     """List an exception and those that it was raised from."""
-    seen: set[int] = set()  # what is raised again while it is handled may come back to itself
+    seen: set[int] = set()  # a chain may come back to itself
     while error is not None and id(error) not in seen:
         seen.add(id(error))
         yield error
@@ -94,7 +94,7 @@ def _answer_with_user_errors() -> Iterator[None]:
 def show(error: BaseException) -> bool:
     """Print the user error that an exception comes from; False if there is none."""
     if any(getattr(cause, "shown_elsewhere", False) for cause in causes(error)):
-        time.sleep(2)  # torchrun ends all when one has ended, and the one that shows it shall not be cut off
+        time.sleep(2)  # torchrun ends all processes when one ends; let the one that shows it finish
         return True
     found = any(isinstance(cause, UserError) for cause in causes(error))
     if found:

@@ -287,7 +287,7 @@ def _file_problems(entries: Sequence[Entry]) -> Iterator[str]:
 
 def _membership_problems(entries: Sequence[Entry], allow_overlap: Sequence[str]) -> Iterator[str]:
     """Find cases in two lists, or twice in one, under whatever names."""
-    files: dict[str, str] = {}  # of each name: an id is one case, though it may be found in two layouts
+    files: dict[str, str] = {}  # by name: an id is one case, even where two layouts have a file of it
     by_file: dict[str, list[Entry]] = {}
     for entry in entries:
         file = files.setdefault(entry.name, os.path.realpath(entry.item["image"]))
@@ -311,7 +311,7 @@ def _modality_problems(
     strangers: dict[str, list[str]] = {}
     for entry in entries:
         image = entry.item["image"]
-        if other_modalities or os.path.isdir(image):  # of other files nothing is known
+        if other_modalities or os.path.isdir(image):  # the modality of other files is unknown
             strangers.setdefault(modality_of(image, other_modalities), []).append(f"'{entry.name}' ({entry.list_name})")
     for modality, named in strangers.items():
         if modality not in accepted:

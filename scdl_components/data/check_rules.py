@@ -22,8 +22,8 @@ HEADER_TOLERANCE = 1.0  # and the sform and the qform of one header
 SAME_SIZE = 1e-3  # mm; MONAI's Spacingd gives image and label one shape where their voxels differ by less
 NARROW_HU = 100  # air, water and bone span far more; an image that was scaled to [0, 1] does not
 WIDEST_HU = 2**15  # of scanners with an extended scale, at metal; HU -1000 stored as unsigned is 64536
-# a CT of a child in the widest field of view shows some 3 % of soft tissue, one that 1024 was subtracted from twice
-# only its densest bone: in a real one 0.007 %
+# soft tissue is some 3 % of a child's CT in the widest field of view; where 1024 was subtracted twice, only the
+# densest bone is left: 0.007 % of a real CT
 MIN_INSIDE = 0.01
 DENSE_HU, MAX_DENSE = 800, 0.1  # cortical bone, teeth, metal; soft tissue lies there when 1000 or 1024 was added
 

@@ -62,7 +62,7 @@ class CaseDataset(PersistentDataset):
                 self.memory[index] = self._cachecheck(data[index])
             except Exception as error:  # whatever a reader or transform says of a file
                 raise InputError(
-                    f"the case {data[index]} cannot be loaded: {root_reason(error)}. Mend it and run the same command again"
+                    f"the case {data[index]} cannot be loaded: {root_reason(error)}. Mend it and run this command again"
                 ) from error
         if counts := self.disk.counts:
             logger.info("%s: %d cases read, %d written", self.disk.folder, counts["read"], counts["written"])

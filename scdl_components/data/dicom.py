@@ -18,13 +18,13 @@ from ..errors import UnreadableError
 
 # 4 GiB once MONAI has loaded them; a volume whose headers announce more is refused before its voxels are read
 MAX_VOXELS = 2**30
-# a slice further than this from its place on an even grid, in slice distances, is misplaced: an affine cannot hold it
+# in slice distances: a slice further than this from its place on an even grid does not fit an affine
 SLICE_TOLERANCE = 0.25
 SAME_PLACE = 0.01  # mm
 PLANE = ("Rows", "Columns", "PixelSpacing", "ImageOrientationPatient")
 NEEDED = (*PLANE, "ImagePositionPatient")
 MORE_THAN_A_SLICE = ("NumberOfFrames", "SamplesPerPixel")
-NO_SLICES = (MediaStorageDirectoryStorage, SegmentationStorage)  # a DICOMDIR, and what may have been made of the series
+NO_SLICES = (MediaStorageDirectoryStorage, SegmentationStorage)  # a DICOMDIR, a segmentation of the series
 TAGS = ("SeriesInstanceUID", "Modality", *NEEDED, *MORE_THAN_A_SLICE)
 
 
@@ -108,7 +108,7 @@ def slices_in_order(folder: str) -> list[str]:
 def _headers(folder: str) -> Iterator[tuple[str, pydicom.Dataset]]:
     """Read the header of each DICOM file of a folder; yields path and header."""
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-        named = entry.name.lower().endswith(".dcm")  # an empty or overwritten one is a slice that is missing
+        named = entry.name.lower().endswith(".dcm")  # empty or overwritten, it is a missing slice
         if entry.name.startswith(".") or not entry.is_file() or not (named or is_dicom_file(entry.path)):
             continue
         try:

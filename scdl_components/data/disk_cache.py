@@ -86,7 +86,7 @@ class DiskCache:
             except Exception as error:  # what stands in a damaged file can raise anything
                 logger.warning("%s cannot be read and is made anew: %s", entry, error)
         item = make()
-        # not where the files have changed after the entry was named after them
+        # unless the files have changed since the entry was named after their content
         if entry is not None and self.writable and self._entry(case) == entry:
             self._write(entry, item)
         return item
@@ -96,7 +96,7 @@ class DiskCache:
         if self.folder is not None:
             try:
                 return self.folder / f"{content_hash(case, self.notes)}-{self.recipe}.pt"
-            except OSError:  # who reads the file says what is wrong with it
+            except OSError:  # the transforms say what is wrong with it
                 return None
             except (TypeError, ValueError) as error:
                 _warn_once(f"cannot keep a preprocessed case: {error}. {WAY_OUT}")
@@ -112,7 +112,7 @@ class DiskCache:
             with whole_file(entry, WAY_OUT, entry.with_name(f"{uuid.uuid4().hex}{PART}")) as file:
                 torch.save(item, file)
             self.counts["written"] += 1
-        except Exception as error:  # of the disk, or whatever torch has against what a transform put there
+        except Exception as error:  # of the disk, or an item that torch cannot save
             _warn_once(f"cannot keep preprocessed cases in {self.folder}: {error}")
             self.writable = False
 

@@ -97,7 +97,7 @@ def read_facts(path: str, kept: DiskCache | None = None) -> VolumeFacts:
 
     def read() -> dict:
         facts = (_read_dicom if os.path.isdir(path) else _read_nifti)(path)
-        return convert_to_tensor(facts, convert_numeric=False)  # such as can be loaded without running code
+        return convert_to_tensor(facts, convert_numeric=False)  # loaded without running code
 
     try:
         facts = kept.get({"path": path}, read) if kept else read()

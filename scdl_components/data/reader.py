@@ -92,7 +92,7 @@ class VolumeReader(NibabelReader):
         """
         path = img[0]
         if not os.path.isdir(path):
-            reader = NibabelReader()  # it notes what it has read, and this one is to stay as it is
+            reader = NibabelReader()  # it keeps what it has read; this one keeps nothing
             return reader.get_data(reader.read(img))
         modality = modality_of(path, {})
         if self.modalities is not None and modality not in self.modalities:

@@ -4,7 +4,7 @@
 
 Which case a place of a batch takes, and the seed of its random transforms, are pure functions of the loader's seed
 and the iteration. Training can therefore start at any iteration and see what an undisturbed run would have seen,
-whatever the number of workers, and several processes (ranks) can share out a batch without a word.
+whatever the number of workers, and several processes (ranks) can share a batch without exchanging anything.
 """
 
 from __future__ import annotations
@@ -172,8 +172,8 @@ class TwoStreamLoader(DataLoader):
                 batch = next(batches)
             if isinstance(batch, str):
                 raise InputError(
-                    f"iteration {iteration + 1}: {batch}. Mend it and run the same command again: training goes on from "
-                    "the last checkpoint"
+                    f"iteration {iteration + 1}: {batch}. Mend it and run the same command again: training goes on "
+                    "from the last checkpoint"
                 )
             yield batch
 
@@ -183,7 +183,7 @@ def prepare_two_stream_batch(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Put together a batch's images, labeled first [B, 1, *spatial], and labels [B_labeled, 1, *spatial]."""
     parts = [batch[stream]["image"] for stream in STREAMS if stream in batch] + [batch["labeled"]["label"]]
-    # plain tensors: training needs no metadata, and MONAI's slow every operation down
+    # plain tensors: training needs no metadata, which slows MONAI's tensors down
     *images, label = (convert_to_tensor(part, track_meta=False).to(device, non_blocking=non_blocking) for part in parts)
-    # to another layout on the device, or the copy would not be from page-locked memory
+    # the layout changes on the device: copied before, the batch would not be in page-locked memory
     return torch.cat(images).to(device, **kwargs), label.to(device, **kwargs)

@@ -34,7 +34,7 @@ def worker_errors(iteration: int) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, OSError, EOFError) as error:
-        # torch's words for an error of the worker's code, which lives on
+        # torch's words for an error in the worker's code; the worker itself is alive
         if str(error).startswith("Caught ") and "shared memory" not in str(error):
             raise
         raise InputError(

@@ -17,7 +17,7 @@ from ..distributed import on_rank_zero
 Settings = dict[str, Any]
 SHOWN = 120  # characters of a value in a message
 NOT_THERE = "not there"
-# ids that may change at a resume, with all below them: places, machine, how often one looks; of the data, cases count
+# ids that may change at a resume, with all below them: places, machine, logs; cases are compared by content
 FREE = (
     *("bundle_root", "facts", "dataset_dir", "case_list", "labeled_percent", "cache_dir", "ckpt_dir", "output_dir"),
     *("resume", "allow_changed", "load_cases", "train#check", "train#start"),
@@ -49,7 +49,7 @@ def training_settings(cases: Mapping[str, Sequence[Mapping[str, str]]]) -> Setti
     values = {key: value for key, value in workflow.parser.get().items() if key != "_meta_"}
     with ThreadPool(min(os.cpu_count() or 1, 8)) as pool:  # hashing releases the interpreter's lock
         values["cases"] = {name: pool.map(_fingerprint, items) for name, items in cases.items()}
-    # as JSON has them: what is saved and read again must equal what is compared with it
+    # through JSON, so that values compare equal after they were saved and read
     flat = leaves(json.loads(json.dumps(values, default=str)))
     return {key: value for key, value in flat.items() if not covered(key, FREE)}
 
@@ -102,4 +102,4 @@ def _content(path: str) -> str:
             return file_hash(path)[:12]
     except OSError:
         pass
-    return "unreadable"  # why, is the input check's to tell
+    return "unreadable"  # the input check says why

@@ -53,7 +53,7 @@ class NonFiniteCheck:
         for ok, (iteration, _, scalars) in zip(finite, seen):
             self.in_row = 0 if ok else self.in_row + 1
             if not ok:
-                # not a host's curves, which may be one a class
+                # not the curves of a host, which may have one for each class
                 names = ["loss", "learning_rate", *(name for name in scalars if f"weight/{name}" in scalars)]
                 self._tell(iteration, {name: float(scalars[name]) for name in names})
 

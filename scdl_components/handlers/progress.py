@@ -37,5 +37,5 @@ class TrainingProgressBar:
             self.bar.set_postfix(loss=f"{float(engine.state.output[0]['loss']):.3g}")
 
     def _close(self) -> None:
-        if self.bar is not None:  # what fails at the start of training fails before there is one
+        if self.bar is not None:  # None where training failed before it began
             self.bar.close()

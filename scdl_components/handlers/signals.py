@@ -39,7 +39,7 @@ class StopOnSignal:
 
     def attach(self, engine: Engine) -> None:
         if isinstance(engine, Evaluator):
-            # ranks have different numbers of cases: they meet at the start of it
+            # ranks have different numbers of cases, so they agree at the start of a validation
             moment = Events.ITERATION_STARTED if world_size() == 1 else Events.EPOCH_STARTED
             engine.add_event_handler(moment, self._stop_if_asked, validate_first=True)
         else:

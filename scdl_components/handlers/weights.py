@@ -89,7 +89,7 @@ class WeightsSaver:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         if not self.best_file.is_file():
-            return  # resumed in another folder: the record would keep the next weights from being saved there
+            return  # resumed in another folder, which has no best weights yet
         self.best = dict(state)
         if self.evaluator is not None and self.best["best_metric_epoch"] != -1:
             # MONAI's own record of it, which its logs show

@@ -72,7 +72,7 @@ class SmoothField:
             step = knots[1] - knots[0]
             knots = np.concatenate([knots[0] + step * np.arange(-3, 0), knots, knots[-1] + step * np.arange(1, 4)])
             basis = BSpline.design_matrix(np.clip(coordinates, low, high), knots, 3).toarray()
-            # summed one control value after another: the order, and so the result, is the same on every machine
+            # summed in this order, so that the result is the same on every machine
             rows = np.moveaxis(field, axis, 0)
             field = np.moveaxis(sum(rows[k][..., None] * basis[:, k] for k in range(count)), -1, axis)
         return field
@@ -97,7 +97,7 @@ def draw_anatomy(rng: np.random.Generator) -> Anatomy:
     phase = int(rng.choice(len(PHASES), p=list(PHASES.values())))
     tissues = {name: hu[phase] for name, hu in HU.items()}
     for name in tissues:
-        # two patients in the same phase differ, and the more so the more contrast there is
+        # patients in the same phase differ, more so with more contrast
         tissues[name] += (4.0 + 0.05 * abs(tissues[name])) * _normal(rng) if tissues[name] > 0 else 3.0 * _normal(rng)
     if rng.random() < 0.12:
         tissues["liver"] -= 30.0  # steatosis
@@ -145,7 +145,7 @@ def _draw_structure(
     carved = tuple(_place(ball, middle, turn, shift, np.ones(3)) for ball in part.carved)
     content = tissues[part.content or part.tissue]
     if part.content == "gut content":
-        # fluid, food or stool, or a contrast agent that was drunk; all drawn, so that the stream of draws is the same
+        # fluid, food or stool, or a contrast agent; all are drawn, so that later draws stay the same
         fluid, food, agent = rng.uniform(0, 30), rng.uniform(35, 95), rng.uniform(140, 320)
         chance = rng.random()
         content = agent if oral_contrast and chance < 0.6 else fluid if rng.random() < 0.5 else food

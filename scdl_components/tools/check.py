@@ -43,7 +43,7 @@ def check(config_file: str | Sequence[str], **overrides: object) -> None:
         if not any(error.cases.values()):
             raise
         cases, problems = error.cases, [Problem(error.path, problem) for problem in error.problems]
-    # the lists are those of the case list, with the test cases; the training's would be loaded and cached
+    # the case list's own lists, test cases included: the training's datasets would be loaded and cached
     parser.update({f"train#check#{name}": () for name in LISTS} | {"train#check#_mode_": "callable"})
     input_check = evaluate(parser, "train#check")(**cases)
     facts, found = input_check.survey()
