@@ -91,9 +91,6 @@ def volume_problems(volume: VolumeFacts) -> Iterator[Problem]:
     elif volume.spacing.min() < MIN_SPACING or volume.spacing.max() > MAX_SPACING:
         expected = f"expected {MIN_SPACING:g} to {MAX_SPACING:g} mm"
         yield Problem(path, f"has voxels of {sizes} mm; {expected}: correct the header (are its units not mm?)")
-    if volume.units != "mm":
-        message = f"gives lengths in {volume.units}, but its voxels of {sizes} are taken as mm; correct the header"
-        yield Problem(path, f"{message} (nibabel: set_xyzt_units)", is_error=False)
     if volume.other_affine is not None and not is_degenerate(volume.affine):
         yield from _affine_problems(volume)
     if volume.num_non_finite:

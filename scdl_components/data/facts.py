@@ -42,7 +42,6 @@ class VolumeFacts:
         shape: spatial shape; a fourth axis of length one is dropped.
         affine: voxel to world (RAS, mm), 4×4.
         oriented: the header says how voxels lie in the patient (NIfTI: sform or qform code set).
-        units: of the lengths in the header, where it says so; nibabel and MONAI take them as mm whatever it says.
         other_affine: a second one that the header has and that somebody may go by (NIfTI: the qform beside an sform,
             where its code is set, or where the voxel sizes are not those of the sform, which MONAI then drops).
         minimum: of the finite voxels.
@@ -58,7 +57,6 @@ class VolumeFacts:
     shape: tuple[int, ...] = ()
     affine: np.ndarray = field(default_factory=lambda: np.eye(4))
     oriented: bool = True
-    units: str = "mm"
     other_affine: np.ndarray | None = None
     minimum: float = math.nan
     maximum: float = math.nan
@@ -183,7 +181,6 @@ def _read_nifti(path: str) -> dict:
         "shape": shape[:3],
         "affine": np.asarray(header.get_best_affine(), dtype=float),
         "oriented": bool(header["sform_code"] > 0 or header["qform_code"] > 0),
-        "units": {1: "metres", 3: "micrometres"}.get(int(header["xyzt_units"]) % 8, "mm"),
         "other_affine": _other_affine(header),
         **statistics,
     }
