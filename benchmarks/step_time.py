@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -30,6 +30,7 @@ from monai.transforms import Compose
 from benchmarks.measure import clock, figures, machine, seconds, show, training_workflow
 from scdl_components.data.two_stream import prepare_two_stream_batch
 from scdl_components.engines import DualStudentTrainer
+from scdl_components.engines.cuda_graph import GraphedLoss
 from scdl_components.memory import reused_memory
 
 # part of an iteration -> the event that ends it
@@ -93,20 +94,29 @@ def sides(run: ConfigWorkflow) -> dict[str, Callable[[], object]]:
     size, kind = (len(images), filters, *images.shape[2:]), trainer.amp_kwargs["dtype"] if trainer.amp else None
     features = [torch.rand(size, dtype=kind, device=device).to(**trainer.to_kwargs) for _ in trainer.network.students]
 
-    def both_ways(forward: Callable[[], torch.Tensor]) -> None:
+    def both_ways(loss: Callable[..., tuple[torch.Tensor, None]], leaves: Iterable[torch.Tensor]) -> None:
         trainer.state.output = None  # as at the start of an iteration: nothing of the last one is held
         trainer.optimizer.zero_grad(set_to_none=True)
         with memory():
-            with precision():
-                loss = forward()
-            loss.backward()
+            torch.autograd.grad(loss(images, label)[0], leaves, allow_unused=True)
 
-    def scdl() -> torch.Tensor:
-        terms = trainer.loss_function.scdl([each.detach().requires_grad_() for each in features], label, 0.5)
-        return sum(weight * value for value, weight in terms.values())
+    def bare_loss(images: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, None]:
+        with precision():
+            return sum(student(images).mean() for student in trainer.network.students), None
 
-    found = {"bare": lambda: both_ways(lambda: sum(student(images).mean() for student in trainer.network.students))}
-    return found | ({"scdl": lambda: both_ways(scdl)} if trainer.loss_function.scdl is not None else {})
+    def scdl_loss(images: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, None]:
+        with precision():
+            return sum(weight * value for value, weight in scdl(features, label, 0.5).values()), None
+
+    found = {"bare": lambda: both_ways(bare_loss, list(trainer.network.parameters()))}
+    if (scdl := trainer.loss_function.scdl) is not None:
+        leaves = [*(each.requires_grad_() for each in features), *(p for p in scdl.parameters() if p.requires_grad)]
+        found["scdl"] = lambda: both_ways(scdl_loss, leaves)
+        if trainer.graphed_loss is not None:  # as it is in the iteration
+            graphed = GraphedLoss(scdl_loss, leaves, [])
+            graphed(images, label)  # records
+            found["scdl"] = lambda: graphed(images, label)
+    return found
 
 
 def training(pairs: int, **scale: object) -> dict[str, list[float]]:

@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""A GPU's arithmetic against the CPU's: first iterations of every host, whether they wait for it, and a resume.
+"""A GPU's arithmetic against the CPU's: first iterations of every host, whether they wait for it, a resume, CUDA graphs.
 
 python -m benchmarks.gpu.correctness --output correctness.csv
 """
@@ -36,7 +36,9 @@ CASES: dict[str, tuple[list[str], dict[str, object]]] = {
     "magicnet": (["magicnet"], {"host#blend_after": -1, "host#history": 1}),
     "magicnet, priors": (["priors", "magicnet"], {"host#blend_after": -1, "host#history": 1}),
 }
+NO_GRAPH = {"train#trainer#cuda_graph": False}
 SIZE = {"spacing": 3.0, "roi_size": [64, 64, 64], "num_filters": 8}
+RESUMED = ["cps", "dhc, GA losses, priors", "magicnet, priors"]
 TOY = {"spacing": 8.0, "roi_size": [32, 32, 32], "num_filters": 2}
 # largest error of a loss, and of the step of all parameters, relative to their size; the gradient of an untrained network
 # is so near to 0 that bfloat16 gives the step's size and little more
@@ -130,10 +132,17 @@ def error(found: Tensor, expected: Tensor) -> float:
     return float((found - expected).norm() / expected.norm())
 
 
-def row(what: str, precision: str, errors: dict[str, float], step: float, waits: Sequence[str] = ()) -> dict[str, str]:
-    """A row of the table, with whether it is within ``BOUNDS``."""
+def precisions(device: str) -> list[str]:
+    """Those to compare in: bfloat16 of small convolutions is not finite on some CPUs."""
+    return ["float32", "bfloat16"] if device != "cpu" else ["float32"]
+
+
+def row(
+    what: str, precision: str, errors: dict[str, float], step: float, waits: Sequence[str], bound: str = ""
+) -> dict[str, str]:
+    """A row of the table, with whether it is within one of ``BOUNDS``, by default that of the precision."""
     name, largest = max(errors.items(), key=lambda item: item[1])
-    of_loss, of_step = BOUNDS[precision]
+    of_loss, of_step = BOUNDS[bound or precision]
     ok = largest <= of_loss and step <= of_step and not waits
     found = {"what": what, "precision": precision, "error of a loss": f"{largest:.1e}", "which": name}
     return {**found, "error of the step": f"{step:.1e}", "waits at": " ".join(sorted(waits)), "ok": str(ok)}
@@ -141,10 +150,9 @@ def row(what: str, precision: str, errors: dict[str, float], step: float, waits:
 
 def compare(folder: str, device: str, name: str, size: dict) -> Iterator[dict[str, str]]:
     """A host's first iteration on the device against the CPU's, in float32 and in bfloat16."""
-    overlays, keys = CASES[name]
+    overlays, keys = CASES[name][0], CASES[name][1] | NO_GRAPH  # draws are copied from the CPU
     expected, its_step = first_iteration(workflow(folder, "cpu", overlays, **keys, **size))
-    # bfloat16 of small convolutions is not finite on some CPUs
-    for precision in ("float32", "bfloat16") if device != "cpu" else ("float32",):
+    for precision in precisions(device):
         waits: set[str] = set()
         amp = {"amp": precision == "bfloat16"}
         losses, step = first_iteration(workflow(folder, device, overlays, **amp, **keys, **size), waits)
@@ -153,20 +161,30 @@ def compare(folder: str, device: str, name: str, size: dict) -> Iterator[dict[st
 
 
 def resume(folder: str, device: str, name: str, size: dict) -> Iterator[dict[str, str]]:
-    """Four iterations against two and two of them; the same twice, too, for what a GPU's sums differ by."""
+    """Four iterations against two and two of them; the same twice, and without the CUDA graph that repeats the first."""
     overlays, keys = CASES[name]
 
-    def trained(**more: object) -> tuple[float, Tensor, str]:
+    def trained(waits: set[str], **more: object) -> tuple[float, Tensor, str]:
         run = workflow(folder, device, overlays, val_interval=2, **keys, **size, **more)
         start = parameters(run.trainer)
+        if torch.cuda.is_available():
+            record_waits(run.trainer, waits)
         run.trainer.run()
         loss = float(run.trainer.state.output[0]["loss"])
         return loss, parameters(run.trainer) - start, run.parser.get_parsed_content("ckpt_dir")
 
-    loss, step, place = trained()
-    for what, more in (("again", {}), ("from a checkpoint", {"resume": f"{place}/checkpoint_2.pt"})):
-        its_loss, its_step, _ = trained(**more)
-        yield row(f"{name}, {what}", "resumed", {"loss": abs(its_loss - loss) / abs(loss)}, error(its_step, step))
+    for precision in precisions(device):
+        amp = {"amp": precision == "bfloat16"}
+        loss, step, place = trained(set(), **amp)
+        for what, bound, more in (
+            ("again", "resumed", {}),
+            ("from a checkpoint", "resumed", {"resume": f"{place}/checkpoint_2.pt"}),
+            ("without CUDA graph", precision, NO_GRAPH),
+        ):
+            waits: set[str] = set()
+            its_loss, its_step, _ = trained(waits, **amp, **more)
+            errors = {"loss": abs(its_loss - loss) / abs(loss)}
+            yield row(f"{name}, {what}", precision, errors, error(its_step, step), sorted(waits), bound)
 
 
 def main(output: str = "correctness.csv", folder: str = "", toy: bool = False) -> None:
@@ -182,7 +200,7 @@ def main(output: str = "correctness.csv", folder: str = "", toy: bool = False) -
     place = folder or tempfile.mkdtemp()
     size, names = (TOY, ["dhc, GA losses, priors"]) if toy else (SIZE, list(CASES))
     rows: list[dict[str, str]] = []
-    for test, cases in ((compare, names), (resume, names[-1:] if toy else ["cps", "magicnet, priors"])):
+    for test, cases in ((compare, names), (resume, names[-1:] if toy else RESUMED)):
         for name in cases:
             try:
                 for found in test(f"{place}/{size['spacing']}", device, name, size):

@@ -26,7 +26,8 @@ import torch
 from benchmarks.measure import ROOT, machine
 from scdl_components.report.page import markdown_table
 
-STUDY = {"scale": "cpu", "methods": "['cps_ga','scdl']", "seeds": "[0]", "max_iterations": 400, "val_interval": 200}
+STUDY = {"scale": "cpu", "methods": "['cps_ga','scdl']", "seeds": "[0,1,2]", "jobs": 6}
+STUDY |= {"max_iterations": 400, "val_interval": 200}
 STUDY |= {"dataset_dir#num_unlabeled": 6, "dataset_dir#num_validation": 2, "dataset_dir#num_test": 4}
 TOY_STUDY = {
     "max_iterations": 10,
@@ -34,6 +35,7 @@ TOY_STUDY = {
     "roi_size": "[16,16,16]",
     "num_filters": 2,
     "methods": "['scdl']",
+    "seeds": "[0]",
 }
 TOY_STUDY |= {"dataset_dir#spacing": "[12,12,12]", "pixdim": "[12,12,12]"}
 TOY_STUDY |= {f"dataset_dir#num_{name}": 1 for name in ("validation", "test")}

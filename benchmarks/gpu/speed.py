@@ -36,10 +36,10 @@ VARIANTS: dict[str, dict[str, object]] = {
     "as it is": {},
     "without SCDL": {"scdl": False},
     "cuDNN tries its kernels": TRIES,
+    "without CUDA graph": {"train#trainer#cuda_graph": False},
     "compiled": {"train#trainer#compile": True},
     "channels first": {"train#memory_format": "$torch.contiguous_format"},
     "float32": {"amp": False},
-    "compiled, channels first": {"train#trainer#compile": True, "train#memory_format": "$torch.contiguous_format"},
 }
 # overlays behind train.yaml
 HOSTS = {"cps": [], "dhc": ["dhc"], "magicnet": ["magicnet"]}

@@ -29,7 +29,6 @@ FALL = 0.02  # of the mean validation Dice, from its best to its last; runs diff
 COLUMNS = {  # of results.csv -> heading and decimals in the table
     **{f"{name}_dice": (name, 3) for name in ("mean", "head", "tail")},
     "seconds_per_iteration": ("seconds an iteration", 3),
-    "training_minutes": ("minutes", 1),
     "peak_memory_mb": ("peak memory, MB", 0),
 }
 READING = (
@@ -102,7 +101,6 @@ def result(run: StudyRun) -> dict[str, float]:
     return {
         **{f"{name}_dice": run.dice(group) for name, group in (("mean", "all"), ("head", "head"), ("tail", "tail"))},
         "seconds_per_iteration": run.seconds_per_iteration,
-        "training_minutes": training["seconds"] / 60,
         "peak_memory_mb": training["peak_memory_mb"],
     }
 

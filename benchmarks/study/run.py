@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""Trains and evaluates methods × seeds; a finished run is kept, an interrupted one starts again.
+"""Trains and evaluates methods × seeds; a finished run is kept, an interrupted one goes on.
 
     python -m benchmarks.study.run --folder study                       # the main methods, three seeds, on a CPU
     python -m benchmarks.study.run --folder study --methods "{'weight_3':{'scdl_weight':3.0}}" --seeds "[0]"
@@ -12,12 +12,13 @@ Every run is two calls of MONAI's runner with overrides of the bundle's configs:
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
-import shutil
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 from benchmarks.measure import CONFIGS, ROOT, measured, monai_run
@@ -78,8 +79,7 @@ def run_one(folder: Path, data: Path, method: Method, seed: int, num_labeled: in
     if (folder / "done.json").is_file():
         check_same(folder, overrides, cases)
         return
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     # the defaults that the overrides stand on are those of a commit
     describe = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
     commit = subprocess.run(describe, stdout=subprocess.PIPE, text=True, check=False).stdout.strip()
@@ -127,6 +127,7 @@ def main(
     num_labeled: Sequence[int] | None = None,
     scale: str = "cpu",
     cases: str = "test",
+    jobs: int = 1,
     **overrides: object,
 ) -> None:
     """Runs what of methods × seeds is not done yet.
@@ -138,6 +139,7 @@ def main(
         num_labeled: labeled ones of the 16 training phantoms, by default 2; of a dataset's cases, those of its list.
         scale: "cpu" or "gpu".
         cases: list that is reported: test, or validation while tuning.
+        jobs: runs at a time.
         overrides: keys of the configs for all runs, e.g. --max_iterations 300; with ``dataset_dir`` the runs are of the
             cases there, by ``case_list`` or ``labeled_percent``.
 
@@ -149,14 +151,15 @@ def main(
         raise InputError("num_labeled is of phantoms; a dataset's labeled cases are those of its case list")
     num_labeled = [len(cases_of(settings, "labeled"))] if own_data(settings) else num_labeled or [2]
     root = Path(folder).resolve()
-    # seed by seed, so that an early look compares all methods
-    for seed in seeds:
-        for number in num_labeled:
-            for name, method in grid.items():
-                place = root / f"{number}_labeled" / name / f"seed_{seed}"
-                start = time.time()
-                run_one(place, root / f"phantoms_{number}_labeled", method, seed, number, settings, cases)
-                print(f"{place.relative_to(root)}: done, {(time.time() - start) / 60:.1f} minutes", flush=True)
+
+    def run(seed: int, number: int, name: str) -> None:
+        place, start = root / f"{number}_labeled" / name / f"seed_{seed}", time.time()
+        run_one(place, root / f"phantoms_{number}_labeled", grid[name], seed, number, settings, cases)
+        print(f"{place.relative_to(root)}: done, {(time.time() - start) / 60:.1f} minutes", flush=True)
+
+    with ThreadPool(jobs) as pool:
+        # seed by seed, so that an early look compares all methods
+        pool.starmap(run, itertools.product(seeds, num_labeled, grid), chunksize=1)
 
 
 if __name__ == "__main__":

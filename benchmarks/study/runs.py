@@ -40,7 +40,7 @@ class StudyRun:
         curves: "mean" and "tail" -> {iteration: validation Dice}.
         seconds_per_iteration: median over the log's intervals, so that validation does not count; NaN for a log of one
             entry.
-        done: what the runner wrote: cases, commit, own_keys, overrides, and the training's seconds and peak_memory_mb.
+        done: what the runner wrote: cases, commit, own_keys, overrides, and of the training's last start seconds and peak_memory_mb.
     """
 
     num_labeled: int

@@ -14,7 +14,7 @@ from ignite.engine import Events
 from monai.engines import SupervisedTrainer
 from monai.engines.utils import IterationEvents
 from monai.utils import CommonKeys as Keys
-from torch import nn
+from torch import Tensor, nn
 
 from ..atomic import storage_errors
 from ..data.two_stream import prepare_two_stream_batch
@@ -23,6 +23,7 @@ from ..errors import InputError
 from ..handlers.events import RunEvents
 from ..hosts import Batch, NetworkWithLoss, TrainingLoss
 from ..memory import memory_shortages
+from .cuda_graph import GraphedLoss
 from .finite import Backup, all_finite, step_where
 
 LESS_MEMORY = (
@@ -66,6 +67,8 @@ class DualStudentTrainer(SupervisedTrainer):
         prepare_batch: batch -> (images, labels of the first images).
         compile: run the students through ``torch.compile``; validation runs them as they are.
         compile_kwargs: of ``torch.compile``.
+        cuda_graph: on a GPU, record the first iteration's forward and backward passes and repeat them from then on
+            (:py:mod:`.cuda_graph`), unless ``parallel``, float16 or a host that is not ``repeatable`` forbid it.
         parallel: put around :class:`~scdl_components.hosts.NetworkWithLoss`, e.g.
             ``partial(torch.nn.parallel.DistributedDataParallel, ...)``.
         num_iterations: of the whole plan, which is what ramps see, where it takes more than one :meth:`run` (federated
@@ -84,6 +87,7 @@ class DualStudentTrainer(SupervisedTrainer):
         prepare_batch: Callable = prepare_two_stream_batch,
         compile: bool = False,
         compile_kwargs: Mapping[str, Any] | None = None,
+        cuda_graph: bool = True,
         parallel: Callable[[nn.Module], nn.Module] | None = None,
         num_iterations: int | None = None,
         **kwargs,
@@ -105,6 +109,10 @@ class DualStudentTrainer(SupervisedTrainer):
         )
         self.network_with_loss = network_with_loss if parallel is None else parallel(network_with_loss)
         self._num_iterations = num_iterations
+        self.graphed_loss = None
+        alike = parallel is None and self.loss_function.host.repeatable and self.scaler_in_use is None
+        if cuda_graph and alike and self.state.device.type == "cuda":
+            self.graphed_loss = GraphedLoss(self._losses, network_with_loss.parameters(), network_with_loss.buffers())
         # an epoch may be one iteration, and ignite reports each; progress is the handlers' to show
         self.logger.setLevel(logging.WARNING)
         self.add_event_handler(Events.EPOCH_STARTED, self._start_loader_here)
@@ -145,6 +153,11 @@ class DualStudentTrainer(SupervisedTrainer):
         needed = self.amp_kwargs.get("dtype") != torch.bfloat16  # which has float32's range
         return self.scaler if self.scaler is not None and self.scaler.is_enabled() and needed else None
 
+    def _losses(self, images: Tensor, label: Tensor, iteration: int | Tensor) -> tuple[Tensor, tuple]:
+        with torch.autocast(self.state.device.type, enabled=self.amp, **self.amp_kwargs):
+            loss, terms, curves = self.network_with_loss(images, label, iteration, self.num_iterations)
+        return loss, (terms, curves)
+
     def _iteration(self, engine: DualStudentTrainer, batchdata: dict) -> list[dict]:
         images, label = engine.prepare_batch(batchdata, engine.state.device, engine.non_blocking, **engine.to_kwargs)
         for module in (engine.network, engine.loss_function):
@@ -153,8 +166,9 @@ class DualStudentTrainer(SupervisedTrainer):
         engine.optimizer.zero_grad(set_to_none=True)
         batch = Batch(images, label, engine.state.iteration - 1, engine.num_iterations)
         statistics = Backup(b for m in (engine.network, engine.loss_function) for b in m.buffers())
-        with torch.autocast(engine.state.device.type, enabled=engine.amp, **engine.amp_kwargs):
-            loss, terms, curves = engine.network_with_loss(*batch)
+        inputs = images, label, torch.full((), batch.iteration, dtype=torch.float32, device=images.device)
+        repeated = engine.graphed_loss is not None and engine.graphed_loss.takes(*inputs)
+        loss, (terms, curves) = engine.graphed_loss(*inputs) if repeated else engine._losses(*batch[:3])
         # of all ranks, so that all find the same of it finite
         total, *values = all_reduce_means([loss, *(term.value for term in terms.values())])
         engine.state.output = {Keys.IMAGE: images, Keys.LABEL: label, Keys.LOSS: total}
@@ -162,7 +176,8 @@ class DualStudentTrainer(SupervisedTrainer):
         engine.fire_event(IterationEvents.LOSS_COMPLETED)
         scaler = engine.scaler_in_use
         scale = scaler.scale if scaler is not None else _identity
-        scale(loss).backward()
+        if not repeated:
+            scale(loss).backward()
         engine.fire_event(IterationEvents.BACKWARD_COMPLETED)
         gradients = [p.grad for group in engine.optimizer.param_groups for p in group["params"] if p.grad is not None]
         if scaler is not None:

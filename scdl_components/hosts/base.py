@@ -25,17 +25,17 @@ class Batch(NamedTuple):
     Attributes:
         images: [B, channels, *spatial].
         label: class indices of the labeled samples, [B_labeled, 1, *spatial].
-        iteration: number of iterations before this one.
+        iteration: number of iterations before this one; a scalar on the device where a CUDA graph is recorded.
         num_iterations: of the whole training.
     """
 
     images: Tensor
     label: Tensor
-    iteration: int
+    iteration: int | Tensor
     num_iterations: int
 
     @property
-    def progress(self) -> float:
+    def progress(self) -> float | Tensor:
         """Fraction of training done, in [0, 1)."""
         return self.iteration / self.num_iterations
 
@@ -63,6 +63,8 @@ class Host(nn.Module):
 
     # modules of a student whose outputs the host itself needs
     feature_modules: tuple[str, ...] = ()
+    # whether every iteration is the same operations on tensors, so that a CUDA graph may repeat the first one's
+    repeatable = False
 
     def forward(self, students: Sequence[Student], batch: Batch) -> HostOutput:
         """One iteration's losses."""

@@ -26,6 +26,8 @@ class CPS(Host):
         ValueError: in training, when there is one student.
     """
 
+    repeatable = True
+
     def __init__(
         self,
         supervised_losses: Mapping[str, Loss],

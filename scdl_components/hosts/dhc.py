@@ -40,6 +40,8 @@ class DHC(Host):
         ValueError: in training, when there are not two students.
     """
 
+    repeatable = True
+
     def __init__(
         self,
         supervised_losses: Mapping[str, Loss],

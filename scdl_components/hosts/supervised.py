@@ -16,6 +16,8 @@ class Supervised(Host):
         supervised_losses: name -> loss(logits [B, C, *spatial], label [B, 1, *spatial]).
     """
 
+    repeatable = True
+
     def __init__(self, supervised_losses: Mapping[str, Loss]) -> None:
         super().__init__()
         self.supervised_losses = dict(supervised_losses)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,8 @@ from torch import Tensor
 
 from ..distributed import all_reduce_sum, count_per_rank, largest_of_all, world_size
 from ..tokens import full_precision
+
+Number = TypeVar("Number", float, Tensor)
 
 # --- CDBA: values by token and class
 
@@ -113,9 +116,9 @@ def anchor_loss(anchors: Tensor, present: Tensor, means: Tensor) -> Tensor:
 # --- cross pseudo supervision
 
 
-def gaussian_ramp(progress: float) -> float:
+def gaussian_ramp(progress: Number) -> Number:
     """exp(-5 (1 - t)²) of the fraction of training done, from 0.0067 at t=0 to 1 at t=1."""
-    return math.exp(-5 * (1 - min(max(progress, 0.0), 1.0)) ** 2)
+    return math.e ** (-5 * (1 - progress) ** 2)
 
 
 # --- gradient-aware losses: logits [B, C, *spatial], class indices target [B, 1, *spatial]

@@ -13,4 +13,4 @@ class LossTerm(NamedTuple):
     """A value as it is logged, and its weight in the total."""
 
     value: Tensor
-    weight: float
+    weight: float | Tensor
