@@ -8,7 +8,7 @@ from .command import run_command
 
 
 def main() -> None:
-    """Runs the verb of the command line."""
+    """Run the verb of the command line."""
     # here, so that importing this module stays cheap for worker processes
     from .phantom import write_phantoms
     from .tools.check import check

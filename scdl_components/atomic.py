@@ -22,11 +22,11 @@ import torch
 from .distributed import on_rank_zero
 from .errors import MissingFileError, UserError
 
-# of files in the making: one that a killed process left behind is overwritten by the next of its name
+# suffix of temporary files; one that a killed process left is overwritten by the next of its name
 PART = ".part"
-# SHA-256 by path and what changes with the content: inode, size, times (ctime cannot be set back)
+# SHA-256 by path, inode, size and times; one of them changes with the content (ctime cannot be set back)
 _hashes: dict[tuple[object, ...], str] = {}
-STAMP_SECONDS = 2  # the coarsest time stamps; what changed less long ago may change again under the same stamp
+STAMP_SECONDS = 2  # the coarsest time stamps: a younger file may change again under the same stamp
 GO_ON = (
     "Make room or give a folder that can be written to (--ckpt_dir), then run the same command again: it goes on from "
     "the last checkpoint"
@@ -44,7 +44,7 @@ class DamagedFileError(UserError, ValueError):
 
 @contextmanager
 def whole_file(path: str | Path, way_out: str, part: str | Path | None = None) -> Iterator[BinaryIO]:
-    """Open a temporary file beside ``path``; flush it to the disk and rename it when all is written.
+    """Write a file whole or not at all: a temporary one is flushed, then renamed.
 
     Args:
         path: where to; its folder is made.
@@ -69,7 +69,7 @@ def whole_file(path: str | Path, way_out: str, part: str | Path | None = None) -
             os.close(descriptor)
     # torch turns an error of the disk into a RuntimeError of its own where it closes the archive
     except (OSError, RuntimeError) as error:
-        with suppress(OSError):  # what kept it from being written keeps it from being removed
+        with suppress(OSError):  # it may not be removable either
             part.unlink(missing_ok=True)
         reason = next((e for e in (error, error.__cause__, error.__context__) if isinstance(e, OSError)), error)
         raise StorageError(f"cannot write {path} ({reason}); what was saved before is intact. {way_out}") from error
@@ -81,13 +81,13 @@ def save_atomically(content: object, path: str | Path, way_out: str = GO_ON) -> 
         torch.save(content, file)
 
 
-# of several ranks: all call it, the first one writes, and they go on when it has
+# all ranks call it; the first one writes, and the others wait until it has
 save_on_rank_zero = on_rank_zero(save_atomically)
 
 
 @on_rank_zero
 def check_writable(folders: Iterable[str | Path], way_out: str = OTHER_FOLDER) -> None:
-    """Try whether folders, or those that they would be made in, can be written to; nothing is left there.
+    """Test whether folders, there or to be made, can be written to.
 
     Raises:
         StorageError: when one cannot; ``way_out`` ends the message.
@@ -123,7 +123,7 @@ def read_saved(path: str | Path) -> dict:
         raise MissingFileError(f"cannot resume from {path}: no such file")
     try:
         with zipfile.ZipFile(path) as archive:
-            # torch reads what is there without looking at the checksums that it has written
+            # torch writes checksums and does not verify them
             broken = archive.testzip()
         if broken is not None:
             raise DamagedFileError(f"{path} is damaged: the checksum of its part {broken} is wrong")
@@ -133,7 +133,7 @@ def read_saved(path: str | Path) -> dict:
 
 
 def file_hash(path: str | Path, notes: str | Path | None = None) -> str:
-    """Hash a file (SHA-256, hexadecimal); it is read once in this process as long as its size and times stay.
+    """Hash a file (SHA-256, hexadecimal), again only when its size or times have changed.
 
     Args:
         path: the file.
@@ -159,7 +159,7 @@ def file_hash(path: str | Path, notes: str | Path | None = None) -> str:
 
 
 def read_hashes(notes: str | Path) -> None:
-    """Know the hashes that earlier processes noted with :func:`file_hash`; what is damaged there is skipped."""
+    """Read the hashes that earlier processes noted with :func:`file_hash`; damaged lines are skipped."""
     with suppress(OSError), open(notes, "rb") as lines:
         for line in lines:
             with suppress(ValueError, TypeError):

@@ -27,14 +27,14 @@ MONAIS_KEYS = {
 
 
 def bundle_root() -> str:
-    """Find the folder of the bundle whose config is being evaluated: the one above the config file's ``configs``.
+    """Find the folder of the bundle whose config is being evaluated.
 
-    MONAI tells a config nothing of its own place, and the working directory is the user's, so the running
+    MONAI tells a config nothing of its own place, and the working directory is the user's. So the running
     :py:class:`ConfigWorkflow` (or MONAI's export and verify commands) is looked up among the callers. Elsewhere, as in
     MONAI Deploy, it is the working directory where that is a bundle's, else the first bundle on the Python path.
 
     Returns:
-        The folder; the working directory, too, where there is no bundle: who needs a file of it says so.
+        The folder; the working directory where there is no bundle.
     """
     for frame in _callers():
         caller = frame.f_locals.get("self")
@@ -93,8 +93,6 @@ def run_section(section: str, needs: Mapping[str, str] | None = None) -> None:
     """Evaluate a list of the running config, item by item, as MONAI does with ``run``.
 
     MONAI builds what an item refers to before it evaluates the item, so only who asks for the items sees every error.
-    In MONAI's command, and in the process that MONAI Label starts for a training, a user error ends the process with its
-    message alone (:func:`~scdl_components.errors.tell_user_errors`).
 
     Args:
         section: id of the list; not a reference, which MONAI would evaluate itself.
@@ -102,7 +100,8 @@ def run_section(section: str, needs: Mapping[str, str] | None = None) -> None:
 
     Raises:
         InputError: an id of ``needs`` is not there, or a key is known to nothing (:func:`check_keys`).
-        SystemExit: in MONAI's command, instead of any user error; status 1.
+        SystemExit: in MONAI's command, instead of any user error
+            (:func:`~scdl_components.errors.tell_user_errors`); status 1.
     """
     workflow = running_workflow()
     parser = workflow.parser
@@ -116,16 +115,19 @@ def run_section(section: str, needs: Mapping[str, str] | None = None) -> None:
         for index in range(len(parser[section])):
             item = f"{section}::{index}"
             parser.get_parsed_content(item)
-            if workflow.run_id:  # it may be run again; Slicer's '' evaluates all of the config, this item, too
+            if (
+                workflow.run_id
+            ):  # it may run again; with Slicer's empty run_id all of the config is evaluated, this item, too
                 parser.ref_resolver.remove_resolved_content(item)
 
 
 def check_keys(config: Mapping[str, object], configs_dir: str | Path) -> None:
-    """Refuse top-level keys that nothing refers to and that no training config of the bundle has.
+    """Refuse top-level keys that nothing refers to.
 
     Args:
         config: content of the running config, overlays and overrides included.
-        configs_dir: folder of the bundle's configs; phantom.yaml, e.g., sets keys of the training in inference, too.
+        configs_dir: folder of the bundle's configs, whose training keys are known everywhere: phantom.yaml, e.g., sets
+            some in inference, too.
 
     Raises:
         InputError: there is one; the message names the nearest key or id there is.
@@ -156,7 +158,7 @@ def leaves(value: object, prefix: str = "") -> dict[str, Any]:
 
 
 def read_words(parser: ConfigParser) -> None:
-    """Turn the words true and false, which the command line hands over as text, into what they mean."""
+    """Turn the words true and false of the command line into what they mean."""
     for key, value in parser.get().items():
         if isinstance(value, str) and value.lower() in ("true", "false"):
             parser[key] = value.lower() == "true"

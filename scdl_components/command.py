@@ -13,7 +13,7 @@ from .errors import exit_on_user_errors
 
 
 def run_command(functions: Callable[..., object] | dict[str, Callable[..., object]]) -> None:
-    """Call a function, or one of several by name, as the command line says; user errors are one message."""
+    """Call a function, or one of several, as the command line says."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     with exit_on_user_errors():
         fire.Fire(functions)

@@ -29,18 +29,18 @@ class LostProcessError(UserError, RuntimeError):
 
 
 def world_size() -> int:
-    """Number of processes that train together."""
+    """Count the processes that train together."""
     return dist.get_world_size() if not _alone and dist.is_available() and dist.is_initialized() else 1
 
 
 def rank() -> int:
-    """Number of this process among them, 0 for the first."""
+    """Tell the number of this process among them, 0 for the first."""
     return dist.get_rank() if world_size() > 1 else 0
 
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """For what one rank computes by itself, e.g. for a log: in here it is the only one."""
+    """Make this rank the only one within, for what it computes by itself, e.g. for a log."""
     global _alone
     before, _alone = _alone, True
     try:
@@ -50,7 +50,7 @@ def alone() -> Iterator[None]:
 
 
 def share(batch_size: int, name: str) -> range:
-    """Places of a batch that are this rank's.
+    """Choose this rank's places of a batch.
 
     Args:
         batch_size: samples of the whole batch.
@@ -127,7 +127,7 @@ def largest_of_all(values: Tensor, percent: float) -> Tensor:
         return torch.topk(values, int(values.numel() * percent / 100), sorted=False).indices
     number = int(int(all_reduce_sum(values.new_full((), values.numel(), dtype=torch.int64))) * percent / 100)
     candidates, places = torch.topk(values.detach(), min(number, values.numel()))
-    # as many from every rank, for they may all be here
+    # from every rank as many as are taken in all: they may all be of one rank
     padded = candidates.new_full((number,), -torch.inf)
     padded[: candidates.numel()] = candidates
     gathered = [torch.empty_like(padded) for _ in range(world_size())]
@@ -137,14 +137,14 @@ def largest_of_all(values: Tensor, percent: float) -> Tensor:
 
 
 def highest(number: int) -> int:
-    """The highest of the ranks' numbers."""
+    """Compare a number of each rank, and return the highest."""
     if world_size() == 1:
         return number
     return int(all_reduce_max(torch.tensor(number, device="cuda" if dist.get_backend() == "nccl" else "cpu")))
 
 
 def on_rank_zero(function: Function) -> Function:
-    """Lets rank 0 alone call a function: the others wait for its result, or raise the error that it shows."""
+    """Let rank 0 alone call a function; the others wait for its result or error."""
 
     @wraps(function)
     def call(*args, **kwargs):
@@ -153,7 +153,7 @@ def on_rank_zero(function: Function) -> Function:
         outcome: list[Any] = [None, None]
         if rank() == 0:
             try:
-                with alone():  # what it calls is its own affair
+                with alone():  # nothing in here waits for the other ranks
                     outcome[0] = function(*args, **kwargs)
             except Exception as error:
                 kind = UserError if isinstance(error, UserError) else RuntimeError
@@ -172,7 +172,7 @@ def on_rank_zero(function: Function) -> Function:
 
 @contextmanager
 def lost_process_errors() -> Iterator[None]:
-    """Makes what torch.distributed says when another rank has ended a :py:class:`LostProcessError`."""
+    """Turn torch.distributed's errors into :py:class:`LostProcessError` where another rank has ended."""
     try:
         yield
     except RuntimeError as error:

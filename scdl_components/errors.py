@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-# modules that run as processes of their own, for one run
+# modules whose process is there for one run alone
 COMMANDS = ("monai.bundle.__main__", "monailabel.interfaces.utils.app")
 SERVER = "monailabel.app"
 
@@ -31,12 +31,12 @@ class MissingFileError(UserError, FileNotFoundError):
 
 
 class UnreadableError(ValueError):
-    """A volume cannot be read; the message says what is wrong and the way out, not the file's name."""
+    """A volume cannot be read; the message says why and the way out, not the name."""
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An exception and those that it was raised from."""
-    seen: set[int] = set()  # what is raised again while it is handled may come back to itself
+    """List an exception and those that it was raised from."""
+    seen: set[int] = set()  # a chain may come back to itself
     while error is not None and id(error) not in seen:
         seen.add(id(error))
         yield error
@@ -44,7 +44,10 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def root_reason(error: BaseException) -> str:
-    """Name the user error in a chain of exceptions, or else the first of all: MONAI wraps both in errors of its own."""
+    """Name the user error in a chain of exceptions, or else the first of all.
+
+    MONAI wraps both in errors of its own.
+    """
     chain = list(causes(error))
     told = next((cause for cause in chain if isinstance(cause, UserError)), chain[-1])
     return f"{type(told).__name__}: {told}"
@@ -94,9 +97,9 @@ def answer_with_user_errors() -> Iterator[None]:
 
 
 def show(error: BaseException) -> bool:
-    """Print the user error that an exception is or was raised from; False if there is none."""
+    """Print the user error that an exception comes from; False if there is none."""
     if any(getattr(cause, "shown_elsewhere", False) for cause in causes(error)):
-        time.sleep(2)  # torchrun ends all when one has ended, and the one that shows it shall not be cut off
+        time.sleep(2)  # torchrun ends all processes when one ends; let the one that shows it finish
         return True
     found = any(isinstance(cause, UserError) for cause in causes(error))
     if found:

@@ -30,7 +30,7 @@ class ActivatedSlidingWindowInferer(SlidingWindowInfererAdapt):
         self.activation = activation
 
     def __call__(self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args, **kwargs):
-        """Output [B, C, *spatial] of ``network`` on ``inputs`` [B, channels, *spatial]."""
+        """Compute the output [B, C, *spatial] of ``network`` on ``inputs`` [B, channels, *spatial]."""
 
         @reused_memory()
         def predict(windows: torch.Tensor) -> torch.Tensor:

@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""Memory: what is free, freed memory that is used again, and an error with a way out when it runs out."""
+"""Memory: what is free, what is used again, and an error with a way out."""
 
 from __future__ import annotations
 

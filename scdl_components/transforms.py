@@ -15,7 +15,7 @@ from .memory import is_shortage
 
 
 class InvertArgmaxd(MapTransform):
-    """Turn logits in the network's grid into labels in the image's, one class at a time.
+    """Turn logits in the network's grid into labels in the image's, class by class.
 
     The same labels as MONAI's ``Invertd(nearest_interp=False)`` followed by ``AsDiscreted(argmax=True)``, which hold
     all classes in the original grid at once: about 0.4 GB of each class for a scan of 512 × 512 × 150 voxels. Where a
@@ -34,7 +34,7 @@ class InvertArgmaxd(MapTransform):
         self.inverts = {key: Invertd(key, transform, orig_keys, **arguments) for key in self.keys}
 
     def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
-        """Replaces the logits by labels [1, *original grid]; uint8, or int16 from 257 classes on."""
+        """Replace the logits by labels [1, *original grid]; uint8, or int16 from 257 classes on."""
         result = dict(data)
         for key in self.key_iterator(result):
             try:

@@ -40,7 +40,7 @@ READING = (
 )
 PAIRING = (
     "Of the seeds' mean of each case, with a 95 % bootstrap interval over the cases: how far a difference holds for other "
-    "cases, not for other seeds. Those are shown one by one. Every organ, metric and p: `{folder}/comparison.html`."
+    "cases, not for other seeds. Those are shown one by one. Every organ, metric and p: `{folder}/comparison.csv`."
 )
 CURVES = (
     f"Mean / tail Dice of the validation cases while training. The last column says where the mean ends more than "
@@ -79,7 +79,7 @@ def report(folder: str, output: str | None = None, baseline: str = "cps_ga") -> 
         text += [f"## Dice, {many}", markdown_table(*dice_table(methods)), READING]
         pairs, table = compare_with(baseline, methods)
         if pairs:
-            write_comparison(pairs, methods[baseline][0].evaluated, output / place)
+            write_comparison(pairs, output / place)
             text += [f"## Differences to {baseline}, {many}", markdown_table(*table), PAIRING.format(folder=place)]
         text += [f"## Validation, {many}", markdown_table(*curve_table(methods)), CURVES]
     write_csv([result_row(run) for run in runs], output / "results.csv")

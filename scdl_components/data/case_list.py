@@ -56,7 +56,12 @@ class NoDataError(MissingFileError):
 
 @dataclass(frozen=True)
 class Entry:
-    """An entry of a case list, by its id or its image's path, and the items it may stand for, in order of preference."""
+    """Hold an entry of a case list and the items it may stand for.
+
+    Attributes:
+        name: its id, or its image's path.
+        candidates: items, in order of preference.
+    """
 
     list_name: str
     name: str
@@ -64,7 +69,7 @@ class Entry:
 
     @cached_property
     def item(self) -> dict[str, str]:
-        """The first candidate whose files are all there, else whose image is, else the first of all."""
+        """The first candidate whose files are all there, else whose image is, else the first."""
         return max(self.candidates, key=lambda item: [os.path.exists(path) for path in item.values()])
 
     @cached_property
@@ -85,7 +90,9 @@ def load_cases(
     where_to_get: str = "",
     phantom_hint: str = "",
 ) -> dict[str, list[dict[str, str]]]:
-    """Read a case list, check it, and find the files of its cases; a contradictory one is refused without any file, too.
+    """Read a case list, check it, and find the files of its cases.
+
+    A list that contradicts itself is refused although none of its files is there.
 
     Args:
         dataset_dir: the dataset's folder.
@@ -94,10 +101,10 @@ def load_cases(
         layouts: where the files of an id may be, in order of preference, case by case; each maps ``"image"`` and
             ``"label"`` to a path relative to ``dataset_dir`` that contains ``{id}``.
         case_lists_dir: folder of the named lists.
-        labeled_percent: the name is looked up as ``<name>_<labeled_percent>p.json`` first, then as ``<name>.json``.
-        allow_overlap: names of lists that may share cases among one another.
-        other_modalities: of each modality of the dataset that is not CT, a regular expression that finds its images by
-            their file names. They are refused in a list whose ``"modalities"`` do not name that modality.
+        labeled_percent: ``<name>_<labeled_percent>p.json`` is looked for before ``<name>.json``.
+        allow_overlap: names of lists that may share cases.
+        other_modalities: for each modality but CT, a regular expression that finds its images by their file names. They
+            are refused in a list whose ``"modalities"`` do not name it.
         where_to_get: where the data is to be had, for the message when there is none.
         phantom_hint: how to run without the data, for the same message.
 
@@ -106,8 +113,7 @@ def load_cases(
         ``{"image": ..., "label": ...}``; unlabeled items, and test cases listed by image alone, have no ``"label"``.
 
     Raises:
-        CaseListError: the list cannot be found or read, a case is in two lists or twice in one, is of another modality
-            than the list, a file or a label is missing, or no case is labeled; all problems in one message.
+        CaseListError: the list cannot be used; the message has all its problems.
         NoDataError: the list is sound but none of its cases is under ``dataset_dir``.
         ValueError: a layout without ``{id}``, or an unknown list in ``allow_overlap``.
     """
@@ -143,7 +149,9 @@ def load_cases(
 
 
 def items_by_path(path: str, list_name: str) -> list[dict[str, str]]:
-    """Items of one list of a JSON that gives its cases by path; relative paths start at the JSON's folder.
+    """Read the items of one list of a JSON that gives its cases by path.
+
+    Relative paths start at the JSON's folder.
 
     Raises:
         CaseListError: it cannot be read, or an entry gives no image, or no label where the list needs one.
@@ -157,7 +165,11 @@ def items_by_path(path: str, list_name: str) -> list[dict[str, str]]:
 
 
 def find_case_list(case_list: str, case_lists_dir: str | None, labeled_percent: float | None, dataset_dir: str) -> str:
-    """Path of a case list given by name or by path; CaseListError names those there are."""
+    """Find a case list by name or path.
+
+    Raises:
+        CaseListError: there is none; the message names those there are.
+    """
     if str(case_list).endswith(".json"):
         names, folders = [given_path(case_list, "case_list")], ["", dataset_dir, case_lists_dir]
     else:
@@ -177,7 +189,11 @@ def find_case_list(case_list: str, case_lists_dir: str | None, labeled_percent: 
 
 
 def read_json(path: str) -> dict:
-    """Read a JSON object in which no key stands twice; CaseListError says where the file holds something else."""
+    """Read a JSON object in which no key stands twice.
+
+    Raises:
+        CaseListError: the file holds something else.
+    """
 
     def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
         if twice := [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]:
@@ -197,7 +213,7 @@ def read_json(path: str) -> dict:
 def _parse_entries(
     content: Mapping[str, object], dataset_dir: str, layouts: Sequence[Mapping[str, str]]
 ) -> tuple[list[Entry], list[str]]:
-    """Split a case list's JSON into its entries and the problems found on the way; other keys are ignored."""
+    """Parse a case list's JSON into its entries, and collect the problems."""
     entries, problems = [], []
     for key, value in content.items():
         if key not in (*LISTS, MODALITIES) and isinstance(value, list):  # misspelled?
@@ -215,7 +231,11 @@ def _parse_entries(
 
 
 def check_layouts(layouts: Sequence[Mapping[str, str]]) -> None:
-    """Raise ValueError where there is no layout, or one without an ``{id}`` in ``"image"`` or ``"label"``."""
+    """Check that each layout has an ``{id}`` in ``"image"`` and in ``"label"``.
+
+    Raises:
+        ValueError: one has not, or there is no layout.
+    """
     if not layouts or any("{id}" not in layout.get(key, "") for layout in layouts for key in ("image", "label")):
         raise ValueError(
             f"layouts is {layouts}; expected one or more of 'image' and 'label', paths containing '{{id}}'"
@@ -266,8 +286,8 @@ def _file_problems(entries: Sequence[Entry]) -> Iterator[str]:
 
 
 def _membership_problems(entries: Sequence[Entry], allow_overlap: Sequence[str]) -> Iterator[str]:
-    """Cases in two lists, or twice in one, under whatever names."""
-    files: dict[str, str] = {}  # of each name: an id is one case, though it may be found in two layouts
+    """Find cases in two lists, or twice in one, under whatever names."""
+    files: dict[str, str] = {}  # by name: an id is one case, even where two layouts have a file of it
     by_file: dict[str, list[Entry]] = {}
     for entry in entries:
         file = files.setdefault(entry.name, os.path.realpath(entry.item["image"]))
@@ -284,14 +304,14 @@ def _membership_problems(entries: Sequence[Entry], allow_overlap: Sequence[str])
 def _modality_problems(
     entries: Sequence[Entry], accepted: object, other_modalities: Mapping[str, str]
 ) -> Iterator[str]:
-    """Cases of a modality that their list does not say it holds, in one problem for each modality."""
+    """Find cases of a modality that their list does not name; one problem a modality."""
     if not isinstance(accepted, list) or not all(isinstance(modality, str) for modality in accepted):
         yield f'"{MODALITIES}" is {reprlib.repr(accepted)}; expected a list such as ["CT"]'
         return
     strangers: dict[str, list[str]] = {}
     for entry in entries:
         image = entry.item["image"]
-        if other_modalities or os.path.isdir(image):  # of other files nothing is known
+        if other_modalities or os.path.isdir(image):  # the modality of other files is unknown
             strangers.setdefault(modality_of(image, other_modalities), []).append(f"'{entry.name}' ({entry.list_name})")
     for modality, named in strangers.items():
         if modality not in accepted:

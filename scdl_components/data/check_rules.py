@@ -22,15 +22,15 @@ HEADER_TOLERANCE = 1.0  # and the sform and the qform of one header
 SAME_SIZE = 1e-3  # mm; MONAI's Spacingd gives image and label one shape where their voxels differ by less
 NARROW_HU = 100  # air, water and bone span far more; an image that was scaled to [0, 1] does not
 WIDEST_HU = 2**15  # of scanners with an extended scale, at metal; HU -1000 stored as unsigned is 64536
-# a CT of a child in the widest field of view shows some 3 % of soft tissue, one that 1024 was subtracted from twice
-# only its densest bone: in a real one 0.007 %
+# soft tissue is some 3 % of a child's CT in the widest field of view; where 1024 was subtracted twice, only the
+# densest bone is left: 0.007 % of a real CT
 MIN_INSIDE = 0.01
 DENSE_HU, MAX_DENSE = 800, 0.1  # cortical bone, teeth, metal; soft tissue lies there when 1000 or 1024 was added
 
 
 @dataclass(frozen=True)
 class CaseFacts:
-    """A case of a list and what its files hold; ``label`` is None where the list gives none."""
+    """Hold a case of a list and what its files hold; ``label`` may be None."""
 
     list_name: str
     image: VolumeFacts
@@ -60,7 +60,7 @@ def find_problems(
 
     Args:
         cases: of all lists.
-        organs: as the following, see :class:`scdl_components.data.InputCheck`.
+        organs: as the other arguments, see :class:`scdl_components.data.InputCheck`.
     """
     problems: list[Problem] = []
     for case in cases:
@@ -79,7 +79,7 @@ def find_problems(
 
 
 def volume_problems(volume: VolumeFacts) -> Iterator[Problem]:
-    """Find what is wrong with any volume: unreadable, a contradictory header, voxels that are not finite."""
+    """Find what is wrong with any volume: unreadable, contradictory header, voxels not finite."""
     path, sizes = volume.path, _format(volume.spacing)
     if volume.failure:
         yield Problem(path, volume.failure)
@@ -91,9 +91,6 @@ def volume_problems(volume: VolumeFacts) -> Iterator[Problem]:
     elif volume.spacing.min() < MIN_SPACING or volume.spacing.max() > MAX_SPACING:
         expected = f"expected {MIN_SPACING:g} to {MAX_SPACING:g} mm"
         yield Problem(path, f"has voxels of {sizes} mm; {expected}: correct the header (are its units not mm?)")
-    if volume.units != "mm":
-        message = f"gives lengths in {volume.units}, but its voxels of {sizes} are taken as mm; correct the header"
-        yield Problem(path, f"{message} (nibabel: set_xyzt_units)", is_error=False)
     if volume.other_affine is not None and not is_degenerate(volume.affine):
         yield from _affine_problems(volume)
     if volume.num_non_finite:
@@ -128,7 +125,7 @@ def label_given_problems(case: CaseFacts) -> Iterator[Problem]:
 
 
 def image_problems(image: VolumeFacts, is_ct: bool, intensity_range: Sequence[float] | None) -> Iterator[Problem]:
-    """Find what is wrong with a readable image: its orientation is unknown, its values no HU."""
+    """Find what is wrong with a readable image: unknown orientation, values that are no HU."""
     if not image.oriented and not is_degenerate(image.affine):
         message = (
             "its header does not say how the patient lies (sform and qform code 0); its voxel axes are taken to point "
@@ -142,7 +139,7 @@ def image_problems(image: VolumeFacts, is_ct: bool, intensity_range: Sequence[fl
 
 
 def hu_problems(image: VolumeFacts, intensity_range: Sequence[float] | None) -> Iterator[Problem]:
-    """Find values of a CT that are no HU, or that the network cannot tell apart."""
+    """Find values of a CT that are no HU, or outside of the network's range."""
     low, high, total = image.minimum, image.maximum, image.counts.sum()
     found, way_out = f"values from {low:g} to {high:g}", "store the CT in HU (raw value × slope + intercept)"
     dense = image.counts[image.values > DENSE_HU].sum() / total
@@ -205,7 +202,7 @@ def fit_problems(image: VolumeFacts, label: VolumeFacts) -> Iterator[Problem]:
 
 
 def label_problems(label: VolumeFacts, organs: Sequence[str], list_name: str) -> Iterator[Problem]:
-    """Find values of a readable label that the organ table lacks, or a label without any."""
+    """Find values of a readable label that are no organ's, or an empty label."""
     if label.num_fractional:
         yield Problem(label.path, f"has {label.num_fractional} voxels that are no integers; round them, store as uint8")
         return

@@ -22,10 +22,10 @@ logger = logging.getLogger(__name__)
 
 
 class CaseDataset(PersistentDataset):
-    """MONAI's PersistentDataset, which keeps cases by the content of their files, and part of them in memory.
+    """Preprocess cases once, keep them on disk by content, and part of them in memory.
 
     What is kept are the results of the transforms before the first random one, as plain tensors without meta data.
-    MONAI's own knows files by their names alone and ends with a full disk or a truncated entry.
+    MONAI's PersistentDataset knows files by their names alone and ends with a full disk or a truncated entry.
 
     Args:
         data: cases {"image": path, "label": path}; unlabeled ones without "label".
@@ -34,7 +34,7 @@ class CaseDataset(PersistentDataset):
         cache_dir: folder of preprocessed cases, which other processes may use, too; None or False: none.
 
     Raises:
-        InputError: a labeled case cannot be loaded; an unlabeled one is a warning, and an error where it is asked for.
+        InputError: a case that is kept in memory cannot be loaded.
     """
 
     def __init__(
@@ -54,17 +54,16 @@ class CaseDataset(PersistentDataset):
         self.set_data(data)
 
     def set_data(self, data: Sequence[Mapping[str, object]]) -> None:
-        """Set the cases and preprocess those that are kept in memory."""
+        """Replace the cases, and preprocess those that are kept in memory."""
         self.data = data
         self.memory: dict[int, dict] = {}
         for index in tqdm(range(int(len(data) * self.cache_rate)), "loading cases", unit="case"):
             try:
                 self.memory[index] = self._cachecheck(data[index])
             except Exception as error:  # whatever a reader or transform says of a file
-                told = f"{data[index]} cannot be loaded: {root_reason(error)}"
-                if "label" in data[index]:
-                    raise InputError(f"the labeled case {told}. Mend it and run the same command again") from error
-                logger.warning("%s", told)
+                raise InputError(
+                    f"the case {data[index]} cannot be loaded: {root_reason(error)}. Mend it and run this command again"
+                ) from error
         if counts := self.disk.counts:
             logger.info("%s: %d cases read, %d written", self.disk.folder, counts["read"], counts["written"])
 
@@ -85,7 +84,7 @@ class CaseDataset(PersistentDataset):
         return self.transform(_copied(item), start=self.first_random + 1)
 
     def preprocessed(self, index: int) -> dict:
-        """A case before its first random transform; as it is kept, so not to be changed."""
+        """Get a case before its first random transform; it is the kept one, not to be changed."""
         item = self.memory.get(index)
         return self._cachecheck(self.data[index]) if item is None else item
 
@@ -94,13 +93,13 @@ class CaseDataset(PersistentDataset):
 
 
 def label_counts(dataset: CaseDataset, num_classes: int) -> torch.Tensor:
-    """Count the voxels of each class [num_classes] in the labels of all cases, preprocessed, before any crop."""
+    """Count the voxels of each class [num_classes] in all preprocessed, uncropped labels."""
     labels = (dataset.preprocessed(index)["label"].flatten() for index in range(len(dataset)))
     return sum((torch.bincount(label.long(), minlength=num_classes) for label in labels), torch.tensor(0))
 
 
 def _copied(item: object) -> object:
-    """The same with tensors of their own, contiguous: of a view, all that it is a part of would be kept."""
+    """Copy the tensors of an item: a view would keep all that it is part of."""
     if isinstance(item, torch.Tensor):
         return item.clone(memory_format=torch.contiguous_format)
     if isinstance(item, dict):

@@ -18,25 +18,25 @@ from ..errors import UnreadableError
 
 # 4 GiB once MONAI has loaded them; a volume whose headers announce more is refused before its voxels are read
 MAX_VOXELS = 2**30
-# a slice further than this from its place on an even grid, in slice distances, is misplaced: an affine cannot hold it
+# in slice distances: a slice further than this from its place on an even grid does not fit an affine
 SLICE_TOLERANCE = 0.25
 SAME_PLACE = 0.01  # mm
 PLANE = ("Rows", "Columns", "PixelSpacing", "ImageOrientationPatient")
 NEEDED = (*PLANE, "ImagePositionPatient")
 MORE_THAN_A_SLICE = ("NumberOfFrames", "SamplesPerPixel")
-NO_SLICES = (MediaStorageDirectoryStorage, SegmentationStorage)  # a DICOMDIR, and what may have been made of the series
+NO_SLICES = (MediaStorageDirectoryStorage, SegmentationStorage)  # a DICOMDIR, a segmentation of the series
 TAGS = ("SeriesInstanceUID", "Modality", *NEEDED, *MORE_THAN_A_SLICE)
 
 
 def is_dicom_file(path: str) -> bool:
-    """Whether a file starts as DICOM files do, also as those without preamble: with group 2 or 8, little-endian."""
+    """Tell whether a file begins as DICOM files do, with or without a preamble."""
     with open(path, "rb") as file:
         head = file.read(132)
     return head[128:] == b"DICM" or head[:2] in (b"\x02\x00", b"\x08\x00")
 
 
 def series_modality(folder: str) -> str:
-    """Modality that a folder's DICOM headers name, such as ``CT``; empty where none can be read."""
+    """Read a folder's modality, such as ``CT``, from its DICOM headers; empty if there is none."""
     try:
         return next((str(header.get("Modality") or "") for _, header in _headers(folder)), "")
     except (UnreadableError, OSError):
@@ -106,9 +106,9 @@ def slices_in_order(folder: str) -> list[str]:
 
 
 def _headers(folder: str) -> Iterator[tuple[str, pydicom.Dataset]]:
-    """Path and header of each DICOM file of the folder."""
+    """Read the header of each DICOM file of a folder; yields path and header."""
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-        named = entry.name.lower().endswith(".dcm")  # an empty or overwritten one is a slice that is missing
+        named = entry.name.lower().endswith(".dcm")  # empty or overwritten, it is a missing slice
         if entry.name.startswith(".") or not entry.is_file() or not (named or is_dicom_file(entry.path)):
             continue
         try:
@@ -135,7 +135,7 @@ def _check_one_series(headers: Sequence[pydicom.Dataset]) -> None:
 
 
 def _check_planes(headers: dict[str, pydicom.Dataset]) -> np.ndarray:
-    """The normal of the slices, if all have the same grid."""
+    """Compute the normal of the slices, if all have the same grid."""
     planes = {}
     for file, header in headers.items():
         name = os.path.basename(file)
@@ -162,7 +162,7 @@ def _check_planes(headers: dict[str, pydicom.Dataset]) -> np.ndarray:
 
 
 def _check_spacing(files: Sequence[str], positions: np.ndarray, normal: np.ndarray) -> None:
-    """Refuse slices that do not lie on an even grid; files and positions [N, 3] in order."""
+    """Refuse slices whose positions [N, 3], in order, are not evenly spaced on a line."""
     names = [os.path.basename(file) for file in files]
     if not np.isfinite(positions).all():
         raise UnreadableError("holds slices whose ImagePositionPatient is not finite; export it again")

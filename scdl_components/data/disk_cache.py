@@ -40,10 +40,10 @@ WAY_OUT = "Training goes on without keeping what it preprocesses; --cache_dir na
 
 
 class DiskCache:
-    """Keep results about cases in a folder, one file each, which several processes may use at once.
+    """Keep results about cases in a folder that several processes may use at once.
 
-    An entry is there whole or not at all, and a damaged one is made anew; what stands in one is never executed. The
-    folder can be deleted at any time. Where nothing can be kept, one warning says so.
+    Each is a file that is there whole or not at all. A damaged one is made anew; what stands in one is never executed.
+    The folder can be deleted at any time. Where nothing can be kept, one warning says so.
 
     Args:
         folder: it is made; None or False keeps nothing.
@@ -71,10 +71,10 @@ class DiskCache:
                     part.unlink()
 
     def get(self, case: Mapping[str, object], make: Callable[[], dict]) -> dict:
-        """The kept result for a case of plain values and tensors; else ``make`` makes it, and it is kept.
+        """Get the kept result for a case, or make and keep it.
 
         Args:
-            case: values by key; the paths of NIfTI files and folders among them stand for what is there.
+            case: plain values by key; paths of NIfTI files and folders stand for what is there.
             make: makes the result, and may raise anything.
         """
         entry = self._entry(case)
@@ -86,17 +86,17 @@ class DiskCache:
             except Exception as error:  # what stands in a damaged file can raise anything
                 logger.warning("%s cannot be read and is made anew: %s", entry, error)
         item = make()
-        # not where the files have changed after the entry was named after them
+        # unless the files have changed since the entry was named after their content
         if entry is not None and self.writable and self._entry(case) == entry:
             self._write(entry, item)
         return item
 
     def _entry(self, case: Mapping[str, object]) -> Path | None:
-        """File of a case's result; None where it cannot be kept."""
+        """Name the file of a case's result; None where it cannot be kept."""
         if self.folder is not None:
             try:
                 return self.folder / f"{content_hash(case, self.notes)}-{self.recipe}.pt"
-            except OSError:  # who reads the file says what is wrong with it
+            except OSError:  # the transforms say what is wrong with it
                 return None
             except (TypeError, ValueError) as error:
                 _warn_once(f"cannot keep a preprocessed case: {error}. {WAY_OUT}")
@@ -112,15 +112,15 @@ class DiskCache:
             with whole_file(entry, WAY_OUT, entry.with_name(f"{uuid.uuid4().hex}{PART}")) as file:
                 torch.save(item, file)
             self.counts["written"] += 1
-        except Exception as error:  # of the disk, or whatever torch has against what a transform put there
+        except Exception as error:  # of the disk, or an item that torch cannot save
             _warn_once(f"cannot keep preprocessed cases in {self.folder}: {error}")
             self.writable = False
 
 
 def recipe_hash(recipe: object) -> str:
-    """Digest of objects with all their parameters, the sources of their classes and the versions of the libraries.
+    """Hash objects with their parameters, their classes' sources and the libraries' versions.
 
-    A change of code is seen in the modules that the recipe's own classes and functions are defined in.
+    A change of code is seen in the modules that define the recipe's classes and functions.
 
     Raises:
         Exception: they cannot be told apart: a lambda, an open file, a class of a notebook, ...
@@ -133,7 +133,7 @@ def recipe_hash(recipe: object) -> str:
 
 
 def content_hash(case: Mapping[str, object], notes: Path) -> str:
-    """Digest of a case's values, of files and folders the bytes, wherever they lie and whatever they are called.
+    """Hash a case's values; of files and folders the bytes, not the names.
 
     Raises:
         TypeError, ValueError: a value is not plain, or a file may not hold all of its volume.

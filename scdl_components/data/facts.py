@@ -42,7 +42,6 @@ class VolumeFacts:
         shape: spatial shape; a fourth axis of length one is dropped.
         affine: voxel to world (RAS, mm), 4×4.
         oriented: the header says how voxels lie in the patient (NIfTI: sform or qform code set).
-        units: of the lengths in the header, where it says so; nibabel and MONAI take them as mm whatever it says.
         other_affine: a second one that the header has and that somebody may go by (NIfTI: the qform beside an sform,
             where its code is set, or where the voxel sizes are not those of the sform, which MONAI then drops).
         minimum: of the finite voxels.
@@ -58,7 +57,6 @@ class VolumeFacts:
     shape: tuple[int, ...] = ()
     affine: np.ndarray = field(default_factory=lambda: np.eye(4))
     oriented: bool = True
-    units: str = "mm"
     other_affine: np.ndarray | None = None
     minimum: float = math.nan
     maximum: float = math.nan
@@ -74,12 +72,12 @@ class VolumeFacts:
 
     @property
     def fingerprint(self) -> str:
-        """Digest of the histogram and the sorted shape: the same voxels in any axis order, direction, type or file."""
+        """Digest of histogram and sorted shape: equal for the same voxels in any orientation or type."""
         content = (*sorted(self.shape), *self.values.tolist(), *self.counts.tolist())
         return hashlib.blake2b(repr(content).encode(), digest_size=16).hexdigest()
 
     def organ_voxels(self, organs: Sequence[str]) -> dict[str, int]:
-        """Count each organ's voxels, if this is a label; ``organs[i]`` has the value i + 1."""
+        """Count the voxels of each organ of a label; ``organs[i]`` has the value i + 1."""
         found = dict(zip(self.values.tolist(), self.counts.tolist(), strict=True))
         return {organ: found.get(value, 0) for value, organ in enumerate(organs, start=1)}
 
@@ -97,7 +95,7 @@ def read_facts(path: str, kept: DiskCache | None = None) -> VolumeFacts:
 
     def read() -> dict:
         facts = (_read_dicom if os.path.isdir(path) else _read_nifti)(path)
-        return convert_to_tensor(facts, convert_numeric=False)  # such as can be loaded without running code
+        return convert_to_tensor(facts, convert_numeric=False)  # loaded without running code
 
     try:
         facts = kept.get({"path": path}, read) if kept else read()
@@ -183,7 +181,6 @@ def _read_nifti(path: str) -> dict:
         "shape": shape[:3],
         "affine": np.asarray(header.get_best_affine(), dtype=float),
         "oriented": bool(header["sform_code"] > 0 or header["qform_code"] > 0),
-        "units": {1: "metres", 3: "micrometres"}.get(int(header["xyzt_units"]) % 8, "mm"),
         "other_affine": _other_affine(header),
         **statistics,
     }
@@ -231,7 +228,7 @@ def _read_header(stream: BinaryIO) -> tuple[nib.Nifti1Header, tuple[int, ...]]:
 
 
 def _chunks(stream: BinaryIO, num_bytes: int) -> Iterator[bytes]:
-    """The next ``num_bytes`` in pieces; then the rest of the stream is read, which has gzip compare its checksum."""
+    """Read ``num_bytes`` in pieces, then the rest, so that gzip compares its checksum."""
     left = num_bytes
     while left:
         chunk = stream.read(min(CHUNK_BYTES, left))

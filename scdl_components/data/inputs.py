@@ -55,7 +55,7 @@ def list_images(path: str | os.PathLike | Sequence[str | os.PathLike]) -> list[d
 
 
 def visible(folder: str) -> list[str]:
-    """Paths of what is in a folder, sorted, without hidden files."""
+    """List the paths in a folder, sorted, without hidden files."""
     try:
         return [os.path.join(folder, name) for name in sorted(os.listdir(folder)) if not name.startswith(".")]
     except OSError as error:
@@ -63,7 +63,7 @@ def visible(folder: str) -> list[str]:
 
 
 def is_nifti(path: str) -> bool:
-    """Whether a path is that of a file with the name of a NIfTI file."""
+    """Tell whether a path is that of a file with the name of a NIfTI file."""
     return path.lower().endswith(SUFFIXES) and os.path.isfile(path)
 
 
@@ -86,7 +86,7 @@ def _images_at(path: str) -> list[str]:
 
 
 def _images_in(folder: str) -> list[str]:
-    """The folder's NIfTI files, or the folder itself if it holds DICOM files."""
+    """List a folder's NIfTI files, or the folder itself if it holds DICOM files."""
     paths = visible(folder)
     volumes = [path for path in paths if is_nifti(path) and not is_result(path)]
     # a DICOMDIR is the list of the series in the folders beside it
@@ -99,7 +99,7 @@ def _images_in(folder: str) -> list[str]:
 
 
 def _images_below(path: str, depth: int) -> list[str]:
-    """Images of the sub-folders; below one that has some, no further ones are looked for."""
+    """List the images of sub-folders; below one that has some, nothing is looked for."""
     found = []
     for folder in filter(os.path.isdir, visible(path)) if depth else ():
         images = _images_in(folder)

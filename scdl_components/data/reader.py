@@ -27,13 +27,13 @@ UNREADABLE = (OSError, EOFError, ValueError, zlib.error, HeaderDataError, ImageF
 
 
 def modality_of(image: str, other_modalities: Mapping[str, str]) -> str:
-    """Modality of an image: a DICOM series' by its headers, a file's by its name, or by that which it links to.
+    """Tell an image's modality: a DICOM series' by its headers, a file's by its name.
 
     A file is of the series in the folder of its name beside it: so MONAI Label keeps the series of a DICOMweb server.
 
     Args:
-        image: its path.
-        other_modalities: of each modality that is not CT, a regular expression that finds its images' file names.
+        image: its path; the name of the file that it links to counts, too.
+        other_modalities: for each modality but CT, a regular expression that finds its images' file names.
 
     Returns:
         What the headers say, or the first modality whose expression finds one of the names, else ``"CT"``.
@@ -47,7 +47,7 @@ def modality_of(image: str, other_modalities: Mapping[str, str]) -> str:
 
 
 def load_nifti(path: str | Path) -> nib.Nifti1Image:
-    """Load a volume [X, Y, Z]; a fourth axis of length one is dropped, as the input check and MONAI do.
+    """Load a volume [X, Y, Z]; a fourth axis of length one is dropped.
 
     Raises:
         InputError: the file cannot be read, or is no volume.
@@ -78,7 +78,7 @@ class VolumeReader(NibabelReader):
         self.modalities = ensure_tuple(modalities) if modalities is not None else None
 
     def read(self, data: str | os.PathLike | Sequence[str | os.PathLike], **kwargs: object) -> tuple[str, ...]:
-        """The paths alone: after an error here ``LoadImage`` would go on to its other readers.
+        """Return the paths alone: after an error here ``LoadImage`` would try its other readers.
 
         Raises:
             ValueError: of a format that those read.
@@ -89,7 +89,7 @@ class VolumeReader(NibabelReader):
         return paths
 
     def get_data(self, img: tuple[str, ...]) -> tuple[np.ndarray, dict]:
-        """Voxels and meta data with the affine (RAS, mm).
+        """Read voxels and meta data with the affine (RAS, mm).
 
         Raises:
             InputError: a file cannot be read, a folder is no sound DICOM series, or one is of another modality.
@@ -106,7 +106,7 @@ class VolumeReader(NibabelReader):
             try:
                 if os.path.isdir(path):
                     return read_series(path)
-                reader = NibabelReader()  # it notes what it has read, and this one is to stay as it is
+                reader = NibabelReader()  # it keeps what it has read; this one keeps nothing
                 return reader.get_data(reader.read(img))
             except UnreadableError as error:
                 raise InputError(f"'{path}' {error}") from error

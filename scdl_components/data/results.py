@@ -49,7 +49,7 @@ def result_names(images: Sequence[str]) -> dict[str, str]:
 def find_results(folder: str | Path, images: Sequence[str]) -> dict[str, Path]:
     """Find the files of the images' segmentations, whether they are there or not.
 
-    The one that its JSON says to be of an image is the image's, whatever others it was given with; else the name decides.
+    A segmentation belongs to the image that its JSON names; without that, to the one of its name.
 
     Args:
         folder: that segmentations are written to.

@@ -4,15 +4,12 @@
 
 Which case a place of a batch takes, and the seed of its random transforms, are pure functions of the loader's seed
 and the iteration. Training can therefore start at any iteration and see what an undisturbed run would have seen,
-whatever the number of workers, and several processes (ranks) can share out a batch without a word. What cannot be
-loaded is left out of its batch if it is unlabeled, and ends the training if it is labeled.
+whatever the number of workers, and several processes (ranks) can share a batch without exchanging anything.
 """
 
 from __future__ import annotations
 
 import itertools
-import logging
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from typing import NamedTuple
@@ -27,7 +24,6 @@ from ..distributed import share
 from ..errors import InputError, root_reason
 from .workers import child_handler_kept, start_worker, worker_errors
 
-logger = logging.getLogger(__name__)
 STREAMS = ("labeled", "unlabeled")
 
 
@@ -39,16 +35,8 @@ class Draw(NamedTuple):
     seed: int
 
 
-class Fault(NamedTuple):
-    """A sample that could not be loaded: of which stream, its files, and why."""
-
-    stream: str
-    files: str
-    reason: str
-
-
 def draw(seed: int, stream: str, position: int, size: int) -> Draw:
-    """The sample at a position (counted from the start of training) of a stream of ``size`` cases."""
+    """Draw the sample at a position of a stream, counted from the start of training."""
     pass_number, place = divmod(position, size)
     entropy = [seed, STREAMS.index(stream), pass_number]
     order = np.random.default_rng(entropy).permutation(size)
@@ -72,7 +60,7 @@ class TwoStreamSampler(Sampler[list[Draw]]):
         self.start = 0
 
     def batch(self, iteration: int, places: dict[str, range] | None = None) -> list[Draw]:
-        """The draws of one iteration, counted from 0, at these places of the streams' parts of it; None: at all."""
+        """Draw an iteration, counted from 0: at these places of the streams, or at all."""
         return [
             draw(self.seed, stream, iteration * size + place, self.sizes[stream])
             for stream, size in self.batch_sizes.items()
@@ -84,43 +72,42 @@ class TwoStreamSampler(Sampler[list[Draw]]):
 
 
 class TwoStreamDataset(Dataset):
-    """Looks draws up in the datasets, given by stream, their random transforms seeded by the draw."""
+    """Load what is drawn, each sample's random transforms seeded by its draw."""
 
     def __init__(self, datasets: dict[str, Dataset]) -> None:
         self.datasets = datasets
 
-    def __getitem__(self, item: Draw) -> tuple[str, dict | Fault]:
+    def __getitem__(self, item: Draw) -> tuple[str, dict | str]:
+        """Load stream and sample, or, where that fails, stream and reason."""
         dataset = self.datasets[item.stream]
         try:
             dataset.transform.set_random_state(seed=item.seed)
             return item.stream, dataset[item.index]
-        # whatever a reader or transform says of a file that went bad; it is told where the batch arrives
-        except Exception as error:
-            return item.stream, Fault(item.stream, self.files(item), root_reason(error))
+        except Exception as error:  # whatever a reader or transform says of a file that went bad
+            return item.stream, f"the {item.stream} case {self.files(item)} cannot be loaded: {root_reason(error)}"
 
     def files(self, item: Draw) -> str:
-        """The files of a draw, in words."""
+        """Name the files of a draw."""
         case = self.datasets[item.stream].data[item.index]
         paths = [str(case[key]) for key in ("image", "label") if isinstance(case.get(key), (str, bytes))]
         return ", ".join(paths) or f"case {item.index} of {item.stream}"
 
 
-def collate_streams(samples: Sequence[tuple[str, dict | Fault]]) -> dict[str, dict | list[Fault]]:
-    """Samples with their stream -> {"labeled": batch, "unlabeled": batch}, each collated as MONAI does.
-
-    What could not be loaded is in "faults", where there is any; a stream without a sample is missing.
-    """
-    parts: dict[str, list] = {}
+def collate_streams(samples: Sequence[tuple[str, dict | str]]) -> dict[str, dict] | str:
+    """Collate samples to {"labeled": batch, "unlabeled": batch}; one that failed gives its reason instead."""
+    parts: dict[str, list[dict]] = {}
     for stream, sample in samples:
-        parts.setdefault("faults" if isinstance(sample, Fault) else stream, []).append(sample)
-    return {name: items if name == "faults" else list_data_collate(items) for name, items in parts.items()}
+        if isinstance(sample, str):
+            return sample
+        parts.setdefault(stream, []).append(sample)
+    return {stream: list_data_collate(items) for stream, items in parts.items()}
 
 
 class TwoStreamLoader(DataLoader):
-    """Batches {"labeled": {"image", "label"}, "unlabeled": {"image"}}, endless; its length is one pass over the unlabeled.
+    """Load endless batches {"labeled": {"image", "label"}, "unlabeled": {"image"}}.
 
-    Without unlabeled samples per batch (``unlabeled_batch_size=0``) batches have the labeled part alone and an epoch is
-    a pass over the labeled cases.
+    Its length is one pass over the unlabeled cases. With ``unlabeled_batch_size=0`` batches have the labeled part
+    alone, and it is a pass over the labeled cases.
 
     Args:
         labeled: MONAI dataset of dicts with "image" and "label"; its ``transform`` is a ``Compose``.
@@ -132,8 +119,8 @@ class TwoStreamLoader(DataLoader):
         pin_memory: copy batches into page-locked memory, for faster transfers to a GPU.
 
     Raises:
-        InputError: when a stream that batches ask for has no case, or ranks cannot share a batch evenly; while
-            training, when a labeled case cannot be loaded, when no unlabeled one can any more, or when a worker dies.
+        InputError: a stream that batches ask for has no case, or ranks cannot share a batch evenly; while training, a
+            case cannot be loaded, or a worker dies.
     """
 
     def __init__(
@@ -160,8 +147,6 @@ class TwoStreamLoader(DataLoader):
                 )
             datasets["unlabeled"], batch_sizes["unlabeled"] = unlabeled, unlabeled_batch_size
         sampler = TwoStreamSampler({name: len(d) for name, d in datasets.items()}, batch_sizes, seed)
-        self.skipped: Counter[str] = Counter()  # unlabeled files that could not be loaded, and how often
-        self.failing: set[str] = set()  # those since one was last loaded
         super().__init__(
             TwoStreamDataset(datasets),
             batch_sampler=sampler,
@@ -176,7 +161,7 @@ class TwoStreamLoader(DataLoader):
         return -(-cases // samples)
 
     def files(self, iteration: int) -> list[str]:
-        """The files of an iteration's batch, counted from 0, those of all ranks; one entry for each sample."""
+        """Name the files of an iteration, counted from 0, of all ranks; one entry a sample."""
         return [self.dataset.files(item) for item in self.batch_sampler.batch(iteration)]
 
     def __iter__(self) -> Iterator[dict[str, dict]]:
@@ -185,40 +170,20 @@ class TwoStreamLoader(DataLoader):
         for iteration in itertools.count(self.batch_sampler.start):
             with worker_errors(iteration) if self.num_workers else nullcontext():
                 batch = next(batches)
-            if "unlabeled" in batch:
-                self.failing.clear()
-            for fault in batch.pop("faults", []):
-                self._skip(fault, iteration)
+            if isinstance(batch, str):
+                raise InputError(
+                    f"iteration {iteration + 1}: {batch}. Mend it and run the same command again: training goes on "
+                    "from the last checkpoint"
+                )
             yield batch
-
-    def _skip(self, fault: Fault, iteration: int) -> None:
-        """Count and report a sample that a batch lacks, or raise InputError where training cannot go on without it."""
-        files, reason, number = fault.files, fault.reason, iteration + 1
-        again = "run the same command again: training goes on from the last checkpoint"
-        if fault.stream == "labeled":
-            raise InputError(
-                f"the labeled case {files} cannot be loaded in iteration {number}: {reason}. Mend it and {again}"
-            )
-        self.skipped[files] += 1
-        self.failing.add(files)
-        logger.warning(
-            "iteration %d: skipped %s, %s (%d times; %d skipped samples of %d files in all)",
-            *(number, files, reason, self.skipped[files], self.skipped.total(), len(self.skipped)),
-        )
-        num_unlabeled = self.batch_sampler.sizes["unlabeled"]
-        if len(self.failing) == num_unlabeled:
-            raise InputError(
-                f"none of the {num_unlabeled} unlabeled cases can be loaded any more, the last in iteration {number} "
-                f"({files}: {reason}). Is their disk still there? When it is, {again}"
-            )
 
 
 def prepare_two_stream_batch(
     batch: dict[str, dict], device: torch.device | str, non_blocking: bool = False, **kwargs
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """All images of a two-stream batch, labeled first [B, 1, *spatial], and the labels [B_labeled, 1, *spatial]."""
+    """Put together a batch's images, labeled first [B, 1, *spatial], and labels [B_labeled, 1, *spatial]."""
     parts = [batch[stream]["image"] for stream in STREAMS if stream in batch] + [batch["labeled"]["label"]]
-    # plain tensors: training needs no metadata, and MONAI's slow every operation down
+    # plain tensors: training needs no metadata, which slows MONAI's tensors down
     *images, label = (convert_to_tensor(part, track_meta=False).to(device, non_blocking=non_blocking) for part in parts)
-    # to another layout on the device, or the copy would not be from page-locked memory
+    # the layout changes on the device: copied before, the batch would not be in page-locked memory
     return torch.cat(images).to(device, **kwargs), label.to(device, **kwargs)

@@ -35,7 +35,7 @@ def unlabeled_stream(
     load_cases: Callable[[], Mapping[str, list[dict[str, str]]]],
     batch_size: int,
 ) -> UnlabeledStream:
-    """The unlabeled cases that belong to a training's labeled ones.
+    """Find the unlabeled cases that belong to a training's labeled ones.
 
     Where the labeled cases are of the case list, so are the unlabeled ones. Else they are the images of the labeled
     cases' folders that are not labeled themselves, nor in ``validation``, nor held out by the case list, nor made of a
@@ -44,8 +44,8 @@ def unlabeled_stream(
     Args:
         labeled: items ``{"image": path, "label": path}`` of the training.
         validation: items of its validation.
-        load_cases: reads the case list, as :func:`scdl_components.data.load_cases`; its ``UserError`` counts as no
-            list, for whoever trains on the list's labeled cases has met it already.
+        load_cases: reads the case list, as :func:`scdl_components.data.load_cases`. A ``UserError`` of it counts as no
+            list: who trains on the list's labeled cases has met it before.
         batch_size: unlabeled samples of a batch.
     """
     try:
@@ -69,7 +69,7 @@ def unlabeled_stream(
 
 
 def _study_folder(item: Mapping[str, str]) -> str:
-    """Folder that an item's image was put into.
+    """Find the folder that an item's image was put into.
 
     MONAI Label resolves links, so the image may be far from the studies; its label is not.
     """
@@ -80,5 +80,5 @@ def _study_folder(item: Mapping[str, str]) -> str:
 
 
 def _files(items: Iterable[Mapping[str, str]]) -> set[str]:
-    """Files of the items' images, links resolved."""
+    """Resolve the links of the items' images."""
     return {os.path.realpath(item["image"]) for item in items}

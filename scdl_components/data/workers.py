@@ -16,7 +16,7 @@ SECONDS_AFTER_SIGTERM = 5
 
 @contextmanager
 def child_handler_kept() -> Iterator[None]:
-    """Take back a DataLoader's signal handler: it raises a worker's death wherever the training happens to be."""
+    """Undo a DataLoader's handler of SIGCHLD, which raises anywhere in the training."""
     ours = hasattr(signal, "SIGCHLD") and threading.current_thread() is threading.main_thread()
     previous = signal.getsignal(signal.SIGCHLD) if ours else None
     yield
@@ -26,7 +26,7 @@ def child_handler_kept() -> Iterator[None]:
 
 @contextmanager
 def worker_errors(iteration: int) -> Iterator[None]:
-    """Tell what can be done where no batch comes from worker processes; iterations count from 0.
+    """Explain why worker processes hand over no batch for an iteration (from 0).
 
     Raises:
         InputError: a worker died, or there is no shared memory left for it.
@@ -34,7 +34,7 @@ def worker_errors(iteration: int) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, OSError, EOFError) as error:
-        # torch's words for an error of the worker's code, which lives on
+        # torch's words for an error in the worker's code; the worker itself is alive
         if str(error).startswith("Caught ") and "shared memory" not in str(error):
             raise
         raise InputError(
@@ -46,7 +46,7 @@ def worker_errors(iteration: int) -> Iterator[None]:
 
 
 def start_worker(worker_id: int) -> None:
-    """Leave it to the training process, in a worker, to end the worker after a signal to both.
+    """Let the training process end this worker after a signal to both.
 
     A worker that dies while it holds a lock of the loader's leaves the training process waiting for that lock for ever.
     After SIGTERM it has some seconds more, in which it is ended in order or goes idle.

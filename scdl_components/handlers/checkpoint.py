@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.tensorboard import SummaryWriter
 
 from .. import __version__
@@ -27,7 +27,7 @@ class MismatchError(InputError):
 
 
 class TrainingCheckpoint:
-    """Save everything that training changes at an interval and at its end, and resume from such a file.
+    """Save everything that training changes, at an interval and at the end, and resume.
 
     Files are ``checkpoint_<iteration>.pt``, each written to a temporary name, flushed and renamed, before the oldest is
     removed. The trainer's own state and its AMP scaler are part of them. Random states are not: crops, order of cases
@@ -39,7 +39,7 @@ class TrainingCheckpoint:
         interval: iterations between two checkpoints.
         n_saved: how many of the newest are kept.
         start: of :func:`find_start`. What another training left in ``save_dir`` is kept in ``earlier_<n>`` there, or
-            its checkpoints are removed; its weights stay in their place, too, until a validation overwrites them.
+            its checkpoints are removed. Its weights stay in their place, too, until a validation overwrites them.
         logs: flushed before each checkpoint, which then has no gap before it in them.
 
     Raises:
@@ -72,7 +72,11 @@ class TrainingCheckpoint:
         engine.add_event_handler(Events.STARTED, self._start)
 
     def save_once(self, *, validate_first: bool = False) -> None:
-        """Save, unless this iteration has been saved; ``validate_first`` when its validation is still to come."""
+        """Save, unless this iteration has been saved.
+
+        Args:
+            validate_first: whether the validation of this iteration is still to come.
+        """
         iteration = self.engine.state.iteration
         if self._saved_iteration == iteration:
             return
@@ -128,7 +132,7 @@ def load_state(item: Any, state: dict, iteration: int) -> None:
         state: its saved state dict.
         iteration: that it was saved at; a schedule is stepped there, which gives the same rates to the bit.
     """
-    if isinstance(item, LRScheduler) and not isinstance(item, ReduceLROnPlateau):
+    if isinstance(item, LRScheduler):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # that the optimizer has made no step in between
             for _ in range(iteration):
@@ -137,6 +141,3 @@ def load_state(item: Any, state: dict, iteration: int) -> None:
     if isinstance(item, torch.optim.Optimizer):
         state = {**state, "param_groups": item.state_dict()["param_groups"]}
     item.load_state_dict(state)
-    if isinstance(item, ReduceLROnPlateau):
-        for group, rate in zip(item.optimizer.param_groups, state["_last_lr"]):
-            group["lr"] = rate

@@ -58,7 +58,7 @@ def make_room(folder: str | Path, done: int | None = None, keep: bool = True) ->
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """Give a file a second name, which keeps its content when the first one is given another; else copy it."""
+    """Give a file's content a second name that stays when the first is overwritten."""
     try:
         target.hardlink_to(source)
     except OSError:  # a file system without hard links

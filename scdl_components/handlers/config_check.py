@@ -17,7 +17,7 @@ from ..distributed import on_rank_zero
 Settings = dict[str, Any]
 SHOWN = 120  # characters of a value in a message
 NOT_THERE = "not there"
-# ids that may change at a resume, with all below them: places, machine, how often one looks; of the data, cases count
+# ids that may change at a resume, with all below them: places, machine, logs; cases are compared by content
 FREE = (
     *("bundle_root", "facts", "dataset_dir", "case_list", "labeled_percent", "cache_dir", "ckpt_dir", "output_dir"),
     *("resume", "allow_changed", "load_cases", "train#check", "train#start"),
@@ -42,14 +42,14 @@ FREE = (
 
 @on_rank_zero
 def training_settings(cases: Mapping[str, Sequence[Mapping[str, str]]]) -> Settings | None:
-    """Take the running config as it was given, overrides included, and its cases; None outside of MONAI's runner.
+    """Collect the running config, overrides included, and its cases, to be compared later.
 
     Args:
         cases: list name -> items ``{"image": path, "label": path}``; their names and contents count, not where they
             are.
 
     Returns:
-        value by id, ids joined by ``#``.
+        Value by id, ids joined by ``#``; None outside of MONAI's runner.
     """
     workflow = running_workflow()
     if workflow is None:
@@ -57,13 +57,13 @@ def training_settings(cases: Mapping[str, Sequence[Mapping[str, str]]]) -> Setti
     values = {key: value for key, value in workflow.parser.get().items() if key != "_meta_"}
     with ThreadPool(min(os.cpu_count() or 1, 8)) as pool:  # hashing releases the interpreter's lock
         values["cases"] = {name: pool.map(_fingerprint, items) for name, items in cases.items()}
-    # as JSON has them: what is saved and read again must equal what is compared with it
+    # through JSON, so that values compare equal after they were saved and read
     flat = leaves(json.loads(json.dumps(values, default=str)))
     return {key: value for key, value in flat.items() if not covered(key, FREE)}
 
 
 def cases_are_given(settings: Settings | None) -> bool:
-    """Tell whether the labeled cases stand in the config itself, as MONAI Label puts them there."""
+    """Tell whether the labeled cases stand in the config itself, as in MONAI Label."""
     return any(key.startswith("train#dataset#data#") for key in settings or ())
 
 
@@ -74,7 +74,7 @@ def covered(key: str, ids: Iterable[str]) -> bool:
 
 
 def changes(before: Settings | None, now: Settings | None, allowed: Iterable[str] = ()) -> dict[str, str]:
-    """Describe what differs and is not allowed to, by id; nothing where one side is unknown."""
+    """Describe what differs and may not, by id; nothing where one side is unknown."""
     if before is None or now is None:
         return {}
     keys = [*before, *(key for key in now if key not in before)]
@@ -97,7 +97,7 @@ def _short(value: object) -> str:
 
 
 def _fingerprint(item: Mapping[str, str]) -> str:
-    """Names of a case's files, each with the beginning of a hash of what is there."""
+    """Name a case's files, each with the beginning of its hash."""
     paths = [os.fspath(item[key]) for key in ("image", "label") if item.get(key)]
     return " ".join(f"{os.path.basename(os.path.normpath(path))} ({_content(path)})" for path in paths)
 
@@ -110,4 +110,4 @@ def _content(path: str) -> str:
             return file_hash(path)[:12]
     except OSError:
         pass
-    return "unreadable"  # why, is the input check's to tell
+    return "unreadable"  # the input check says why

@@ -8,6 +8,6 @@ from ignite.engine import EventEnum
 
 
 class RunEvents(EventEnum):
-    """``ENDED``: a run has come to its end, by itself or by an exception, which goes on its way."""
+    """Add an event to a run: ``ENDED``, fired when it ends, be it by an exception."""
 
     ENDED = "run_ended"

@@ -20,7 +20,7 @@ class NonFiniteError(UserError, FloatingPointError):
 
 
 class NonFiniteCheck:
-    """Name the files of each batch whose step the trainer undid; end a training of nothing else.
+    """Name the files of each batch whose step was undone; end where all are.
 
     Args:
         max_in_row: so many undone steps in a row end the training.
@@ -28,7 +28,7 @@ class NonFiniteCheck:
         interval: iterations between two looks, each of which waits for the device.
 
     Raises:
-        NonFiniteError: at the first look after ``max_in_row`` of them; the last checkpoint is of before or has the same
+        NonFiniteError: at the first look after ``max_in_row`` of them. The last checkpoint is older, or has the same
             weights.
     """
 
@@ -53,7 +53,7 @@ class NonFiniteCheck:
         for ok, (iteration, _, scalars) in zip(finite, seen):
             self.in_row = 0 if ok else self.in_row + 1
             if not ok:
-                # not a host's curves, which may be one a class
+                # not the curves of a host, which may have one for each class
                 names = ["loss", "learning_rate", *(name for name in scalars if f"weight/{name}" in scalars)]
                 self._tell(iteration, {name: float(scalars[name]) for name in names})
 

@@ -11,12 +11,13 @@ from ..networks.fold import fold_batch_norm
 
 
 class FoldedBatchNorm:
-    """Evaluates with :py:func:`~scdl_components.networks.fold_batch_norm` of a network as it is when the engine first starts.
+    """Evaluate a copy of a network in which batch norms are part of the convolutions.
 
-    Attach it behind what loads weights.
+    It is made when the engine first starts (:py:func:`~scdl_components.networks.fold.fold_batch_norm`): attach this
+    behind what loads weights.
 
     Args:
-        network: stays as it is; ``engine.network`` becomes the folded copy.
+        network: stays as it is; ``engine.network`` becomes the copy.
     """
 
     def __init__(self, network: torch.nn.Module) -> None:

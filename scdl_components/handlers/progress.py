@@ -12,7 +12,7 @@ from .events import RunEvents
 
 
 class TrainingProgressBar:
-    """Show one bar over all iterations of the training, with the loss; ignite's begins anew with each epoch.
+    """Show one bar over all iterations, with the loss; ignite's has one an epoch.
 
     Args:
         interval: iterations between two updates of the loss; each fetches it from the device.
@@ -37,5 +37,5 @@ class TrainingProgressBar:
             self.bar.set_postfix(loss=f"{float(engine.state.output[0]['loss']):.3g}")
 
     def _close(self) -> None:
-        if self.bar is not None:  # what fails at the start of training fails before there is one
+        if self.bar is not None:  # None where training failed before it began
             self.bar.close()

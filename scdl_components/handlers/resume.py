@@ -91,7 +91,7 @@ def find_start(
             ", ".join(changed),
         )
         return Start(settings=settings)
-    if (host := changed.get("host#_target_")) is not None:  # most else that differs comes with it
+    if (host := changed.get("host#_target_")) is not None:  # most other differences come with it
         raise ChangedConfigError(
             f"{path} is of a training with another host ({host}): go on with the overlays it was begun with, start anew with "
             "--resume never (the earlier files are kept), or leave them alone with another --ckpt_dir"

@@ -14,7 +14,7 @@ from ..memory import free_memory, freed_since_peak, give_back, reused_memory
 from .events import RunEvents
 
 logger = logging.getLogger(__name__)
-# a process keeps about 1.2 times the peak of an iteration, as measured; the rest is for validation
+# measured: a process keeps about 1.2 times the peak of an iteration; the rest is for validation
 MARGIN = 1.3
 
 

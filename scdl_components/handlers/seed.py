@@ -10,7 +10,7 @@ from ignite.engine import Engine, Events
 
 
 class IterationSeed:
-    """Seed Torch at the start of each iteration from the training's seed and the iteration's number.
+    """Seed Torch at the start of each iteration from seed and iteration.
 
     Dropout and proxy samples of iteration n are then the same whether training ran through or was resumed at n.
 

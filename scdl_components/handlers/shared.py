@@ -8,5 +8,5 @@ from typing import Any
 
 
 def shared_handler(handler: Any) -> Any:
-    """Return the handler itself: MONAI and MONAI Label want each entry of a list of handlers to have a target."""
+    """Return the handler itself: in MONAI's lists each entry needs a target."""
     return handler

@@ -21,12 +21,12 @@ logger = logging.getLogger(__name__)
 
 
 class StopOnSignal:
-    """End a training at SIGTERM and Ctrl-C: finish and save the iteration, exit with 143 or 130.
+    """End a training at SIGTERM and Ctrl-C: save the iteration, exit with 143 or 130.
 
-    Attached to the validator as well, a validation is not waited for but made up for after the resume. A second Ctrl-C
-    ends the process at once. Of several ranks, one that is told tells the others at the iteration's end; all end after
-    the same one, and what they validate together is not cut short. Where training runs in another thread than the main
-    one, or a signal is ignored (``nohup``, ``&`` in a script), signals are left as they are.
+    A validation is not waited for, but made up for after the resume: attach this to the validator, too. A second Ctrl-C
+    ends the process at once. A rank that gets a signal tells the others at the iteration's end; all end after the same
+    one, and what they validate together is not cut short. Signals are left as they are where training runs in another
+    thread than the main one, or where one is ignored (``nohup``, ``&`` in a script).
 
     Args:
         checkpoint: that saves.
@@ -39,7 +39,7 @@ class StopOnSignal:
 
     def attach(self, engine: Engine) -> None:
         if isinstance(engine, Evaluator):
-            # ranks have different numbers of cases: they meet at the start of it
+            # ranks have different numbers of cases, so they agree at the start of a validation
             moment = Events.ITERATION_STARTED if world_size() == 1 else Events.EPOCH_STARTED
             engine.add_event_handler(moment, self._stop_if_asked, validate_first=True)
         else:

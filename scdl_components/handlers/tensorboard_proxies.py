@@ -63,7 +63,7 @@ class TensorBoardProxyHandler:
             return
         step, bank, tokens = engine.state.iteration, self.term.banks[0], self.seen.pop()
         embeddings = bank.encode_target(tokens.features[: len(tokens.weights)])
-        if not embeddings.isfinite().all():  # of a batch whose step is skipped: nothing to be shown
+        if not embeddings.isfinite().all():  # the step of such a batch is undone
             return
         with alone():  # of several ranks, only one draws
             q = (bank.similarity(embeddings)[1] / bank.tau).softmax(-1)

@@ -20,7 +20,7 @@ GRID_TOLERANCE = 0.1  # voxels that prediction and reference may be apart at the
 
 
 def read_labels(path: str | Path, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Class indices (uint8) of a NIfTI file, its axes in RAS order, and their affine.
+    """Read class indices (uint8) of a NIfTI file, in RAS order, and their affine.
 
     Read with nibabel: MONAI's ``LoadImage`` holds four bytes a voxel where one is enough.
 
@@ -44,7 +44,7 @@ def read_labels(path: str | Path, num_classes: int) -> tuple[np.ndarray, np.ndar
 def score_files(
     prediction: str | Path, reference: str | Path, num_classes: int, protocol: Protocol
 ) -> list[OrganScore]:
-    """Scores and volumes of classes 1 to ``num_classes - 1`` of a segmentation.
+    """Score a segmentation against its reference: classes 1 to ``num_classes - 1``, with volumes.
 
     Args:
         prediction: NIfTI file of class indices.
@@ -77,7 +77,7 @@ def score_files(
 
 
 def organ_volumes(labels: np.ndarray, affine: np.ndarray, num_classes: int) -> list[float]:
-    """Volumes of classes 1 to ``num_classes - 1`` in ml."""
+    """Measure the volumes of classes 1 to ``num_classes - 1`` in ml."""
     # slice by slice: bincount makes eight bytes of every voxel
     counts = sum(np.bincount(part.ravel(), minlength=num_classes) for part in np.moveaxis(labels, 2, 0))
     return (counts[1:] * abs(np.linalg.det(affine[:3, :3])) / 1000).tolist()

@@ -13,6 +13,7 @@ from ..errors import InputError
 from .scores import ABSENT_IN_BOTH, IN_BOTH, OrganScore, organ_scores
 
 UNITS = {"clinical": "mm", "paper": "voxels"}
+MISSING_ASD = 128.0  # of an organ missing in one of the two, in the paper protocol
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,6 @@ class Protocol:
         name: clinical or paper.
         nsd_tolerance: of the surface Dice, in the unit of the distances.
         spatial_size: of the grid of the paper protocol (right-left, posterior-anterior, inferior-superior).
-        missing_asd: in the paper protocol, ASD of an organ missing in one of the two.
 
     Raises:
         InputError: there is no such protocol, or the tolerance is no positive number.
@@ -37,7 +37,6 @@ class Protocol:
     name: str
     nsd_tolerance: float = 2.0
     spatial_size: tuple[int, int, int] = (160, 160, 80)
-    missing_asd: float = 128.0
 
     def __post_init__(self) -> None:
         if self.name not in UNITS:
@@ -54,7 +53,7 @@ class Protocol:
         return UNITS[self.name]
 
     def describe(self) -> dict[str, object]:
-        """JSON values that a report shows: name, unit, tolerance; grid and the cost of a missing organ in words."""
+        """Describe grid, unit, tolerance and the cost of a missing organ as JSON values."""
         if self.name == "clinical":
             grid = "the patient's own grid, distances in mm"
             missing = (
@@ -64,7 +63,7 @@ class Protocol:
         else:
             grid = f"both resized (nearest) to {'×'.join(map(str, self.spatial_size))}, distances in voxels of it"
             missing = (
-                f"An organ missing in one of the two scores Dice 0, ASD {self.missing_asd:g} and NSD 0; absent in both "
+                f"An organ missing in one of the two scores Dice 0, ASD {MISSING_ASD:g} and NSD 0; absent in both "
                 "it scores Dice 1 and ASD 0. All of these enter the means, as published. HD95, ASSD (and NSD, where "
                 "absent in both) are undefined then and left out."
             )
@@ -77,7 +76,7 @@ class Protocol:
         }
 
     def __call__(self, pred: np.ndarray, label: np.ndarray, affine: np.ndarray, num_classes: int) -> list[OrganScore]:
-        """Scores of classes 1 to ``num_classes - 1``.
+        """Score classes 1 to ``num_classes - 1``.
 
         Args:
             pred: class indices [X, Y, Z] in RAS order.
@@ -90,7 +89,7 @@ class Protocol:
         resized = (self._resize(volume) for volume in (pred, label))
         scores = organ_scores(*resized, num_classes, np.eye(3), self.nsd_tolerance)
         changes = {IN_BOTH: {}, ABSENT_IN_BOTH: {"dice": 1.0, "asd": 0.0}}
-        return [replace(score, **changes.get(score.status, {"asd": self.missing_asd})) for score in scores]
+        return [replace(score, **changes.get(score.status, {"asd": MISSING_ASD})) for score in scores]
 
     def _resize(self, volume: np.ndarray) -> np.ndarray:
         # the function of the published evaluations, so that it picks the same voxels

@@ -53,7 +53,7 @@ class OrganScore:
 def organ_scores(
     pred: np.ndarray, label: np.ndarray, num_classes: int, axes: np.ndarray, nsd_tolerance: float
 ) -> list[OrganScore]:
-    """Scores of classes 1 to ``num_classes - 1``.
+    """Score classes 1 to ``num_classes - 1``.
 
     What is missing in one of the two has Dice 0 and NSD 0 and no distances; what is absent in both has no scores.
 
@@ -73,7 +73,7 @@ def organ_scores(
             status = MISSING_IN_PREDICTION if in_pred is None else MISSING_IN_REFERENCE
             scores.append(OrganScore(status, dice=0.0, nsd_area=0.0, nsd_count=0.0))
         else:
-            # nothing of the organ lies beyond this box, so that its border is the organ's as much as the volume's
+            # the organ ends within this box, so that its surface is the same as in the whole volume
             box = tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(in_pred, in_label))
             masks = pred[box] == value, label[box] == value
             scores.append(OrganScore(IN_BOTH, dice(*masks), **distance_scores(*masks, axes, nsd_tolerance)))

@@ -19,13 +19,13 @@ ROUNDING = 1 + 1e-5
 
 
 def dice(pred: np.ndarray, label: np.ndarray) -> float:
-    """2 |P ∩ L| / (|P| + |L|) of two boolean masks of one shape; NaN where both are empty."""
+    """Compute 2 |P ∩ L| / (|P| + |L|) of two boolean masks; NaN where both are empty."""
     total = np.count_nonzero(pred) + np.count_nonzero(label)
     return float(2 * np.count_nonzero(pred & label) / total) if total else float("nan")
 
 
 def surface_distances(pred: np.ndarray, label: np.ndarray, axes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distances of each surface voxel of one mask to the nearest one of the other.
+    """Measure the distance of each surface voxel to the other mask's surface.
 
     Args:
         pred: boolean mask, not empty.
@@ -39,7 +39,7 @@ def surface_distances(pred: np.ndarray, label: np.ndarray, axes: np.ndarray) -> 
 
 
 def area_within(pred: np.ndarray, label: np.ndarray, axes: np.ndarray, tolerance: float) -> float:
-    """Share of two surfaces' area that is within a tolerance of the other surface.
+    """Compute the share of two surfaces' area that is near the other surface.
 
     The number of MONAI's ``compute_surface_dice(use_subvoxels=True)``, with its table of areas: the surface runs between
     voxels, and each cube of 2 × 2 × 2 voxel centres has the area that its pattern of inside and outside stands for.
@@ -50,7 +50,7 @@ def area_within(pred: np.ndarray, label: np.ndarray, axes: np.ndarray, tolerance
         pred: boolean mask [X, Y, Z], not empty.
         label: boolean mask of the same shape, not empty.
         axes: as of :func:`surface_distances`.
-        tolerance: in the same unit.
+        tolerance: that is near, in the same unit.
     """
     area_of, kernel = get_code_to_measure_table(np.linalg.norm(axes, axis=0).tolist())
     weights = kernel.to(int).numpy().reshape(2, 2, 2)
@@ -67,7 +67,7 @@ def area_within(pred: np.ndarray, label: np.ndarray, axes: np.ndarray, tolerance
 
 
 def _to_each_other(pred: np.ndarray, label: np.ndarray, axes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distance of each point [N, dims] (voxels) of one set to the nearest one of the other, both ways.
+    """Measure the distance of each point [N, dims] (voxels) to the nearest of the other set.
 
     A tree over the points, not a distance map: its cost does not depend on how far the masks are apart.
     """

@@ -31,7 +31,7 @@ class Structure:
 
 @dataclass(frozen=True)
 class Torso:
-    """The trunk: a rounded box around the abdominal cavity, with muscle, fat and two diaphragm domes above (mm)."""
+    """Hold the trunk (mm): a rounded box around the cavity, muscle, fat, two diaphragm domes."""
 
     half_axes: tuple[float, float]
     muscle: float
@@ -39,12 +39,12 @@ class Torso:
     dome: tuple[float, float]  # height on the right and on the left
 
     def cavity(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Distance to the inner surface of the trunk's wall along the ray from the axis, negative inside."""
+        """Measure the distance to the trunk's inner wall along the ray from the axis, negative inside."""
         level = (np.abs(x / self.half_axes[0]) ** 2.4 + np.abs(y / self.half_axes[1]) ** 2.4) ** (1 / 2.4)
         return np.sqrt(x**2 + y**2) * (1.0 - 1.0 / np.maximum(level, 1e-3))
 
     def above_diaphragm(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
-        """Approximate distance to the diaphragm, positive above it."""
+        """Approximate the distance to the diaphragm, positive above it."""
         right, left = self.dome
         lateral = (np.abs(x) - 70.0) / 70.0
         height = (right + left) / 2 + (right - left) / 2 * np.clip(x / 70.0, -1.0, 1.0)
@@ -54,7 +54,7 @@ class Torso:
 
 @dataclass(frozen=True)
 class SmoothField:
-    """A cubic B-spline on a coarse grid of control values ([..., I, J, K]) over the box from ``low`` to ``high`` (mm).
+    """Interpolate control values [..., I, J, K] over a box (mm) by cubic B-splines.
 
     It never leaves the range of its control values, and is separable, so that a whole grid costs little.
     """
@@ -64,7 +64,7 @@ class SmoothField:
     high: tuple[float, float, float] = (280.0, 230.0, 300.0)
 
     def on_grid(self, axes: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
-        """The field at the grid points spanned by three coordinate vectors (mm): [..., len(x), len(y), len(z)]."""
+        """Evaluate the field at the grid points of three coordinate vectors (mm): [..., X, Y, Z]."""
         field = self.values
         for axis, coordinates, low, high in zip((-3, -2, -1), axes, self.low, self.high):
             count = self.values.shape[axis]
@@ -72,7 +72,7 @@ class SmoothField:
             step = knots[1] - knots[0]
             knots = np.concatenate([knots[0] + step * np.arange(-3, 0), knots, knots[-1] + step * np.arange(1, 4)])
             basis = BSpline.design_matrix(np.clip(coordinates, low, high), knots, 3).toarray()
-            # summed one control value after another: the order, and so the result, is the same on every machine
+            # summed in this order, so that the result is the same on every machine
             rows = np.moveaxis(field, axis, 0)
             field = np.moveaxis(sum(rows[k][..., None] * basis[:, k] for k in range(count)), -1, axis)
         return field
@@ -80,7 +80,10 @@ class SmoothField:
 
 @dataclass(frozen=True)
 class Anatomy:
-    """One patient. A point u (mm, body-sized by ``scale``) shows what the mean anatomy has at u + deformation(u)."""
+    """Hold one patient.
+
+    A point u (mm, body-sized by ``scale``) shows what the mean anatomy has at u + deformation(u).
+    """
 
     structures: tuple[Structure, ...]
     torso: Torso
@@ -89,12 +92,12 @@ class Anatomy:
 
 
 def draw_anatomy(rng: np.random.Generator) -> Anatomy:
-    """Draw one patient: sex, build, contrast phase, absent organs, and the place, size and shape of every part."""
+    """Draw one patient: sex, build, contrast phase, absent organs, and every part's shape."""
     absent = _draw_absent(rng)
     phase = int(rng.choice(len(PHASES), p=list(PHASES.values())))
     tissues = {name: hu[phase] for name, hu in HU.items()}
     for name in tissues:
-        # two patients in the same phase differ, and the more so the more contrast there is
+        # patients in the same phase differ, more so with more contrast
         tissues[name] += (4.0 + 0.05 * abs(tissues[name])) * _normal(rng) if tissues[name] > 0 else 3.0 * _normal(rng)
     if rng.random() < 0.12:
         tissues["liver"] -= 30.0  # steatosis
@@ -142,7 +145,7 @@ def _draw_structure(
     carved = tuple(_place(ball, middle, turn, shift, np.ones(3)) for ball in part.carved)
     content = tissues[part.content or part.tissue]
     if part.content == "gut content":
-        # fluid, food or stool, or a contrast agent that was drunk; all drawn, so that the stream of draws is the same
+        # fluid, food or stool, or a contrast agent; all are drawn, so that later draws stay the same
         fluid, food, agent = rng.uniform(0, 30), rng.uniform(35, 95), rng.uniform(140, 320)
         chance = rng.random()
         content = agent if oral_contrast and chance < 0.6 else fluid if rng.random() < 0.5 else food
@@ -157,7 +160,7 @@ def _normal(rng: np.random.Generator) -> float:
 
 
 def _normals(rng: np.random.Generator, shape: int | tuple[int, ...]) -> np.ndarray:
-    """Normal draws cut at two standard deviations: an anatomy is never absurd."""
+    """Draw normal numbers cut at two standard deviations: an anatomy is never absurd."""
     return np.clip(rng.standard_normal(shape), -2.0, 2.0)
 
 
@@ -172,7 +175,7 @@ def _place(ball: Ball, middle: np.ndarray, turn: np.ndarray, shift: np.ndarray, 
 
 
 def _rotation(degrees: np.ndarray) -> np.ndarray:
-    """Rotation about x, then y, then z ([3, 3])."""
+    """Compute the rotation [3, 3] about x, then y, then z."""
     (cx, cy, cz), (sx, sy, sz) = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
     return np.array(
         [

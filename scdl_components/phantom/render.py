@@ -63,7 +63,7 @@ def phantom_case(
 
 
 def draw_grid(anatomy: Anatomy, organs: Sequence[str], spacing: Sequence[float], rng: np.random.Generator) -> Grid:
-    """Draw the scanner's grid: the trunk's width and depth, from the lung bases to below the lowest of ``organs``."""
+    """Draw the scanner's grid: the trunk, from the lung bases to below the lowest organ."""
     stretch = rng.uniform(0.9, 1.15)
     voxel = np.array([spacing[0] * stretch, spacing[1] * stretch, spacing[2] * rng.uniform(0.8, 1.3)])
     scale = np.asarray(anatomy.scale)
@@ -88,7 +88,7 @@ def draw_grid(anatomy: Anatomy, organs: Sequence[str], spacing: Sequence[float],
 
 
 def rasterise(anatomy: Anatomy, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
-    """Attenuation (HU, float64) without blur and noise, and organs (uint8, 1-based in ``KNOWN_ORGANS``)."""
+    """Draw attenuation (HU, float64), still sharp, and organs (uint8, 1-based in ``KNOWN_ORGANS``)."""
     warped = anatomy.deformation.on_grid(grid.axes)
     for i in range(3):
         warped[i] += grid.axes[i].reshape([-1 if axis == i else 1 for axis in range(3)])
@@ -133,7 +133,7 @@ def rasterise(anatomy: Anatomy, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
 def signed_distance(
     structure: Structure, deformation: SmoothField, axes: Sequence[np.ndarray], warped: np.ndarray, voxel: float
 ) -> tuple[Box, np.ndarray, np.ndarray]:
-    """Distance to a structure on the part of the grid that it can reach.
+    """Measure the distance to a structure on the part of the grid that it can reach.
 
     Args:
         structure: what to draw.
@@ -159,7 +159,7 @@ def signed_distance(
 
 
 def _reach(solids: Sequence[Solid], margin: float, deformation: SmoothField, axes: Sequence[np.ndarray]) -> Box:
-    """Grid points that the deformation can bring into the box around solids, and a margin (mm)."""
+    """Find the grid points that the deformation can bring near solids (margin in mm)."""
     slices = []
     for low, high, moved, coordinates in zip(*bounds(solids), deformation.values, axes):
         # u + d(u) reaches the box only from within the box moved by the range of -d
@@ -170,13 +170,13 @@ def _reach(solids: Sequence[Solid], margin: float, deformation: SmoothField, axe
 
 
 def _paint(hu: np.ndarray, distance: np.ndarray, value: float, voxel: float) -> None:
-    """Blend ``value`` into ``hu`` where the distance is negative, by the share of the voxel that lies inside."""
+    """Blend ``value`` into ``hu``, by the share of the voxel where the distance is negative."""
     share = np.clip(0.5 - distance / voxel, 0.0, 1.0)
     hu += share * (value - hu)
 
 
 def _acquire(hu: np.ndarray, grid: Grid, rng: np.random.Generator) -> np.ndarray:
-    """What a scanner makes of it: point spread, a slight shading, correlated noise; int16."""
+    """Add what a scanner does: point spread, a slight shading, correlated noise; int16."""
     spread = rng.uniform(0.7, 1.1)
     through_plane = rng.uniform(0.35, 0.6)
     sigma = [np.hypot(spread, 0.35 * grid.spacing[0])] * 2 + [np.hypot(spread, through_plane * grid.spacing[2])]

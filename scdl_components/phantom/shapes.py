@@ -23,12 +23,12 @@ class Ellipsoid:
     axes: np.ndarray
 
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
-        """Lower and upper corner of the axis-aligned bounding box, mm."""
+        """Compute the corners of the axis-aligned box around it, mm."""
         half = np.sqrt(((self.axes * self.radii) ** 2).sum(axis=1))
         return self.center - half, self.center + half
 
     def distance(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
-        """First-order signed distance to the surface: exact on it, good to a few per cent near it."""
+        """Approximate the signed distance: exact on the surface, within a few per cent near it."""
         offset = (x - self.center[0], y - self.center[1], z - self.center[2])
         level, slope = 0.0, 0.0
         for axis in range(3):
@@ -42,19 +42,19 @@ class Ellipsoid:
 
 @dataclass(frozen=True)
 class Capsule:
-    """A straight piece of tube from ``start`` to ``end`` (mm) whose radius runs linearly between ``radii``."""
+    """A straight piece of tube (mm) whose radius runs linearly from start to end."""
 
     start: np.ndarray
     end: np.ndarray
     radii: tuple[float, float]
 
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
-        """Lower and upper corner of the axis-aligned bounding box, mm."""
+        """Compute the corners of the axis-aligned box around it, mm."""
         widest = max(self.radii)
         return np.minimum(self.start, self.end) - widest, np.maximum(self.start, self.end) + widest
 
     def distance(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
-        """Distance to the axis minus the radius at the nearest point of the axis."""
+        """Measure the distance to the axis minus the radius at its nearest point."""
         offset = (x - self.start[0], y - self.start[1], z - self.start[2])
         direction = self.end - self.start
         length2 = max(float((direction**2).sum()), 1e-12)
@@ -67,13 +67,13 @@ Solid = Ellipsoid | Capsule
 
 
 def bounds(solids: Sequence[Solid]) -> tuple[np.ndarray, np.ndarray]:
-    """Lower and upper corner of the axis-aligned box around solids, mm."""
+    """Compute the corners of the axis-aligned box around solids, mm."""
     lows, highs = zip(*(solid.bounds() for solid in solids))
     return np.min(lows, axis=0), np.max(highs, axis=0)
 
 
 def tube(points: np.ndarray, radii: Sequence[float], step: float = 8.0) -> tuple[Capsule, ...]:
-    """A smooth tube through ``points`` ([N, 3], mm) with ``radii`` (N, mm), as capsules about ``step`` mm long."""
+    """Build a smooth tube through points [N, 3] of capsules about ``step`` mm long."""
     knots = np.concatenate([[0.0], np.cumsum(np.sqrt((np.diff(points, axis=0) ** 2).sum(axis=1)))])
     at = np.linspace(0.0, knots[-1], max(2, int(np.ceil(knots[-1] / step)) + 1))
     if len(points) > 2:
@@ -86,7 +86,7 @@ def tube(points: np.ndarray, radii: Sequence[float], step: float = 8.0) -> tuple
 
 
 def smooth_union(a: np.ndarray, b: np.ndarray, blend: float) -> np.ndarray:
-    """Union of two signed distances, its crease filled over ``blend`` mm (0: the plain minimum)."""
+    """Unite two signed distances, the crease filled over ``blend`` mm (0: plain minimum)."""
     if blend <= 0:
         return np.minimum(a, b)
     near = np.maximum(blend - np.abs(a - b), 0.0)

@@ -34,7 +34,7 @@ ABSENCE = {"gallbladder": 0.10, "spleen": 0.03, "one kidney": 0.04, "prostate/ut
 
 @dataclass(frozen=True)
 class Ball:
-    """An ellipsoid: centre and semi-axes in mm, then turned about x, y and z by ``tilt`` degrees."""
+    """An ellipsoid: centre, semi-axes (mm), and its turns about x, y and z (degrees)."""
 
     center: tuple[float, float, float]
     radii: tuple[float, float, float]
@@ -112,7 +112,7 @@ HU = {
 
 
 def _mirrored(name: str, tissue: str, solids: tuple[Ball | Pipe, ...], **kwargs) -> tuple[Part, Part]:
-    """The part as given (the patient's right) and its mirror image."""
+    """Make the part as given (the patient's right) and its mirror image."""
     left: list[Ball | Pipe] = []
     for solid in solids:
         if isinstance(solid, Ball):
@@ -244,6 +244,6 @@ _THIN_ORGANS = (
 
 
 def table(female: bool) -> tuple[Part, ...]:
-    """All parts in the order they are drawn: a later one displaces an earlier one, so the thin ones come last."""
+    """List all parts in drawing order: later ones displace earlier ones, thin ones come last."""
     pelvic = _UTERUS if female else _PROSTATE
     return (*_CHEST, *_BONES, *_MUSCLES, *_BOWEL, *_LIVER, *_OTHER_ORGANS, pelvic, *_VESSELS, *_THIN_ORGANS)

@@ -79,7 +79,7 @@ def write_phantoms(
         try:
             unfinished.replace(output)
         except OSError:
-            # another process was faster: fine if it made the same, an error that says so if not
+            # another process was faster: an error unless it made the same
             if not _is_complete(output, parameters):
                 raise
     finally:

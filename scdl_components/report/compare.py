@@ -7,14 +7,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from html import escape
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import InputError
-from ..metrics.scores import METRICS
-from .page import NO_VALUE, decimals, html_details, html_page, html_table, number, title, write_files
+from .page import NO_VALUE, decimals, number, write_files
 from .paired import CONFIDENCE, NUM_RESAMPLES, Difference, compare_tables
 from .table import ScoreTable, cell, csv_text
 
@@ -46,7 +44,7 @@ class Run:
 
 
 def load_run(folder: str | Path, name: str) -> Run:
-    """The run of a report folder (``metrics.csv`` and ``summary.json``).
+    """Load the run of a report folder (``metrics.csv`` and ``summary.json``).
 
     Raises:
         InputError: the folder holds no complete report.
@@ -66,7 +64,7 @@ def load_run(folder: str | Path, name: str) -> Run:
 
 
 def run_of_seeds(runs: Sequence[Run], name: str) -> Run:
-    """One run of several seeds.
+    """Put runs of several seeds together as one.
 
     Raises:
         InputError: the runs cannot be compared.
@@ -76,7 +74,7 @@ def run_of_seeds(runs: Sequence[Run], name: str) -> Run:
 
 
 def check_comparable(runs: Sequence[Run]) -> None:
-    """Refuses runs that are not of the same cases, organs, references and protocol.
+    """Refuse runs of other cases, organs, references or another protocol.
 
     Raises:
         InputError: the message says what differs, and between which runs.
@@ -109,7 +107,7 @@ def check_comparable(runs: Sequence[Run]) -> None:
 
 
 def compare_runs(a: Run, b: Run) -> list[Difference]:
-    """Differences ``b - a``, as :py:func:`scdl_components.report.paired.compare_tables` gives them.
+    """Compute ``b - a`` as :py:func:`scdl_components.report.paired.compare_tables` does.
 
     Raises:
         InputError: the runs cannot be compared.
@@ -118,43 +116,33 @@ def compare_runs(a: Run, b: Run) -> list[Difference]:
     return compare_tables(a.tables, b.tables, a.num_tail)
 
 
-def write_comparison(pairs: Mapping[tuple[str, str], Sequence[Difference]], run: Run, output: str | Path) -> None:
-    """Writes ``comparison.csv``, and ``comparison.html`` with tables for each pair.
+def write_comparison(pairs: Mapping[tuple[str, str], Sequence[Difference]], output: str | Path) -> None:
+    """Write ``comparison.csv``, a row for each pair of runs, metric and organ or group.
 
     Args:
         pairs: names of two runs -> their differences.
-        run: one of the runs, for cases and protocol.
         output: folder.
     """
-    protocol, num_cases = run.protocol, len(run.tables[0].cases)
     lines = [["first", "second", *(field.name for field in fields(Difference))]]
     lines += [[*pair, *map(cell, asdict(row).values())] for pair, rows in pairs.items() for row in rows]
-    sections = {"How to read it": f"<p>{escape(READING)}</p>"}
-    for (a, b), rows in pairs.items():
-        tables = [(metric, _table(a, b, [row for row in rows if row.metric == metric])) for metric in METRICS]
-        sections[f"{b} minus {a}"] = "".join(
-            html_details(title(metric, protocol["unit"]), table, metric == "dice") for metric, table in tables
-        )
-    lead = f"{num_cases} cases, protocol {protocol['name']}: {protocol['description']}."
-    page = html_page("Comparison of runs", lead, sections)
-    write_files(output, {"comparison.csv": csv_text(lines), "comparison.html": page})
+    write_files(output, {"comparison.csv": csv_text(lines)})
 
 
-def _table(a: str, b: str, rows: Sequence[Difference]) -> str:
+def difference_table(a: str, b: str, rows: Sequence[Difference], metric: str) -> tuple[list[str], list[list[str]]]:
+    """Show one metric of two runs as header and rows."""
     header = ["organ", "n", a, b, "difference [interval]", "p", "p (Holm)", "one run alone"]
-    cells = []
-    for row in rows:
-        digits = decimals(row.metric)
+    digits, cells = decimals(metric), []
+    for row in (row for row in rows if row.metric == metric):
         name = row.name if row.scope == "organ" else f"mean of {row.name}"
         alone = f"{row.only_a} / {row.only_b}" if row.only_a or row.only_b else NO_VALUE
         means = (number(mean, digits) for mean in (row.mean_a, row.mean_b))
         p_values = ("< 0.001" if p < 0.001 else number(p, 3) for p in (row.p_value, row.p_holm))
         cells.append([name, str(row.n), *means, interval(row, digits), *p_values, alone])
-    return html_table(header, cells, strong=[i for i, row in enumerate(rows) if row.scope == "group"])
+    return header, cells
 
 
 def interval(row: Difference, digits: int) -> str:
-    """``+difference [low, high]``."""
+    """Format ``+difference [low, high]``."""
     if not row.n:
         return NO_VALUE
     ends = "" if np.isnan(row.low) else f" [{row.low:+.{digits}f}, {row.high:+.{digits}f}]"

@@ -48,23 +48,23 @@ def title(metric: str, unit: str) -> str:
 
 
 def decimals(metric: str) -> int:
-    """How many a table shows of a metric."""
+    """Choose how many decimals a table shows of a metric."""
     return 2 if metric in DISTANCES else 3
 
 
 def number(value: float | None, digits: int) -> str:
-    """A number, or a dash where there is none."""
+    """Format a number, or a dash where there is none."""
     return NO_VALUE if value is None or value != value else f"{value:.{digits}f}"
 
 
 def mean_and_std(found: Mapping[str, float | int | None], digits: int) -> str:
-    """``mean ± std (n)`` of what :py:func:`scdl_components.report.table.statistics` returns."""
+    """Format what :py:func:`~scdl_components.report.table.statistics` returns as ``mean ± std (n)``."""
     deviation = "" if found["std"] is None else f" ± {found['std']:.{digits}f}"
     return f"{number(found['mean'], digits)}{deviation} ({found['n']})"
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, its columns as wide as their cells: the first one to the left, the others to the right."""
+    """Format a Markdown table; the first column is aligned left, the others right."""
     lines = [[cell.replace("|", "\\|") for cell in line] for line in (header, *rows)]
     first, *others = (max(map(len, column)) for column in zip(*lines))
     texts = [[line[0].ljust(first), *(c.rjust(width) for c, width in zip(line[1:], others))] for line in lines]
@@ -73,7 +73,7 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def html_table(header: Sequence[str], rows: Sequence[Sequence[str]], strong: Sequence[int] = (), kind: str = "") -> str:
-    """An HTML table of plain texts; ``strong`` are the indices of rows that stand out."""
+    """Format an HTML table of plain texts; the rows ``strong`` stand out."""
 
     def line(cells: Sequence[str], tag: str, of: str = "") -> str:
         return f"<tr{of}>{''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in cells)}</tr>\n"
@@ -82,13 +82,8 @@ def html_table(header: Sequence[str], rows: Sequence[Sequence[str]], strong: Seq
     return f'<div class="scroll"><table class="{kind}">{line(header, "th") if header else ""}{body}</table></div>'
 
 
-def html_details(summary: str, table: str, opened: bool) -> str:
-    """A table that a click on its title shows."""
-    return f"<details{' open' if opened else ''}><summary>{escape(summary)}</summary>{table}</details>"
-
-
 def html_figure(figure: Figure, caption: str) -> str:
-    """A figure as PNG within the page itself."""
+    """Embed a figure as PNG in the page itself."""
     png = io.BytesIO()
     figure.savefig(png, format="png")
     data, text = base64.b64encode(png.getvalue()).decode(), escape(caption)
@@ -96,7 +91,7 @@ def html_figure(figure: Figure, caption: str) -> str:
 
 
 def html_page(heading: str, lead: str, sections: Mapping[str, str]) -> str:
-    """A whole page: heading -> HTML of each section."""
+    """Build a whole page of sections {heading: HTML}."""
     body = "\n".join(f"<h2>{escape(name)}</h2>\n{content}" for name, content in sections.items())
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{escape(heading)}</title>\n'
@@ -106,7 +101,9 @@ def html_page(heading: str, lead: str, sections: Mapping[str, str]) -> str:
 
 
 def write_files(folder: str | Path, texts: Mapping[str, str]) -> None:
-    """Writes files {name: text}, all or none: each takes its place when all are on the disk.
+    """Write files {name: text}, all or none.
+
+    Each takes its place when all are on the disk.
 
     Raises:
         StorageError: one cannot be written; what an earlier report left is as it was.

@@ -54,7 +54,7 @@ class Difference:
 
 
 def compare_tables(a: Sequence[ScoreTable], b: Sequence[ScoreTable], num_tail: int) -> list[Difference]:
-    """Differences ``b - a`` by metric, for the organs from large to small, then head, tail and all.
+    """Compute ``b - a`` by metric: organs from large to small, head, tail, all.
 
     A group's Dice or NSD of a case is each run's mean over its organs, as in the run's own report: an organ that a run
     alone draws where there is none counts 0. Its distances are those of the organs that both runs have.
@@ -84,7 +84,7 @@ def compare_tables(a: Sequence[ScoreTable], b: Sequence[ScoreTable], num_tail: i
 
 
 def _statistics(a: np.ndarray, b: np.ndarray) -> dict[str, float | int]:
-    """Those of two runs' values [N] of the cases."""
+    """Compare two runs' values [N] of the cases."""
     paired = ~np.isnan(a + b)
     difference = (b - a)[paired]
     low, high = bootstrap_interval(difference)
@@ -94,7 +94,7 @@ def _statistics(a: np.ndarray, b: np.ndarray) -> dict[str, float | int]:
 
 
 def bootstrap_interval(differences: np.ndarray) -> tuple[float, float]:
-    """Percentile interval of the mean [N] under resampling of the cases; NaN for less than two.
+    """Compute the bootstrap interval of a mean [N] over cases; NaN for less than two.
 
     Each interval draws the same resamples, so that none depends on what else is compared. SciPy's ``bootstrap`` does
     the same, but names its random generator differently from version to version.
@@ -107,14 +107,14 @@ def bootstrap_interval(differences: np.ndarray) -> tuple[float, float]:
 
 
 def signed_rank_p(differences: np.ndarray) -> float:
-    """Two-sided p of Wilcoxon's signed-rank test; 1 where no case differs, NaN without a case."""
+    """Compute Wilcoxon's two-sided p; 1 where no case differs, NaN without a case."""
     if not len(differences):
         return nan
     return float(wilcoxon(differences).pvalue) if differences.any() else 1.0
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction; NaN are no tests and stay."""
+    """Correct p by Holm's step-down method; NaN are no tests and stay."""
     p = np.asarray(p_values, dtype=float)
     tests = np.flatnonzero(~np.isnan(p))
     order = tests[np.argsort(p[tests], kind="stable")]

@@ -24,7 +24,7 @@ PLANES = ("sagittal", "coronal", "axial")  # by the axis that is cut, in RAS
 
 
 def load_volume(path: str | Path) -> MetaTensor:
-    """A volume [1, X, Y, Z] of a NIfTI file or a DICOM folder in RAS order, with its affine.
+    """Load a NIfTI file or DICOM folder as [1, X, Y, Z] in RAS order.
 
     With the reader alone: ``LoadImage`` sets up all its readers and warns of those whose packages are not there.
 
@@ -41,7 +41,7 @@ def load_volume(path: str | Path) -> MetaTensor:
 
 
 def best_slice(label: np.ndarray, axis: int) -> int:
-    """Index along the axis of the slice [of label, 3-D class indices] with most classes, then most labeled voxels."""
+    """Choose the slice along an axis with most classes, then most labeled voxels."""
     slices = np.moveaxis(label, axis, 0).reshape(label.shape[axis], -1)
     counts = [(len(np.unique(s[s > 0])), int((s > 0).sum())) for s in slices]
     return max(range(len(counts)), key=counts.__getitem__)
@@ -53,7 +53,7 @@ def three_planes(
     class_names: Sequence[str],
     intensity_range: Sequence[float] = (-125, 275),
 ) -> Figure:
-    """Draws a row for each plane: the image, then each mask on it.
+    """Draw a row for each plane: the image, then each mask on it.
 
     Args:
         image: HU [1, X, Y, Z] in RAS order.

@@ -40,13 +40,13 @@ class ScoreTable:
     def from_scores(
         cls, cases: Sequence[str], organs: Sequence[str], unit: str, scores: Sequence[Sequence[OrganScore]]
     ) -> ScoreTable:
-        """Table of the scores of each case, an ``OrganScore`` for each organ."""
+        """Build the table of each case's scores, an ``OrganScore`` for each organ."""
         status = np.array([[score.status for score in case] for case in scores])
         values = {name: np.array([[getattr(score, name) for score in case] for case in scores]) for name in NUMBERS}
         return cls(list(cases), list(organs), unit, status, values)
 
     def to_csv(self) -> str:
-        """A row for each case and organ; the cell of an undefined metric is empty."""
+        """Format a row for each case and organ; an undefined metric is an empty cell."""
         rows = [
             [case, organ, self.status[c, o], *(cell(self.values[name][c, o]) for name in NUMBERS)]
             for c, case in enumerate(self.cases)
@@ -56,7 +56,7 @@ class ScoreTable:
 
     @classmethod
     def read_csv(cls, path: str | Path, unit: str) -> ScoreTable:
-        """The table of a file that holds what :py:meth:`to_csv` gave.
+        """Read a file that holds what :py:meth:`to_csv` gave.
 
         Raises:
             InputError: the file is not such a table, or not every case has every organ once.
@@ -79,16 +79,16 @@ class ScoreTable:
         return cls(cases, organs, unit, grid[..., 2].astype(str), dict(zip(NUMBERS, np.moveaxis(numbers, 2, 0))))
 
     def sizes(self) -> np.ndarray:
-        """Mean labeled volume [O] in ml over the references that hold the organ; NaN where none does."""
+        """Compute the mean labeled volume [O] in ml over references that hold the organ, or NaN."""
         volumes = self.values["volume_reference_ml"]
         return defined_mean(np.where(volumes > 0, volumes, np.nan), axis=0)
 
     def large_to_small(self) -> list[int]:
-        """Indices of the organs by size, those without one last."""
+        """Order the organs' indices by size, those without one last."""
         return np.argsort(-self.sizes(), kind="stable").tolist()
 
     def group_masks(self, num_tail: int) -> dict[str, np.ndarray]:
-        """Tell which organs [O] are in head, tail and all: the tail are the ``num_tail`` smallest.
+        """Mark the organs [O] of head, tail (the ``num_tail`` smallest) and all.
 
         An organ that no reference holds has no size: it counts among all, but is neither head nor tail.
         """
@@ -100,31 +100,31 @@ class ScoreTable:
 
 
 def columns(unit: str) -> list[str]:
-    """Header of metrics.csv; distances carry their unit."""
+    """Name the columns of metrics.csv; distances carry their unit."""
     return ["case", "organ", "status", *(f"{name}_{unit}" if name in DISTANCES else name for name in NUMBERS)]
 
 
 def cell(value: object) -> str:
-    """Text of a CSV's cell: eight digits of a number, nothing for NaN and None."""
+    """Format a CSV's cell: eight digits of a number, nothing for NaN and None."""
     if isinstance(value, float):
         return "" if np.isnan(value) else f"{value:.8g}"
     return "" if value is None else str(value)
 
 
 def csv_text(rows: Sequence[Sequence[str]]) -> str:
-    """Rows as CSV, its header the first one."""
+    """Format rows as CSV, the header first."""
     text = io.StringIO()
     csv.writer(text).writerows(rows)
     return text.getvalue()
 
 
 def defined_mean(values: np.ndarray, axis: int) -> np.ndarray:
-    """Mean of the defined values along an axis; NaN where there is none."""
+    """Compute the mean of the defined values along an axis; NaN without any."""
     return np.ma.masked_invalid(values).mean(axis).filled(np.nan)
 
 
 def statistics(values: np.ndarray) -> dict[str, float | int | None]:
-    """Mean, sample standard deviation and number of the defined values; None where there are too few."""
+    """Compute mean, sample standard deviation and number of the defined values; None without any."""
     defined = values[~np.isnan(values)]
     return {
         "mean": float(defined.mean()) if len(defined) else None,
@@ -134,7 +134,7 @@ def statistics(values: np.ndarray) -> dict[str, float | int | None]:
 
 
 def summarize(table: ScoreTable, num_tail: int) -> dict[str, object]:
-    """Statistics by organ (large to small) and by group; JSON values.
+    """Compute statistics by organ (large to small) and by group, as JSON values.
 
     A group's mean and deviation are those of the cases' means over the group's organs.
     """

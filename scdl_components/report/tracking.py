@@ -12,7 +12,7 @@ from monai.handlers import MLFlowHandler
 
 
 def log_report(handler: MLFlowHandler, report_dir: str | None) -> None:
-    """Log a report to the run of a handler: its files, and the mean Dice of each organ; ends the run.
+    """Log a report's files and each organ's mean Dice to MLflow; end the run.
 
     Args:
         handler: of the evaluator; where all cases were done before, it has no run yet.

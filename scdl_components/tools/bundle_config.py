@@ -32,7 +32,7 @@ def read_bundle_config(config_file: str | Sequence[str], overrides: Mapping[str,
     parser = ConfigParser()
     parser.read_config(files)
     parser.read_meta(metadata)
-    # a bundle's own way to find its root asks MONAI's runner, which is not running here
+    # the config would look for MONAI's runner to find its root, and none is running here
     overrides = {"bundle_root": str(metadata.parents[1]), **overrides}
     parser.update(overrides)
     check_keys(parser.get(), metadata.parent)
@@ -40,7 +40,7 @@ def read_bundle_config(config_file: str | Sequence[str], overrides: Mapping[str,
 
 
 def evaluate(parser: ConfigParser, key: str) -> object:
-    """What a key of the config stands for.
+    """Evaluate a key of the config.
 
     Raises:
         InputError: there is no such key, or it cannot be evaluated.

@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""The input checks of a training as a command, over all four lists, with a table of what the cases hold.
+"""The input checks of a training as a command, over all four lists.
 
     monai-scdl check --config_file bundles/scdl_synapse/configs/train.yaml --dataset_dir /data/btcv
 
@@ -9,31 +9,26 @@ The exit status is 0 where a training may start (there may be warnings), 1 where
 
 from __future__ import annotations
 
-import csv
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from ..data.case_list import LISTS, CaseListError
 from ..data.check_rules import CaseFacts, Problem
 from ..data.facts import VolumeFacts
-from ..data.grid import axes_of
 from ..data.input_check import count
-from ..data.paths import given_path
 from ..report.page import markdown_table
 from .bundle_config import evaluate, read_bundle_config
 
 
-def check(config_file: str | Sequence[str], table: str | None = None, **overrides: object) -> None:
-    """Read every file of a bundle's case list; print what it holds and what is wrong.
+def check(config_file: str | Sequence[str], **overrides: object) -> None:
+    """Print what a bundle's cases hold, and what is wrong with their files.
 
     Args:
         config_file: the bundle's ``train.yaml``, or several configs as MONAI's runner takes them. Its section
             ``load_cases`` says which files there are, its section ``train#check`` what is expected of them.
-        table: CSV file to write, with a row for each case.
         overrides: keys of the config, as on the command line of MONAI's runner, e.g. ``dataset_dir``.
 
     Raises:
@@ -48,16 +43,13 @@ def check(config_file: str | Sequence[str], table: str | None = None, **override
         if not any(error.cases.values()):
             raise
         cases, problems = error.cases, [Problem(error.path, problem) for problem in error.problems]
-    # the lists are those of the case list, with the test cases; the training's would be loaded and cached
+    # the case list's own lists, test cases included: the training's datasets would be loaded and cached
     parser.update({f"train#check#{name}": () for name in LISTS} | {"train#check#_mode_": "callable"})
     input_check = evaluate(parser, "train#check")(**cases)
     facts, found = input_check.survey()
     problems += found
 
     print(summary(facts, problems, input_check.organs))
-    if table is not None:
-        write_table(given_path(table, "table"), facts, problems, input_check.organs)
-        print(f"\na row for each case: {table}")
     print(f"\n{count(problems)}", *problems, sep="\n")
     sys.exit(any(problem.is_error for problem in problems))
 
@@ -80,33 +72,7 @@ def summary(cases: Sequence[CaseFacts], problems: Sequence[Problem], organs: Seq
     return f"images: {images}\n\n{markdown_table(list(columns), list(zip(*columns.values(), strict=True)))}"
 
 
-def write_table(path: str, cases: Sequence[CaseFacts], problems: Sequence[Problem], organs: Sequence[str]) -> None:
-    """Write a CSV with a row for each case: files, header, HU, problems, voxels.
-
-    What could not be read is left empty.
-    """
-    about = Counter(problem.path for problem in problems)
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    header = ["list", "image", "label", "shape", "spacing_mm", "axes", "minimum_hu", "maximum_hu", "problems"]
-    with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        writer = csv.DictWriter(file, [*header, "background", *organs])
-        writer.writeheader()
-        for case in cases:
-            image, label = case.image, case.label
-            files = {image.path, *([label.path] if label else [])}
-            row = {"list": case.list_name, "image": image.path, "problems": sum(about[name] for name in files)}
-            if not image.failure:
-                row |= {"shape": "x".join(map(str, image.shape)), "axes": axes_of(image.affine)}
-                row |= {"spacing_mm": " ".join(f"{size:.6g}" for size in image.spacing)}
-                row |= {"minimum_hu": image.minimum, "maximum_hu": image.maximum}
-            if label:
-                row |= {"label": label.path}
-            if label and not label.failure:
-                row |= {"background": label.counts[label.values == 0].sum(), **label.organ_voxels(organs)}
-            writer.writerow(row)
-
-
 def _frequency(labels: Sequence[VolumeFacts], value: int) -> str:
-    """``cases that show it, its share of all voxels``."""
+    """Format ``cases that show it, its share of all voxels``."""
     voxels = [label.counts[label.values == value].sum() for label in labels]
     return f"{np.count_nonzero(voxels)}, {sum(voxels) / max(sum(label.counts.sum() for label in labels), 1):.4%}"

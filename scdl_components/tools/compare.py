@@ -11,11 +11,12 @@ from pathlib import Path
 import yaml
 
 from ..errors import InputError
-from ..report.compare import compare_runs, load_run, run_of_seeds, write_comparison
+from ..report.compare import READING, compare_runs, difference_table, load_run, run_of_seeds, write_comparison
+from ..report.page import markdown_table
 
 
 def compare(runs: str | Sequence[str | Sequence[str]], output: str, names: str | Sequence[str] | None = None) -> None:
-    """Compare runs and write ``comparison.csv`` and ``comparison.html``.
+    """Compare runs, print the differences of Dice, and write all to ``comparison.csv``.
 
     Args:
         runs: report folders of evaluations; a list of folders in place of one is a run of several seeds. On the
@@ -39,5 +40,7 @@ def compare(runs: str | Sequence[str | Sequence[str]], output: str, names: str |
         seeds = [load_run(f, str(f)) for f in ([folders] if isinstance(folders, str) else folders)]
         loaded.append(run_of_seeds(seeds, name))
     pairs = {(a.name, b.name): compare_runs(a, b) for a, b in combinations(loaded, 2)}
-    write_comparison(pairs, loaded[0], output)
-    print(f"comparison: {Path(output, 'comparison.html')}")
+    write_comparison(pairs, output)
+    for (a, b), rows in pairs.items():
+        print(f"Dice, {b} minus {a}\n\n{markdown_table(*difference_table(a, b, rows, 'dice'))}\n")
+    print(f"{READING}\n\nevery metric: {Path(output, 'comparison.csv')}")

@@ -34,7 +34,7 @@ def convert(
     prior_places: str | None = None,
     metadata: str | None = None,
 ) -> str:
-    """Writes the weights of the students as one file that the bundle's configs load.
+    """Write published weights as one file that the bundle's configs load.
 
     Args:
         student_a: state dict of a published network, bare or under "model" or "state_dict", with or without ``module.``
@@ -104,7 +104,7 @@ def _names(network: nn.Module) -> dict[str, str]:
 
 
 def _network(path: str, kind: str, weights: State, keys: Mapping[str, Any]) -> nn.Module:
-    """The network of published weights, sizes read off them, with priors where there are keys of priors.yaml.
+    """Build the network of published weights, with priors where there are keys of priors.yaml.
 
     Raises:
         WeightsError: when they are of another network.

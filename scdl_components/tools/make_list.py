@@ -46,7 +46,7 @@ def make_list(
     modalities: Sequence[str] = (CT,),
     **overrides: object,
 ) -> str:
-    """Draw a case list from the cases of a data set and write it as JSON.
+    """Draw a case list from a data set and write it as JSON.
 
     Cases without a label can only be unlabeled; cases of other modalities are left out unless asked for.
 

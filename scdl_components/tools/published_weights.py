@@ -24,7 +24,7 @@ NETWORK_KEYS = ("model", "state_dict", "model_state_dict", "net")
 SCDL_KEYS = ("scdl", "eprl")
 # what stands beside the V-Net -> part of our names for it
 BESIDE = {"location head": "fc_layer.", "projections of priors": ".projection.", "SCDL module": "bank."}
-# projections of SCDL's priors (1³ convolutions of MagicNet), and of tokens for them, which no published network applies
+# 1³ convolutions: projections of SCDL's priors, and those of tokens that no published network applies
 PROJECTIONS = {
     "decoder.p12": "block_five_up",
     "decoder.p24": "block_six_up",
@@ -69,12 +69,12 @@ def published_weights(path: str, scdl: str | None = None) -> tuple[str, State]:
 
 
 def places_of_priors(weights: State) -> dict[str, dict[str, Any]]:
-    """Where a network with these weights, in our names, can have its priors -> the keys of priors.yaml for that."""
+    """Map each place where these weights allow priors to its keys of priors.yaml."""
     channels = weights["bank.encoder.0.weight"].shape[-1] if "bank.encoder.0.weight" in weights else 0
-    # tokens of as many channels as there are filters are of the last features, which come too late for the stages
+    # tokens with as many channels as filters come from the last features, too late for the stages
     tokens = {len(weights[FIRST]): "block_nine", 8 * len(weights[FIRST]): "block_four"}.get(channels)
     places = {"head": "block_nine"} if tokens == "block_nine" else {"stages": "block_five_up", "head": "block_nine"}
-    if "block_five.projection.weight" in weights:  # the decoder of that network has the others, and gets no prior there
+    if "block_five.projection.weight" in weights:  # its decoder has the other projections, but gets no prior there
         places = {"bottleneck": "block_five"} if tokens == "block_four" else {}
     found = {at: weights.get(f"{module}.projection.weight") for at, module in places.items()} if tokens else {}
     return {

@@ -43,7 +43,7 @@ WAY_OUT = "Make room or give another --output"
 
 
 def map_labels(segmentation: np.ndarray, organs: Sequence[str]) -> np.ndarray:
-    """Give TotalSegmentator's organs other values (uint8): organs[i] gets i + 1, organs not named there become 0."""
+    """Give TotalSegmentator's organs other values (uint8): organs[i] gets i + 1, others 0."""
     values = {name: value for value, name in enumerate(organs, start=1)}
     lookup = np.zeros(int(segmentation.max(initial=0)) + 1, np.uint8)
     for number, name in TOTALSEGMENTATOR.items():

@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from monai.bundle import ConfigParser
-from support.runner import BUNDLES, TINY, copy_bundle, options, run_monai
+from support.runner import BUNDLES, SCALE, copy_bundle, options, run_monai
 
 from scdl_components.data import InputCheck
 from scdl_components.data.case_list import LISTS, CaseListError, NoDataError
@@ -159,9 +159,8 @@ def test_phantom_overlay_trains_and_segments_15_organs(tmp_path):
     drawn = json.loads((bundle / "data" / "phantom" / "case_list.json").read_text())
     assert drawn["phantom"]["organs"] == list(AMOS_ORGANS)
     image = bundle / "data" / "phantom" / drawn["test"][0]["image"]
-    scale = [word for key in ("--pixdim", "--roi_size", "--num_filters") for word in (key, TINY[key])]
     run_monai(
-        *("run", "--config_file", bundle / "configs" / "inference.yaml", "--dataset_dir", image, *scale), cwd=tmp_path
+        *("run", "--config_file", bundle / "configs" / "inference.yaml", "--dataset_dir", image, *SCALE), cwd=tmp_path
     )
     name = image.name.removesuffix(".nii.gz")
     assert nib.load(bundle / "eval" / f"{name}_seg.nii.gz").shape == nib.load(image).shape

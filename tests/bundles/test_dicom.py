@@ -12,7 +12,7 @@ import pytest
 from monai.bundle import ConfigParser
 from support.dicom import STUDY, write_series
 from support.runner import BUNDLES, run_monai
-from support.threshold import AORTA_HU, LIVER_HU, RUN, TESTS
+from support.threshold import RUN, TESTS, agreement, body
 
 from scdl_components.data import load_cases
 from scdl_components.data.case_list import CaseListError
@@ -21,28 +21,10 @@ SPACING = np.diag([-3.0, -3.0, 3.0, 1.0])
 TILTED = nib.affines.from_matvec([[-3, 0, 0], [0, -2.95, 0], [0, 0.521, 3]])  # 10°, slices along the table
 
 
-def body() -> tuple[np.ndarray, np.ndarray]:
-    """HU of a body with liver and aorta, and their labels."""
-    hu = np.full((60, 50, 44), -1000, np.int16)
-    hu[10:50, 10:40, 4:40] = 40
-    hu[35:48, 20:35, 20:35] = LIVER_HU
-    hu[20:24, 12:16, 4:40] = AORTA_HU
-    return hu, np.select([hu == LIVER_HU, hu == AORTA_HU], [6, 8]).astype(np.uint8)
-
-
 def segment(folder: Path, output: Path, *args: str, check: bool = True) -> str:
     config = BUNDLES / "scdl_synapse" / "configs" / "inference.yaml"
     words = ("--dataset_dir", folder, "--output_dir", output, "--pixdim", "[3,3,3]", *RUN, *args)
     return run_monai("run", "--config_file", config, *words, cwd=TESTS, check=check)
-
-
-def agreement(path: Path, label: np.ndarray, affine: np.ndarray) -> float:
-    """Share of the organs' voxels that the segmentation has, at their places in the patient."""
-    found, true = (nib.as_closest_canonical(image) for image in (nib.load(path), nib.Nifti1Image(label, affine)))
-    np.testing.assert_allclose(found.affine, true.affine, atol=1e-4)
-    found, true = np.asanyarray(found.dataobj), np.asanyarray(true.dataobj)
-    assert found.shape == true.shape and set(np.unique(found)) == {0, 6, 8}
-    return (found == true)[(found > 0) | (true > 0)].mean()
 
 
 def test_a_folder_of_series_good_and_bad(tmp_path):

@@ -9,7 +9,7 @@ import json
 
 import pytest
 from monai.bundle import ConfigWorkflow
-from support.runner import copy_bundle, options, run_monai
+from support.runner import SCALE, copy_bundle, run_monai
 
 from scdl_components.errors import InputError
 from scdl_components.report.cases import listed_cases
@@ -18,13 +18,10 @@ from scdl_components.report.cases import listed_cases
 @pytest.mark.parametrize("run_id, protocol, unit", [("run", "clinical", "mm"), ("evaluating", "paper", "voxels")])
 def test_report_of_the_test_cases(trained, phantoms, tmp_path, run_id, protocol, unit):
     configs = trained / "configs"
-    words = options(dataset_dir=phantoms, case_list="case_list.json")
-    training_only = {"--val_interval", "--max_iterations", "--log_interval"}
-    scale = [w for key, value in zip(words[::2], words[1::2]) if key not in training_only for w in (key, value)]
     run_monai(
         *("run", run_id, "--config_file", f"['{configs / 'inference.yaml'}','{configs / 'evaluate.yaml'}']"),
         *("--cases", "test", "--protocol", protocol, "--output_dir", tmp_path / "seg"),
-        *("--report_dir", tmp_path / "report", *scale),
+        *("--report_dir", tmp_path / "report", "--dataset_dir", phantoms, "--case_list", "case_list.json", *SCALE),
         cwd=tmp_path,
     )
     report = {path.name for path in (tmp_path / "report").iterdir()}

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
-from support.runner import REAL_CT, copy_bundle, options, run_monai
+from support.runner import REAL_CT, SCALE, copy_bundle, run_monai
 from support.threshold import TESTS, network
 
 CT = REAL_CT / "ct.nii.gz"
@@ -19,12 +19,9 @@ SIZE = ("--pixdim", "[3,3,3]")
 
 
 def infer(bundle, images, output, *args, check=True):
-    keep = {"pixdim", "roi_size", "num_filters", "num_workers"}
-    words = options()
-    scale = [w for key, value in zip(words[::2], words[1::2]) if key[2:] in keep for w in (key, value)]
     return run_monai(
         *("run", "--config_file", bundle / "configs" / "inference.yaml", "--dataset_dir", images),
-        *("--output_dir", output, *scale, *args),
+        *("--output_dir", output, *SCALE, *args),
         cwd=TESTS,
         check=check,
     )

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from support.runner import copy_bundle, options, run_monai
+from support.runner import SCALE, copy_bundle, options, run_monai
 
 # as the runner has it, with so little address space that an iteration cannot have what it needs
 SHORT = """
@@ -38,11 +38,9 @@ def test_memory_that_runs_out_in_training_is_told_with_the_way_out(tmp_path, pha
 
 
 def test_inference_names_what_needs_less(trained, tmp_path, phantoms):
-    words = options(dataset_dir=phantoms / "img" / "img0001.nii.gz", roi_size="[65536,65536,65536]")
-    keep = ("--pixdim", "--num_filters", "--dataset_dir", "--roi_size")
     output = run_monai(
         *("run", "--config_file", trained / "configs" / "inference.yaml", "--output_dir", tmp_path),
-        *(word for pair in zip(words[::2], words[1::2]) if pair[0] in keep for word in pair),
+        *(*SCALE, "--roi_size", "[65536,65536,65536]", "--dataset_dir", phantoms / "img" / "img0001.nii.gz"),
         cwd=tmp_path,
         check=False,
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 import signal
 
 import pytest
-from support.runner import TINY, copy_bundle, run_monai
+from support.runner import SCALE, copy_bundle, run_monai
 from support.training import Training
 
 pytest.importorskip("mlflow", reason="pip install mlflow")
@@ -42,10 +42,9 @@ def test_a_training_is_one_run_and_an_evaluation_another(tmp_path, phantoms, tra
     assert not more
     assert {"loss", "learning_rate", "supervised/ga_ce", "scdl/p2e"} <= set(run.data.metrics)
     assert run.data.params["scdl_weight"] == "1" and run.data.params["seed"] == "0"
-    scale = [word for key in ("--pixdim", "--roi_size", "--num_filters") for word in (key, TINY[key])]
     files = str([str(configs / name) for name in ("inference.yaml", "evaluate.yaml")])
     run_monai(
-        *("run", "--config_file", files, "--cases", "test", *scale, "--tracking", tracking),
+        *("run", "--config_file", files, "--cases", "test", *SCALE, "--tracking", tracking),
         *("--dataset_dir", phantoms, "--case_list", "case_list.json"),
         cwd=tmp_path,
     )

@@ -9,13 +9,12 @@ import json
 import nibabel as nib
 import pytest
 import torch
-from support.runner import REAL_CT, TINY, options, run_monai
+from support.runner import REAL_CT, SCALE, TINY, options, run_monai
 
 from scdl_components.networks import DualStudent, VNet
 from scdl_components.networks.dual_student import CONVOLUTIONS
 
 CT = REAL_CT / "ct.nii.gz"
-SCALE = [word for key in ("--pixdim", "--roi_size", "--num_filters", "--num_workers") for word in (key, TINY[key])]
 ONE_INITIALIZER = ["--network_def#initializers", "['$torch.nn.init.kaiming_normal_']"]
 
 

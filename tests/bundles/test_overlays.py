@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.runner import TINY, copy_bundle, options, run_monai
+from support.runner import SCALE, copy_bundle, options, run_monai
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 METHOD = Path(__file__).parents[2] / "docs" / "method.md"
@@ -74,9 +74,8 @@ def test_dhc_without_scdl_segments_and_its_checkpoint_is_of_no_other_host(tmp_pa
     assert checkpoint["settings"]["train#random_transforms#3#_target_"] == "RandFlipd"
     assert checkpoint["optimizer"]["param_groups"][0]["nesterov"]
 
-    scale = [word for key in ("--pixdim", "--roi_size", "--num_filters") for word in (key, TINY[key])]
     segment = ("run", "--config_file", bundle / "configs" / "inference.yaml", "--output_dir", tmp_path / "out")
-    run_monai(*segment, "--dataset_dir", phantoms / "img" / "img0008.nii.gz", *scale, cwd=tmp_path)
+    run_monai(*segment, "--dataset_dir", phantoms / "img" / "img0008.nii.gz", *SCALE, cwd=tmp_path)
     assert (tmp_path / "out" / "img0008_seg.nii.gz").is_file()
 
     other = train(bundle, phantoms, "", "--resume", bundle / "models" / "checkpoint_2.pt", check=False)

@@ -21,7 +21,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from support.dicom import write_series
-from support.runner import REAL_CT, TINY, copy_bundle, options, run_monai
+from support.runner import REAL_CT, SCALE, copy_bundle, options, run_monai
 
 from scdl_components.data import list_images, load_cases
 from scdl_components.data.case_list import LISTS
@@ -77,9 +77,8 @@ def test_training_and_inference_with_names_of_any_characters(crops, tmp_path):
 
     bomb(data / "img" / "bomb $%@.nii.gz")
     (data / "img" / "$HOME.nii.gz").write_bytes((REAL_CT / "ct.nii.gz").read_bytes())
-    scale = [word for key in ("--pixdim", "--roi_size", "--num_filters") for word in (key, TINY[key])]
     told = run_monai(
-        *("run", "--config_file", bundle / "configs" / "inference.yaml", "--weights", weights, *scale),
+        *("run", "--config_file", bundle / "configs" / "inference.yaml", "--weights", weights, *SCALE),
         *("--dataset_dir", data / "img", "--output_dir", output / "#segmentations"),
         cwd=tmp_path,
         check=False,

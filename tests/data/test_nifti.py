@@ -54,7 +54,7 @@ def warnings_of(path: str) -> str:
     return "\n".join(str(warning.message) for warning in caught)
 
 
-QFAC, SLOPE, INTER, UNITS, QFORM_CODE, SFORM_CODE, PIXDIM_1 = 76, 112, 116, 123, 252, 254, 80
+QFAC, SLOPE, INTER, QFORM_CODE, SFORM_CODE, PIXDIM_1 = 76, 112, 116, 252, 254, 80
 HEADERS: list[tuple[str, list[tuple[int, str, float]], bool]] = [
     ("qfac 0", [(QFAC, "<f", 0)], True),
     ("qfac -1", [(QFAC, "<f", -1)], True),
@@ -64,7 +64,6 @@ HEADERS: list[tuple[str, list[tuple[int, str, float]], bool]] = [
     ("slope 0", [(SLOPE, "<f", 0), (INTER, "<f", -1024)], False),
     ("slope NaN", [(SLOPE, "<f", np.nan)], False),
     ("slope 2", [(SLOPE, "<f", 2), (INTER, "<f", -24)], False),
-    ("metres", [(UNITS, "<B", 1)], False),
 ]
 
 
@@ -82,13 +81,6 @@ def test_directions_that_are_guessed_are_those_that_are_used(tmp_path):
     path = write(tmp_path / "a.nii", volume(), (SFORM_CODE, "<h", 0), (QFORM_CODE, "<h", 0))
     assert nib.aff2axcodes(LoadImage()(path).affine.numpy()) == ("L", "A", "S")
     assert "taken to point to L, A, S" in warnings_of(path)
-
-
-def test_units_that_are_not_mm_are_told(tmp_path):
-    for code, name in ((1, "metres"), (3, "micrometres")):
-        assert f"gives lengths in {name}" in warnings_of(write(tmp_path / "a.nii", volume(), (UNITS, "<B", code)))
-    for code in (0, 2, 5, 2 + 8):  # unknown, mm, out of the table, mm and seconds
-        assert not warnings_of(write(tmp_path / "a.nii", volume(), (UNITS, "<B", code)))
 
 
 def refusal(**lists: object) -> str:

@@ -115,20 +115,18 @@ def test_a_report_is_read_as_it_was_written(tmp_path):
         np.testing.assert_allclose(after.tables[0].values[name], values)
 
 
-def test_command_writes_tables_and_a_page_that_stands_alone(tmp_path):
+def test_command_prints_dice_and_writes_every_metric(tmp_path, capsys):
     folders = [save(run(name, shift), tmp_path / name) for name, shift in (("a", 0), ("b", 1), ("c", 2))]
     output = tmp_path / "out"
     compare(folders, str(output))
-    assert {path.name for path in output.iterdir()} == {"comparison.csv", "comparison.html"}
-    page = (output / "comparison.html").read_text()
-    assert not re.search(r"url\(|@import|https?://|<script|<link", page) and page.count(" minus ") == 3
+    assert capsys.readouterr().out.count("Dice, ") == 3
     # two runs, the second of two seeds, as the command line gives them
     compare(f"[{folders[0]},[{folders[1]},{folders[2]}]]", str(output), "[exact,moved]")
     with open(output / "comparison.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 36 and {(row["first"], row["second"]) for row in rows} == {("exact", "moved")}
-    page = (output / "comparison.html").read_text()
-    assert "moved minus exact" in page and "<td>-0.188 [-0.188, -0.188]</td>" in page
+    text = capsys.readouterr().out
+    assert "Dice, moved minus exact" in text and re.search(r"\| liver .* -0\.188 \[-0\.188, -0\.188\] \|", text)
 
 
 @pytest.mark.parametrize(

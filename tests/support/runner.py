@@ -24,6 +24,8 @@ TINY = {
     # as published: six iterations of the default leave one class everywhere
     "--network_def#initializers": "['$torch.nn.init.kaiming_normal_','$torch.nn.init.xavier_normal_']",
 }
+# those of inference, as words of the command line
+SCALE = [word for key in ("--pixdim", "--roi_size", "--num_filters", "--num_workers") for word in (key, TINY[key])]
 
 
 def copy_bundle(folder: Path, name: str = "scdl_synapse") -> Path:
