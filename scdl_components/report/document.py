@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from matplotlib.figure import Figure
 
 from ..metrics.scores import ABSENT_IN_BOTH, METRICS, MISSING_IN_PREDICTION, MISSING_IN_REFERENCE
-from .page import NO_VALUE, decimals, html_figure, html_page, html_table, mean_and_std, number, title
+from .page import NO_VALUE, decimals, html_details, html_figure, html_page, html_table, mean_and_std, number, title
+from .table import ScoreTable
 
 MISSING = (MISSING_IN_PREDICTION, MISSING_IN_REFERENCE, ABSENT_IN_BOTH)
 CELLS = (
@@ -60,11 +61,12 @@ def facts(summary: Mapping) -> list[tuple[str, str]]:
     ]
 
 
-def page(summary: Mapping, worst: Mapping[str, Figure]) -> str:
+def page(summary: Mapping, table: ScoreTable, worst: Mapping[str, Figure]) -> str:
     """Write the whole report as one page with its pictures in it.
 
     Args:
         summary: content of ``summary.json``.
+        table: scores of the cases.
         worst: caption -> picture of the worst cases.
     """
     protocol, num_organs = summary["protocol"], len(summary["organs"])
@@ -73,11 +75,19 @@ def page(summary: Mapping, worst: Mapping[str, Figure]) -> str:
     pictures = "".join(html_figure(picture, caption) for caption, picture in worst.items())
     return html_page(
         "Segmentation by organ",
-        f"Cases: {summary['num_cases']}, each one's scores in metrics.csv. Protocol {protocol['name']}: "
-        f"{protocol['description']}.",
+        f"Cases: {summary['num_cases']}. Protocol {protocol['name']}: {protocol['description']}.",
         {
             "By organ": html_table(header, rows, strong=range(num_organs, len(rows))) + reading,
             "Worst cases by mean Dice": pictures or "<p>No case has an organ in both.</p>",
+            "Every case": "".join(_by_case(table, metric) for metric in METRICS),
             "How it was made": html_table([], facts(summary), kind="facts"),
         },
     )
+
+
+def _by_case(table: ScoreTable, metric: str) -> str:
+    order = table.large_to_small()
+    values = zip(table.cases, table.values[metric][:, order])
+    rows = [[case, *(number(value, decimals(metric)) for value in row)] for case, row in values]
+    header = ["case", *(table.organs[o] for o in order)]
+    return html_details(title(metric, table.unit), html_table(header, rows), metric == "dice")

@@ -127,7 +127,7 @@ class Evaluation:
         pictures = {f"{table.cases[c]}: mean Dice {means[c]:.3f}": self._draw(table.cases[c]) for c in worst}
         texts = {
             "metrics.csv": table.to_csv(),
-            "report.html": document.page(summary, pictures),
+            "report.html": document.page(summary, table, pictures),
             "summary.json": json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n",
         }
         write_files(self.report_dir, texts)

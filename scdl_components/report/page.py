@@ -82,6 +82,11 @@ def html_table(header: Sequence[str], rows: Sequence[Sequence[str]], strong: Seq
     return f'<div class="scroll"><table class="{kind}">{line(header, "th") if header else ""}{body}</table></div>'
 
 
+def html_details(summary: str, table: str, opened: bool) -> str:
+    """Hide a table until its title is clicked, unless it is ``opened``."""
+    return f"<details{' open' if opened else ''}><summary>{escape(summary)}</summary>{table}</details>"
+
+
 def html_figure(figure: Figure, caption: str) -> str:
     """Embed a figure as PNG in the page itself."""
     png = io.BytesIO()
