@@ -23,9 +23,11 @@ def whole() -> dict[str, torch.Tensor]:
     return values_and_gradients()
 
 
+@pytest.mark.parametrize("unlabeled", ["whole", "lost"])
 @pytest.mark.parametrize("name", NAMES)
-def test_mean_over_ranks_is_the_loss_of_the_whole_batch(ranks, whole, name):
-    prefix = f"{name}/"
+def test_mean_over_ranks_is_the_loss_of_the_whole_batch(ranks, whole, name, unlabeled):
+    """Also where one rank's unlabeled samples could not be loaded."""
+    prefix = f"{unlabeled}/{name}/"
     keys = [key for key in whole if key.startswith(prefix)]
     assert len(keys) > 8 and torch.cat([whole[key].flatten() for key in keys[1:]]).abs().max() > 1e-6
     for key in keys:
@@ -71,11 +73,12 @@ def test_one_rank_does_it_and_all_have_the_result_or_the_error(ranks):
 
 @pytest.mark.parametrize("task", [training, dhc, training_with_priors])
 def test_bad_data_of_one_rank_is_met_by_both_alike(ranks, task):
-    """A NaN: the training is one process's, and the same on both ranks."""
+    """A NaN and a file that vanished: the training is one process's, and the same on both ranks."""
     one, (first, second) = task(), (part[task.__name__] for part in ranks)
     assert first["finite"] == second["finite"] == one["finite"]
     assert first["scale"] == second["scale"] == one["scale"]
     assert 0 < one["finite"].count(False) < 6
+    assert sum(first["skipped"].values()) + sum(second["skipped"].values()) == sum(one["skipped"].values()) > 0
     assert first["losses"] == pytest.approx(one["losses"], rel=1e-5, nan_ok=True)
     for part in ("network", "proxies"):
         for name, weights in one[part].items():

@@ -34,7 +34,7 @@ class CaseDataset(PersistentDataset):
         cache_dir: folder of preprocessed cases, which other processes may use, too; None or False: none.
 
     Raises:
-        InputError: a case that is kept in memory cannot be loaded.
+        InputError: a labeled case cannot be loaded; an unlabeled one is a warning, and an error where it is asked for.
     """
 
     def __init__(
@@ -61,9 +61,10 @@ class CaseDataset(PersistentDataset):
             try:
                 self.memory[index] = self._cachecheck(data[index])
             except Exception as error:  # whatever a reader or transform says of a file
-                raise InputError(
-                    f"the case {data[index]} cannot be loaded: {root_reason(error)}. Mend it and run this command again"
-                ) from error
+                told = f"{data[index]} cannot be loaded: {root_reason(error)}"
+                if "label" in data[index]:
+                    raise InputError(f"the labeled case {told}. Mend it and run the same command again") from error
+                logger.warning("%s", told)
         if counts := self.disk.counts:
             logger.info("%s: %d cases read, %d written", self.disk.folder, counts["read"], counts["written"])
 

@@ -4,12 +4,15 @@
 
 Which case a place of a batch takes, and the seed of its random transforms, are pure functions of the loader's seed
 and the iteration. Training can therefore start at any iteration and see what an undisturbed run would have seen,
-whatever the number of workers, and several processes (ranks) can share a batch without exchanging anything.
+whatever the number of workers, and several processes (ranks) can share a batch without exchanging anything. What cannot
+be loaded is left out of its batch if it is unlabeled, and ends the training if it is labeled.
 """
 
 from __future__ import annotations
 
 import itertools
+import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from typing import NamedTuple
@@ -24,6 +27,7 @@ from ..distributed import share
 from ..errors import InputError, root_reason
 from .workers import child_handler_kept, start_worker, worker_errors
 
+logger = logging.getLogger(__name__)
 STREAMS = ("labeled", "unlabeled")
 
 
@@ -33,6 +37,14 @@ class Draw(NamedTuple):
     stream: str
     index: int
     seed: int
+
+
+class Fault(NamedTuple):
+    """A sample that could not be loaded: of which stream, its files, and why."""
+
+    stream: str
+    files: str
+    reason: str
 
 
 def draw(seed: int, stream: str, position: int, size: int) -> Draw:
@@ -77,14 +89,14 @@ class TwoStreamDataset(Dataset):
     def __init__(self, datasets: dict[str, Dataset]) -> None:
         self.datasets = datasets
 
-    def __getitem__(self, item: Draw) -> tuple[str, dict | str]:
-        """Load stream and sample, or, where that fails, stream and reason."""
+    def __getitem__(self, item: Draw) -> tuple[str, dict | Fault]:
         dataset = self.datasets[item.stream]
         try:
             dataset.transform.set_random_state(seed=item.seed)
             return item.stream, dataset[item.index]
-        except Exception as error:  # whatever a reader or transform says of a file that went bad
-            return item.stream, f"the {item.stream} case {self.files(item)} cannot be loaded: {root_reason(error)}"
+        # whatever a reader or transform says of a file that went bad; it is told where the batch arrives
+        except Exception as error:
+            return item.stream, Fault(item.stream, self.files(item), root_reason(error))
 
     def files(self, item: Draw) -> str:
         """Name the files of a draw."""
@@ -93,14 +105,15 @@ class TwoStreamDataset(Dataset):
         return ", ".join(paths) or f"case {item.index} of {item.stream}"
 
 
-def collate_streams(samples: Sequence[tuple[str, dict | str]]) -> dict[str, dict] | str:
-    """Collate samples to {"labeled": batch, "unlabeled": batch}; one that failed gives its reason instead."""
-    parts: dict[str, list[dict]] = {}
+def collate_streams(samples: Sequence[tuple[str, dict | Fault]]) -> dict[str, dict | list[Fault]]:
+    """Samples with their stream -> {"labeled": batch, "unlabeled": batch}, each collated as MONAI does.
+
+    What could not be loaded is in "faults", where there is any; a stream without a sample is missing.
+    """
+    parts: dict[str, list] = {}
     for stream, sample in samples:
-        if isinstance(sample, str):
-            return sample
-        parts.setdefault(stream, []).append(sample)
-    return {stream: list_data_collate(items) for stream, items in parts.items()}
+        parts.setdefault("faults" if isinstance(sample, Fault) else stream, []).append(sample)
+    return {name: items if name == "faults" else list_data_collate(items) for name, items in parts.items()}
 
 
 class TwoStreamLoader(DataLoader):
@@ -119,8 +132,8 @@ class TwoStreamLoader(DataLoader):
         pin_memory: copy batches into page-locked memory, for faster transfers to a GPU.
 
     Raises:
-        InputError: a stream that batches ask for has no case, or ranks cannot share a batch evenly; while training, a
-            case cannot be loaded, or a worker dies.
+        InputError: when a stream that batches ask for has no case, or ranks cannot share a batch evenly; while
+            training, when a labeled case cannot be loaded, when no unlabeled one can any more, or when a worker dies.
     """
 
     def __init__(
@@ -147,6 +160,8 @@ class TwoStreamLoader(DataLoader):
                 )
             datasets["unlabeled"], batch_sizes["unlabeled"] = unlabeled, unlabeled_batch_size
         sampler = TwoStreamSampler({name: len(d) for name, d in datasets.items()}, batch_sizes, seed)
+        self.skipped: Counter[str] = Counter()  # unlabeled files that could not be loaded, and how often
+        self.failing: set[str] = set()  # those since one was last loaded
         super().__init__(
             TwoStreamDataset(datasets),
             batch_sampler=sampler,
@@ -170,12 +185,32 @@ class TwoStreamLoader(DataLoader):
         for iteration in itertools.count(self.batch_sampler.start):
             with worker_errors(iteration) if self.num_workers else nullcontext():
                 batch = next(batches)
-            if isinstance(batch, str):
-                raise InputError(
-                    f"iteration {iteration + 1}: {batch}. Mend it and run the same command again: training goes on "
-                    "from the last checkpoint"
-                )
+            if "unlabeled" in batch:
+                self.failing.clear()
+            for fault in batch.pop("faults", []):
+                self._skip(fault, iteration)
             yield batch
+
+    def _skip(self, fault: Fault, iteration: int) -> None:
+        """Count and report a sample that a batch lacks, or raise InputError where training cannot go on without it."""
+        files, reason, number = fault.files, fault.reason, iteration + 1
+        again = "run the same command again: training goes on from the last checkpoint"
+        if fault.stream == "labeled":
+            raise InputError(
+                f"the labeled case {files} cannot be loaded in iteration {number}: {reason}. Mend it and {again}"
+            )
+        self.skipped[files] += 1
+        self.failing.add(files)
+        logger.warning(
+            "iteration %d: skipped %s, %s (%d times; %d skipped samples of %d files in all)",
+            *(number, files, reason, self.skipped[files], self.skipped.total(), len(self.skipped)),
+        )
+        num_unlabeled = self.batch_sampler.sizes["unlabeled"]
+        if len(self.failing) == num_unlabeled:
+            raise InputError(
+                f"none of the {num_unlabeled} unlabeled cases can be loaded any more, the last in iteration {number} "
+                f"({files}: {reason}). Is their disk still there? When it is, {again}"
+            )
 
 
 def prepare_two_stream_batch(

@@ -193,7 +193,7 @@ def test_a_labeled_file_that_vanishes_ends_all(tmp_path, data):
     assert training.shows(" 2/60 ")
     (copied / "img" / "img0001.nii.gz").unlink()
     assert training.status(timeout=60) != 0
-    assert f"the labeled case {copied}/img/img0001.nii.gz" in training.log
+    assert f"InputError: the labeled case {copied}/img/img0001.nii.gz" in training.log
     assert " 60/60 " not in training.log
 
 

@@ -70,10 +70,17 @@ def test_a_copy_elsewhere_shares_the_entry(cases, cache, tmp_path):
     assert counts(dataset([swapped, {"image": moved["image"]}], cache)) == (0, 2)
 
 
-def test_a_file_that_vanished_is_named_although_its_entry_is_there(cases, cache):
-    dataset(cases, cache)
+def test_a_file_that_vanished_is_left_out_and_named_although_its_entry_is_there(cases, cache, caplog):
+    unlabeled = [{"image": case["image"]} for case in cases]
+    for data in (unlabeled, cases):
+        dataset(data, cache)
     os.unlink(cases[1]["image"])
-    with pytest.raises(InputError, match=r"the case .*1\.nii.* cannot be loaded: FileNotFound"):
+    data = dataset(unlabeled, cache)
+    assert f"{unlabeled[1]} cannot be loaded: FileNotFoundError" in caplog.text and counts(data) == (2, 0)
+    assert data[0]["image"].shape == (1, 16, 16, 16)
+    with pytest.raises(RuntimeError):
+        data[1]
+    with pytest.raises(InputError, match=r"labeled case .*1\.nii.* cannot be loaded: FileNotFound"):
         dataset(cases, cache)
 
 

@@ -46,38 +46,65 @@ def make(tmp_path):
     return loader
 
 
-def batches(loader, count: int) -> list[dict]:
-    return list(itertools.islice(loader, count))
+def sizes(loader, count: int) -> list[int]:
+    """Unlabeled samples of the first batches."""
+    return [len(batch.get("unlabeled", {"image": ()})["image"]) for batch in itertools.islice(loader, count)]
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
-@pytest.mark.parametrize("name, stream", [("u1", "unlabeled"), ("l1", "labeled")])
-def test_a_file_that_vanished_ends_training_by_name(make, tmp_path, name, stream, num_workers):
+def test_an_unlabeled_file_that_vanished_is_named_counted_and_left_out(make, tmp_path, caplog, num_workers):
     loader = make(num_workers=num_workers)
-    (tmp_path / name).unlink()
-    with pytest.raises(
-        InputError, match=rf"iteration [12]: the {stream} case .*/{name} cannot be loaded: FileNotFound"
-    ):
-        batches(loader, 2)
+    (tmp_path / "u1").unlink()
+    assert sorted(sizes(loader, 4)) == [1, 1, 2, 2]  # once in each pass
+    assert loader.skipped == {str(tmp_path / "u1"): 2}
+    assert f"skipped {tmp_path}/u1, FileNotFoundError" in caplog.text and "2 skipped samples of 1 files" in caplog.text
 
 
-@pytest.mark.parametrize("name", ["u2", "l0"])
-def test_one_that_vanished_before_it_was_cached_ends_it_at_once(make, name):
-    with pytest.raises(InputError, match=rf"the case .*/{name}'}} cannot be loaded: FileNotFound"):
-        make(dataset=CaseDataset, gone=[name])
+def test_a_labeled_one_is_an_error(make, tmp_path):
+    loader = make()
+    (tmp_path / "l1").unlink()
+    with pytest.raises(InputError, match=r"labeled case .*/l1, .*/l1 cannot be loaded in iteration [12]: FileNotFound"):
+        sizes(loader, 2)
 
 
-def test_one_that_vanished_when_it_was_cached_is_not_missed(make, tmp_path):
-    loader = make(dataset=CaseDataset)
-    for name in ("l0", "l1", "u0", "u1", "u2", "u3"):
-        (tmp_path / name).unlink()
-    assert len(batches(loader, 4)) == 4
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_one_that_vanished_before_it_was_cached_is_left_out_too(make, tmp_path, caplog, num_workers):
+    loader = make(num_workers=num_workers, dataset=CaseDataset, gone=["u2"])
+    assert f"{tmp_path}/u2'}} cannot be loaded: FileNotFoundError" in caplog.text
+    for name in ("l0", "l1", "u0", "u1", "u3"):
+        (tmp_path / name).unlink()  # those are in the cache
+    assert sorted(sizes(loader, 4)) == [1, 1, 2, 2]
+    assert loader.skipped == {str(tmp_path / "u2"): 2}
+
+
+def test_a_labeled_one_that_vanished_before_it_was_cached_is_an_error_at_once(make):
+    with pytest.raises(InputError, match=r"the labeled case .*/l0'} cannot be loaded: FileNotFound"):
+        make(dataset=CaseDataset, gone=["l0"])
+
+
+def test_all_unlabeled_ones_gone_is_an_error_and_not_supervised_training(make, tmp_path):
+    loader = make()
+    assert sizes(loader, 1) == [2]
+    for number in range(4):
+        (tmp_path / f"u{number}").unlink()
+    with pytest.raises(InputError, match="none of the 4 unlabeled cases can be loaded any more"):
+        sizes(loader, 3)
+
+
+def test_a_disk_that_fails_each_case_once_in_a_while_does_not_end_training(make, tmp_path):
+    loader = make()
+    batches = iter(loader)
+    for number in [*range(4), *range(4)]:  # of each pass, one case
+        (tmp_path / f"u{number}").rename(tmp_path / "away")
+        assert sorted(len(next(batches)["unlabeled"]["image"]) for _ in range(2)) == [1, 2]
+        (tmp_path / "away").rename(tmp_path / f"u{number}")
+    assert loader.skipped == {str(tmp_path / f"u{number}"): 2 for number in range(4)}
 
 
 def test_a_worker_that_dies_ends_training_with_a_way_out(make):
     begun = time.monotonic()
     with pytest.raises(InputError, match=r"a loader worker died .*--shm-size.*--num_workers 0"):
-        batches(make(unlabeled=("u0", "deadly", "u2", "u3"), num_workers=2), 4)
+        sizes(make(unlabeled=("u0", "deadly", "u2", "u3"), num_workers=2), 4)
     assert time.monotonic() - begun < 60
 
 

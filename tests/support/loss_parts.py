@@ -25,11 +25,11 @@ def batch() -> dict[str, torch.Tensor]:
     return {"label": label, "logits": logits, "features": features}
 
 
-def samples() -> tuple[slice, list[int]]:
-    """Labeled and all samples of this rank."""
+def samples(unlabeled: str) -> tuple[slice, list[int]]:
+    """Labeled and all samples of this rank; "lost": the second half of the unlabeled ones could not be loaded."""
     labeled = slice(0, 4) if world_size() == 1 else slice(2 * rank(), 2 * rank() + 2)
-    unlabeled = [4, 5] if world_size() == 1 else [4 + rank()]
-    return labeled, [*range(4)[labeled], *unlabeled]
+    there_are = {"whole": [[4, 5], [4], [5]], "lost": [[4], [4], []]}[unlabeled]
+    return labeled, [*range(4)[labeled], *there_are[0 if world_size() == 1 else 1 + rank()]]
 
 
 def objective(name: str, label, logits, features, bank: ProxyBank) -> torch.Tensor:
@@ -56,16 +56,17 @@ NAMES += [f"scdl/{term} class" for term in ("e2p", "p2e", "unlabeled_e2p", "unla
 def values_and_gradients() -> dict[str, torch.Tensor]:
     """Of every loss its value, gradients of this rank's inputs and of the proxies and the encoder."""
     found = {}
-    labeled, mine = samples()
-    for name in NAMES:
-        torch.manual_seed(0)
-        bank = ProxyBank(4, NUM_CLASSES, embed_dim=8, num_samples=5, dropout=0.0, tau_p2e=0.5).double()
-        data = batch()
-        logits, features = (data[key][:, mine].requires_grad_() for key in ("logits", "features"))
-        value = objective(name, data["label"][labeled], logits, features, bank)
-        found[f"{name}/value"] = value.detach()
-        inputs = {"logits": logits, "features": features, **dict(bank.named_parameters())}
-        inputs = {key: tensor for key, tensor in inputs.items() if tensor.requires_grad}
-        gradients = torch.autograd.grad(value, list(inputs.values()), allow_unused=True, materialize_grads=True)
-        found |= {f"{name}/{key}": g for key, g in zip(inputs, gradients)}
+    for unlabeled in ("whole", "lost"):
+        labeled, mine = samples(unlabeled)
+        for name in NAMES:
+            torch.manual_seed(0)
+            bank = ProxyBank(4, NUM_CLASSES, embed_dim=8, num_samples=5, dropout=0.0, tau_p2e=0.5).double()
+            data = batch()
+            logits, features = (data[key][:, mine].requires_grad_() for key in ("logits", "features"))
+            value = objective(name, data["label"][labeled], logits, features, bank)
+            found[f"{unlabeled}/{name}/value"] = value.detach()
+            inputs = {"logits": logits, "features": features, **dict(bank.named_parameters())}
+            inputs = {key: tensor for key, tensor in inputs.items() if tensor.requires_grad}
+            gradients = torch.autograd.grad(value, list(inputs.values()), allow_unused=True, materialize_grads=True)
+            found |= {f"{unlabeled}/{name}/{key}": g for key, g in zip(inputs, gradients)}
     return found

@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from ignite.engine import Events
 from monai.data import Dataset
-from monai.transforms import Compose
+from monai.transforms import Compose, Lambdad
 from support.loss_parts import values_and_gradients
 from torch.nn.parallel import DistributedDataParallel
 
@@ -99,7 +99,13 @@ def volume(seed: int) -> dict[str, torch.Tensor]:
     x, y, z = torch.randint(0, 8, (3,), generator=generator)
     label[:, x : x + 8, y : y + 8, z : z + 8] = 1
     image = label + 0.3 * torch.randn(label.shape, generator=generator)
-    return {"image": image if seed != 3 else image.fill_(torch.nan), "label": label}
+    return {"image": image if seed != 3 else image.fill_(torch.nan), "label": label, "case": seed}
+
+
+def _loadable(case: int) -> int:
+    if case == 12:
+        raise OSError("this file has vanished")
+    return case
 
 
 def dhc() -> dict[str, object]:
@@ -108,11 +114,11 @@ def dhc() -> dict[str, object]:
 
 
 def training(host: Host | None = None, priors: Sequence[str] = ()) -> dict[str, object]:
-    """Ten iterations of four labeled cases, one with a NaN, and four unlabeled ones."""
+    """Ten iterations of four labeled cases, one with a NaN, and four unlabeled ones, one of which cannot be loaded."""
     torch.manual_seed(0)
     labeled = Dataset([volume(seed) for seed in range(4)], Compose([]))
-    images = [{"image": volume(seed)["image"]} for seed in range(10, 14)]
-    unlabeled = Dataset(images, Compose([]))
+    images = [{"image": volume(seed)["image"], "case": seed} for seed in range(10, 14)]
+    unlabeled = Dataset(images, Compose([Lambdad("case", _loadable)]))
     norm = ("group", {"num_groups": 1})
     student = VNet(1, 2, num_filters=2, norm=norm)
     bank = ProxyBank(16 if priors else 2, 2, embed_dim=8, num_samples=5, dropout=0.0)
@@ -140,8 +146,9 @@ def training(host: Host | None = None, priors: Sequence[str] = ()) -> dict[str, 
     scaler = torch.amp.GradScaler("cpu", growth_interval=3)
     trainer.add_event_handler(Events.STARTED, lambda: setattr(trainer, "scaler", scaler))
     trainer.run()
+    skipped = dict(trainer.data_loader.skipped)
     found = {"network": network.state_dict(), "proxies": loss.state_dict(), "finite": finite, "losses": losses}
-    return found | {"scale": trainer.scaler.get_scale()}
+    return found | {"scale": trainer.scaler.get_scale(), "skipped": skipped}
 
 
 def training_with_priors() -> dict[str, object]:
