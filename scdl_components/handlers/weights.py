@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,8 @@ class WeightsSaver:
     """Save the network's best weights as ``model.pt`` and its last ones as ``model_final.pt``.
 
     Each is written whole, or not at all: MONAI's CheckpointSaver removes the earlier file before it writes the next.
-    Best are those of the validation whose key metric is better than all before. Without a metric above 0 (there is no
-    validation, or no label has an organ) they are the last ones.
+    Best are those of the validation whose key metric is better than all before. Where none could choose (there is no
+    validation, or no label has an organ, so that its metric was never a number), they are the last ones.
 
     Attach it to trainer and evaluator, and put it into the training's checkpoint: a resumed training then overwrites
     the best weights by better ones alone.
@@ -61,7 +62,7 @@ class WeightsSaver:
     def __init__(self, folder: str, network: nn.Module) -> None:
         self.best_file, self.last_file = Path(folder) / "model.pt", Path(folder) / "model_final.pt"
         self.network = network
-        self.best: dict[str, Any] = {"best_metric": 0.0, "best_metric_epoch": -1}
+        self.best: dict[str, Any] = {"best_metric": -math.inf, "best_metric_epoch": -1}
         self.evaluator: Evaluator | None = None
 
     def attach(self, engine: Engine) -> None:
@@ -78,10 +79,12 @@ class WeightsSaver:
             self.best = {"best_metric": metric, "best_metric_epoch": engine.state.epoch}
             logger.info("best %s so far, %.4f: %s", name, metric, self.best_file)
             save_on_rank_zero(self.network.state_dict(), self.best_file)
+        elif math.isnan(metric):
+            logger.warning("%s is nan, is there no organ in the labels? This validation chooses no weights", name)
 
     def _save_last(self) -> None:
         save_on_rank_zero(self.network.state_dict(), self.last_file)
-        if self.best["best_metric_epoch"] == -1:
+        if self.best["best_metric"] == -math.inf:
             save_on_rank_zero(self.network.state_dict(), self.best_file)
 
     def state_dict(self) -> dict[str, Any]:

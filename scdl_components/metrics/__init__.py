@@ -5,5 +5,6 @@
 from .files import score_files
 from .protocols import Protocol
 from .scores import METRICS, OrganScore, organ_scores
+from .validation import ValidationDice
 
-__all__ = ["METRICS", "OrganScore", "Protocol", "organ_scores", "score_files"]
+__all__ = ["METRICS", "OrganScore", "Protocol", "ValidationDice", "organ_scores", "score_files"]

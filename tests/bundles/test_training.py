@@ -33,6 +33,8 @@ def test_tensorboard_shows_losses_ramp_learning_rate_and_dice_by_organ(trained):
     scalars = set(events.Tags()["scalars"])
     assert {"loss", "supervised/ga_ce", "supervised/ga_dice", "cps", "weight/cps", "learning_rate"} <= scalars
     assert {"val_mean_dice", "val_dice/liver"} <= scalars
+    # of which there is none in the validation's phantom at 8 mm
+    assert "val_invented/left adrenal gland" in scalars and "val_dice/left adrenal gland" not in scalars
     for name in ("e2p", "p2e", "sac", "unlabeled_p2e"):
         assert {f"scdl/{name}", f"weight/scdl/{name}"} <= scalars
     for curve in ("spread", "tokens_by_label", "tokens_by_assignment"):
@@ -51,13 +53,16 @@ def test_validation_labels_without_organs_choose_nothing(tmp_path, phantoms):
     label = nib.load(data / "label" / "label0007.nii.gz")
     nib.save(nib.Nifti1Image(np.zeros(label.shape, np.uint8), label.affine), data / "label" / "label0007.nii.gz")
     bundle = copy_bundle(tmp_path)
-    run_monai(
+    output = run_monai(
         *("run", "training", "--config_file", bundle / TRAIN),
         *options(dataset_dir=data, case_list="case_list.json", max_iterations=4, val_interval=3),
         cwd=tmp_path,
     )
+    assert "val_mean_dice is nan" in output
     best, last = (torch.load(bundle / "models" / f"{name}.pt", weights_only=True) for name in ("model", "model_final"))
     assert all(torch.equal(best[name], last[name]) for name in last)  # an iteration after the validation
+    scalars = EventAccumulator(str(bundle / "eval")).Reload().Tags()["scalars"]
+    assert "val_invented/liver" in scalars and not [name for name in scalars if name.startswith("val_dice/")]
 
 
 def test_runs_from_inside_with_run_and_other_folders(tmp_path, phantoms):

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from ignite.engine import Engine
@@ -15,7 +17,7 @@ class Given:
     """A metric whose value is given."""
 
     def __init__(self) -> None:
-        self.value = 0.0
+        self.value = math.nan
 
     def attach(self, engine, name):
         engine.add_event_handler("EPOCH_COMPLETED", lambda: engine.state.metrics.update({name: self.value}))
@@ -58,7 +60,7 @@ def test_a_resumed_training_does_not_overwrite_better_weights(validation):
     assert [validate(0.25), validate(0.75)] == [0.5, 0.75]
 
 
-def test_the_last_weights_count_where_no_validation_could_choose(validation, tmp_path):
+def test_the_last_weights_count_where_no_validation_could_choose(validation, tmp_path, caplog):
     best, evaluator, validate = validation()
     trainer = Engine(lambda engine, batch: None)
     best.attach(trainer)
@@ -69,5 +71,7 @@ def test_the_last_weights_count_where_no_validation_could_choose(validation, tmp
         return [float(read_saved(tmp_path / f"{name}.pt")["bias"]) for name in ("model", "model_final")]
 
     assert at_the_end() == [9.0, 9.0]  # no validation yet
-    assert validate(0.0, 1.0) == 9.0 and at_the_end() == [9.0, 9.0]
-    assert validate(0.5) == 0.5 and at_the_end() == [0.5, 9.0]
+    assert validate(math.nan, 1.0) == 9.0 and "dice is nan" in caplog.text
+    assert at_the_end() == [9.0, 9.0]
+    assert validate(0.0) == 0.0
+    assert validate(math.nan, 3.0) == 0.0 and at_the_end() == [0.0, 9.0]
