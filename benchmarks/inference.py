@@ -24,7 +24,7 @@ from monai.data.utils import dense_patch_slices
 
 from benchmarks.measure import CONFIGS, clock, figures, machine, measured, monai_run, show
 from benchmarks.plain_loop import segment
-from scdl_components.networks import DualStudent, VNet, fold_batch_norm
+from scdl_components.networks import DualStudent, VNet
 from scdl_components.phantom import AMOS_ORGANS, phantom_case
 
 
@@ -90,8 +90,8 @@ def windows(
     """Measures the sliding window over a volume of noise, the networks' own time within it, and a plain loop.
 
     The volume is twice the window in each direction; networks, windows and arithmetic are the same on both sides. The
-    bundle does what it does by default: windows two at a time, memory reused, channels last, batch norm
-    folded; mixed precision on a GPU.
+    bundle does what it does by default: windows two at a time, memory reused, channels last; mixed
+    precision on a GPU.
 
     Args:
         repeats: volumes.
@@ -125,7 +125,7 @@ def windows(
 
     def timed(windows: torch.Tensor) -> torch.Tensor:
         start = clock(device)
-        result = folded(windows)
+        result = network(windows)
         times["networks"][-1] += clock(device) - start
         return result
 
@@ -133,7 +133,7 @@ def windows(
         for _ in range(5):  # running statistics that belong to such images
             network.train()(torch.cat([volume[(..., *place)] for place in places[:2]]))
         network.eval()
-        plain_network, folded = deepcopy(network).to(memory_format=torch.contiguous_format), fold_batch_norm(network)
+        plain_network = deepcopy(network).to(memory_format=torch.contiguous_format)
         for _ in range(repeats + 1):
             times["networks"].append(0.0)
             start = clock(device)

@@ -6,7 +6,6 @@ from ..atomic import check_writable
 from .checkpoint import TrainingCheckpoint
 from .events import RunEvents
 from .finite import NonFiniteCheck
-from .fold import FoldedBatchNorm
 from .progress import TrainingProgressBar
 from .resume import find_start
 from .reused_memory import ReusedMemory
@@ -18,7 +17,6 @@ from .weights import WeightsLoader, WeightsSaver
 from .writer import summary_writer
 
 __all__ = [
-    "FoldedBatchNorm",
     "IterationSeed",
     "NonFiniteCheck",
     "ReusedMemory",

@@ -4,8 +4,7 @@
 
 from .dual_student import DualStudent, pytorch_init_
 from .features import WithFeatures
-from .fold import fold_batch_norm
 from .priors import PriorNetwork
 from .vnet import VNet
 
-__all__ = ["DualStudent", "PriorNetwork", "VNet", "WithFeatures", "fold_batch_norm", "pytorch_init_"]
+__all__ = ["DualStudent", "PriorNetwork", "VNet", "WithFeatures", "pytorch_init_"]
