@@ -78,7 +78,8 @@ def test_iterations_after_the_first_keep_memory_and_validation_does_not(process)
     for failing in (False, True):
         before, after, end = process.submit(run, None, "cpu", failing).result()
         assert [value > 1.8 for value in before] == [False, False, True, True]
-        assert len(after) == (3 if failing else 4) and max(after) < 4.5
+        # at most an iteration's pieces more each time, where small ones pin what was kept, never the validation's
+        assert len(after) == (3 if failing else 4) and max(b - a for a, b in zip(after, after[1:])) < 2.5
         assert end < 0.5
 
 
