@@ -31,6 +31,7 @@ FILES = ["configs/train.yaml", "configs/federated.yaml"]
 SCALE = {"pixdim": [8, 8, 8], "roi_size": [32, 32, 32], "num_filters": 2, "num_workers": 0, "log_interval": 1}
 ORGANS = ["liver", "spleen", "left kidney", "right kidney"]
 ROUNDS, EPOCHS = 5, 10  # as on the page
+LONGER = 40  # epochs of a round after which two sites know more than one
 
 
 def site(bundle: Path, data: Path, epochs: int = 1, files: list[str] = FILES, **keys: object) -> MonaiAlgo:
@@ -111,14 +112,14 @@ def replaced(code: str, words: dict[str, str]) -> str:
     return code
 
 
-def client_code(bundle: str, data: Path, case_list: str, rounds: int = ROUNDS) -> str:
+def client_code(bundle: str, data: Path, case_list: str, rounds: int = ROUNDS, epochs: int = EPOCHS) -> str:
     """The page's client, at a scale of minutes; bundle and case list are expressions."""
     scale = {"num_filters": 4, "student#norm": "instance", "learning_rate": 0.03, "log_interval": 5}
     scale = {**SCALE, "voxels_per_token": 4, "embed_dim": 16, "class_names": ["background", *ORGANS], **scale}
     words = {'"/data/cts/case_list.json"': case_list, '"/data/cts"': repr(str(data)), '"bundles/scdl_synapse"': bundle}
     words |= {
         f'"num_rounds": {ROUNDS}}}': f'"num_rounds": {rounds}, **{scale}}}',
-        (epochs := f"local_epochs={EPOCHS},"): epochs,
+        f"local_epochs={EPOCHS},": f"local_epochs={epochs},",
     }
     return replaced(BLOCKS[0], words)
 
@@ -126,7 +127,7 @@ def client_code(bundle: str, data: Path, case_list: str, rounds: int = ROUNDS) -
 def documented(bundle: Path, data: Path, case_list: Path) -> dict:
     """What the page's client defines."""
     names: dict = {}
-    exec(client_code(repr(str(bundle)), data, repr(str(case_list))), names)
+    exec(client_code(repr(str(bundle)), data, repr(str(case_list)), epochs=LONGER), names)
     return names
 
 
@@ -208,8 +209,7 @@ def test_two_sites_learn_together(tmp_path):
     together, means, files = train_together(both, start)
     alone = [train_together([client(f"alone_{part}", part)], start)[0] for part in (0, 1)]
     print("Dice after each round, together and alone:", together, *alone)
-    # which of them ends highest depends on the draws (docs/federated.md)
-    assert together[-1] > 1.3 * together[0] and together[-1] > min(run[-1] for run in alone)
+    assert together[-1] > max(run[-1] for run in alone)  # reached: 0.80, and 0.54 and 0.61
 
     best = first.get_weights({ExtraItems.MODEL_TYPE: ModelType.BEST_MODEL}).weights
     assert change(means[together.index(max(together))], best) == 0
@@ -223,9 +223,9 @@ def test_two_sites_learn_together(tmp_path):
     assert len({sizes["model.pt"] for sizes in files}) == 1
     growth = [after["eval"] - before["eval"] for before, after in zip(files, files[1:])]
     print("bytes of curves a round:", growth)
-    assert max(growth) < 1.1 * min(growth) < 20_000
+    assert max(growth) < 1.1 * min(growth) < 80_000
     shown, total = curves(Path(first.bundle_root)), first.trainer.num_iterations
-    assert total == ROUNDS * EPOCHS * 2 and list(shown["learning_rate"]) == list(range(5, total + 1, 5))
+    assert total == ROUNDS * LONGER * 2 and list(shown["learning_rate"]) == list(range(5, total + 1, 5))
     assert shown["weight/cps"] == pytest.approx(
         {i: 0.1 * gaussian_ramp((i - 1) / total) for i in shown["weight/cps"]}, rel=1e-5
     )
