@@ -5,6 +5,7 @@
     python -m benchmarks.step_time                                        # the bundle's own size: minutes an iteration
     python -m benchmarks.step_time --roi_size "[32,32,32]" --num_filters 8
     python -m benchmarks.step_time --reuse_memory False                   # any key of the training's config
+    python -m benchmarks.step_time --overlays "['priors']"
 
 In turn, in one process: an iteration of the bundle's trainer (data, both students, losses, SCDL, optimizer, logging),
 forward and backward of the bare students on the same tensors, and SCDL alone.
@@ -90,9 +91,6 @@ def sides(run: ConfigWorkflow) -> dict[str, Callable[[], object]]:
     memory = reused_memory if run.parser.get_parsed_content("reuse_memory") else nullcontext
     precision = partial(torch.autocast, device.type, enabled=trainer.amp, **trainer.amp_kwargs)
     images, label = prepare_two_stream_batch(trainer.state.batch, device, **trainer.to_kwargs)
-    filters = run.parser.get_parsed_content("num_filters")
-    size, kind = (len(images), filters, *images.shape[2:]), trainer.amp_kwargs["dtype"] if trainer.amp else None
-    features = [torch.rand(size, dtype=kind, device=device).to(**trainer.to_kwargs) for _ in trainer.network.students]
 
     def both_ways(loss: Callable[..., tuple[torch.Tensor, None]], leaves: Iterable[torch.Tensor]) -> None:
         trainer.state.output = None  # as at the start of an iteration: nothing of the last one is held
@@ -110,7 +108,11 @@ def sides(run: ConfigWorkflow) -> dict[str, Callable[[], object]]:
 
     found = {"bare": lambda: both_ways(bare_loss, list(trainer.network.parameters()))}
     if (scdl := trainer.loss_function.scdl) is not None:
-        leaves = [*(each.requires_grad_() for each in features), *(p for p in scdl.parameters() if p.requires_grad)]
+        with torch.no_grad(), precision():
+            outputs = [student(images) for student in trainer.network_with_loss.students]
+        features = [torch.rand_like(output.features[scdl.feature_module]).requires_grad_() for output in outputs]
+        parameters = (parameter for bank in scdl.banks for parameter in bank.parameters() if parameter.requires_grad)
+        leaves = [*features, *parameters]
         found["scdl"] = lambda: both_ways(scdl_loss, leaves)
         if trainer.graphed_loss is not None:  # as it is in the iteration
             graphed = GraphedLoss(scdl_loss, leaves, [])
@@ -166,7 +168,8 @@ def main(
     rows = [figures("two students, forward and backward", times["bare"])]
     rows += [figures("a training iteration, over the students", whole, times["bare"])]
     rows += [figures(f"of it: {name}", times[name], whole) for name in PARTS]
-    rows += [figures("SCDL alone, forward and backward, over the iteration", times["scdl"], whole)]
+    if "scdl" in times:
+        rows += [figures("SCDL alone, forward and backward, over the iteration", times["scdl"], whole)]
     show(rows, output)
 
 
