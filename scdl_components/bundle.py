@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""What MONAI's runner and MONAI Label do not tell a config: where its bundle is, which series a file was, and so on."""
+"""What MONAI's runner and MONAI Label do not tell a config: where its bundle is, of which series a file was made."""
 
 from __future__ import annotations
 
@@ -115,9 +115,8 @@ def run_section(section: str, needs: Mapping[str, str] | None = None) -> None:
         for index in range(len(parser[section])):
             item = f"{section}::{index}"
             parser.get_parsed_content(item)
-            if (
-                workflow.run_id
-            ):  # it may run again; with Slicer's empty run_id all of the config is evaluated, this item, too
+            # it may run again; with Slicer's empty run_id all of the config is evaluated, this item, too
+            if workflow.run_id:
                 parser.ref_resolver.remove_resolved_content(item)
 
 

@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_map_only
 from ..errors import SettingError
 from .finite import Backup
 
-WARM_UP = 3  # runs before the recording, in which libraries choose kernels and get their memory
+WARM_UP = 2  # runs before the one that may not wait and the recording: libraries choose kernels and get memory
 
 
 class GraphedLoss:
@@ -22,6 +22,7 @@ class GraphedLoss:
 
     What is repeated are the operations on the GPU, with new inputs and random numbers: no Python runs, so the function
     must not depend on anything else that changes. It takes memory of its own for good.
+    ``torch.cuda.make_graphed_callables`` records for all threads, and can fail where a loader's thread pins memory meanwhile.
 
     Args:
         function: tensors -> (scalar loss, anything else without gradient). It never waits for the GPU.
@@ -38,8 +39,8 @@ class GraphedLoss:
         self.inputs: list[Tensor] = []
 
     def takes(self, *inputs: Tensor) -> bool:
-        """Whether these have the shapes of what was recorded; any, before the first call."""
-        return not self.inputs or [x.shape for x in inputs] == [x.shape for x in self.inputs]
+        """Tell whether these first inputs have the recorded shapes; any have before the first call."""
+        return all(x.shape == recorded.shape for x, recorded in zip(inputs, self.inputs))
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, Any]:
         """The function's result, without gradients: these are the parameters' now.

@@ -166,9 +166,12 @@ class DualStudentTrainer(SupervisedTrainer):
         engine.optimizer.zero_grad(set_to_none=True)
         batch = Batch(images, label, engine.state.iteration - 1, engine.num_iterations)
         statistics = Backup(b for m in (engine.network, engine.loss_function) for b in m.buffers())
-        inputs = images, label, torch.full((), batch.iteration, dtype=torch.float32, device=images.device)
-        repeated = engine.graphed_loss is not None and engine.graphed_loss.takes(*inputs)
-        loss, (terms, curves) = engine.graphed_loss(*inputs) if repeated else engine._losses(*batch[:3])
+        repeated = engine.graphed_loss is not None and engine.graphed_loss.takes(images, label)
+        if repeated:
+            iteration = torch.full((), batch.iteration, dtype=torch.float32, device=images.device)
+            loss, (terms, curves) = engine.graphed_loss(images, label, iteration)
+        else:
+            loss, (terms, curves) = engine._losses(*batch[:3])
         # of all ranks, so that all find the same of it finite
         total, *values = all_reduce_means([loss, *(term.value for term in terms.values())])
         engine.state.output = {Keys.IMAGE: images, Keys.LABEL: label, Keys.LOSS: total}

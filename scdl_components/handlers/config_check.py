@@ -22,15 +22,8 @@ FREE = (
     *("bundle_root", "facts", "dataset_dir", "case_list", "labeled_percent", "cache_dir", "ckpt_dir", "output_dir"),
     *("resume", "allow_changed", "load_cases", "train#check", "train#start"),
     *("train#checkpoint", "train#nonfinite_check"),
-    *(
-        "device",
-        "num_workers",
-        "cache_rate",
-        "reuse_memory",
-        "train#memory_format",
-        "train#trainer#compile",
-        "train#trainer#cuda_graph",
-    ),
+    *("device", "num_workers", "cache_rate", "reuse_memory"),
+    *("train#memory_format", "train#trainer#compile", "train#trainer#cuda_graph"),
     *("val_interval", "log_interval", "imports", "initialize", "run", "steps", "training", "finalize"),
     # of multi_gpu_train.yaml
     *("backend", "timeout_minutes", "sync_batch_norm", "network", "train#trainer#parallel", "rank", "world_size"),
