@@ -39,10 +39,6 @@ def autocast_dtype() -> torch.dtype:
     return torch.float16 if emulated else torch.bfloat16
 
 
-def _identity(value: Any) -> Any:
-    return value
-
-
 class DualStudentTrainer(SupervisedTrainer):
     """Trains the students of a :py:class:`~scdl_components.networks.DualStudent` on two-stream batches.
 
@@ -64,7 +60,6 @@ class DualStudentTrainer(SupervisedTrainer):
         network: the students.
         optimizer: over the parameters of the network and of the loss.
         loss_function: a host's and SCDL's; moved to the device.
-        prepare_batch: batch -> (images, labels of the first images).
         compile: run the students through ``torch.compile``; validation runs them as they are.
         compile_kwargs: of ``torch.compile``.
         cuda_graph: on a GPU, record the first iteration's forward and backward passes and repeat them from then on
@@ -84,7 +79,6 @@ class DualStudentTrainer(SupervisedTrainer):
         network: nn.Module,
         optimizer: torch.optim.Optimizer,
         loss_function: TrainingLoss,
-        prepare_batch: Callable = prepare_two_stream_batch,
         compile: bool = False,
         compile_kwargs: Mapping[str, Any] | None = None,
         cuda_graph: bool = True,
@@ -99,10 +93,9 @@ class DualStudentTrainer(SupervisedTrainer):
             network=network,
             optimizer=optimizer,
             loss_function=loss_function.to(device),
-            prepare_batch=prepare_batch,
             decollate=False,
             event_names=[RunEvents, *kwargs.pop("event_names", [])],
-            **kwargs,
+            **{"prepare_batch": prepare_two_stream_batch, **kwargs},
         )
         network_with_loss = NetworkWithLoss(
             network, self.loss_function, partial(torch.compile, **(compile_kwargs or {})) if compile else None
@@ -178,9 +171,8 @@ class DualStudentTrainer(SupervisedTrainer):
         engine.fire_event(IterationEvents.FORWARD_COMPLETED)
         engine.fire_event(IterationEvents.LOSS_COMPLETED)
         scaler = engine.scaler_in_use
-        scale = scaler.scale if scaler is not None else _identity
         if not repeated:
-            scale(loss).backward()
+            (loss if scaler is None else scaler.scale(loss)).backward()
         engine.fire_event(IterationEvents.BACKWARD_COMPLETED)
         gradients = [p.grad for group in engine.optimizer.param_groups for p in group["params"] if p.grad is not None]
         if scaler is not None:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from ..losses.functional import gaussian_ramp
 from ..losses.terms import LossTerm
@@ -19,8 +19,7 @@ class CPS(Host):
     Args:
         supervised_losses: name -> loss(logits [B, C, *spatial], label [B, 1, *spatial]), e.g. GA-CE and GA-Dice.
         cps_loss: loss of logits against hard labels.
-        weight: of ``cps_loss`` at the end of the ramp.
-        ramp: fraction of training done -> factor of the weight.
+        weight: of ``cps_loss`` at the end of :func:`~scdl_components.losses.gaussian_ramp`.
 
     Raises:
         ValueError: in training, when there is one student.
@@ -33,13 +32,11 @@ class CPS(Host):
         supervised_losses: Mapping[str, Loss],
         cps_loss: Loss,
         weight: float = 0.1,
-        ramp: Callable[[float], float] = gaussian_ramp,
     ) -> None:
         super().__init__()
         self.supervised_losses = dict(supervised_losses)
         self.cps_loss = cps_loss
         self.weight = weight
-        self.ramp = ramp
 
     def forward(self, students: Sequence[Student], batch: Batch) -> HostOutput:
         if len(students) < 2:
@@ -50,5 +47,5 @@ class CPS(Host):
         labels = [hard_labels(values) for values in logits]
         others = labels[1:] + labels[:1]
         value = sum(self.cps_loss(values, label) for values, label in zip(logits, others))
-        terms["cps"] = LossTerm(value, self.weight * self.ramp(batch.progress))
+        terms["cps"] = LossTerm(value, self.weight * gaussian_ramp(batch.progress))
         return HostOutput(terms, [output.features for output in outputs])

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from ..losses.terms import LossTerm
 from .base import Batch, Host, HostOutput, Loss, Student, hard_labels, supervised_terms
 
 EPSILON = 1e-8
+DIFFICULTY_MOMENTUM, DISTRIBUTION_MOMENTUM = 49 / 50, 0.99
 
 
 class DHC(Host):
@@ -32,8 +33,7 @@ class DHC(Host):
         label_counts: voxels of each class in the labeled cases, which the second student's weights start from; None
             where a checkpoint brings them.
         class_names: of the curves of the weights, by class index; None: the indices.
-        weight: of ``cps_loss`` at the end of the ramp.
-        ramp: fraction of training done -> factor of the weight.
+        weight: of ``cps_loss`` at the end of :func:`~scdl_components.losses.gaussian_ramp`.
 
     Raises:
         SettingError: when a loss takes no class weights.
@@ -50,7 +50,6 @@ class DHC(Host):
         label_counts: Tensor | None = None,
         class_names: Sequence[str] | None = None,
         weight: float = 0.1,
-        ramp: Callable[[float], float] = gaussian_ramp,
     ) -> None:
         super().__init__()
         for loss in (*supervised_losses.values(), cps_loss):
@@ -65,7 +64,6 @@ class DHC(Host):
         self.distribution = DistributionWeights(num_classes, label_counts)
         self.class_names = list(class_names or map(str, range(num_classes)))
         self.weight = weight
-        self.ramp = ramp
 
     def forward(self, students: Sequence[Student], batch: Batch) -> HostOutput:
         if len(students) != 2:
@@ -77,7 +75,7 @@ class DHC(Host):
         weights = [self.difficulty(labels[0][:num_labeled], batch.label), self.distribution(labels[1][num_labeled:])]
         terms = supervised_terms(self.supervised_losses, logits, batch.label, class_weights=weights)
         value = sum(self.cps_loss(*args, class_weights=w) for *args, w in zip(logits, labels[::-1], weights))
-        terms["cps"] = LossTerm(value, self.weight * self.ramp(batch.progress))
+        terms["cps"] = LossTerm(value, self.weight * gaussian_ramp(batch.progress))
         curves = {
             f"class_weight/student_{student}/{name}": value
             for student, values in enumerate(weights)
@@ -94,12 +92,10 @@ class DifficultyWeights(nn.Module):
 
     Args:
         num_classes: C.
-        momentum: of the EMAs.
     """
 
-    def __init__(self, num_classes: int, momentum: float = 49 / 50) -> None:
+    def __init__(self, num_classes: int) -> None:
         super().__init__()
-        self.momentum = momentum
         zeros = torch.zeros(num_classes, dtype=torch.float64)
         self.register_buffer("last_dice", zeros + EPSILON)
         self.register_buffer("learned", zeros.clone())
@@ -112,9 +108,9 @@ class DifficultyWeights(nn.Module):
         dice = hard_dice(hard_label, label, len(self.last_dice)).to(self.last_dice.dtype)
         change, growth = dice - self.last_dice, (dice / self.last_dice).log()
         self.last_dice.copy_(dice)
-        self.learned.lerp_(change.clamp_min(0) * growth, 1 - self.momentum)
-        self.unlearned.lerp_(change.clamp_max(0) * growth, 1 - self.momentum)
-        self.missing.lerp_(1 - dice, 1 - self.momentum)
+        self.learned.lerp_(change.clamp_min(0) * growth, 1 - DIFFICULTY_MOMENTUM)
+        self.unlearned.lerp_(change.clamp_max(0) * growth, 1 - DIFFICULTY_MOMENTUM)
+        self.missing.lerp_(1 - dice, 1 - DIFFICULTY_MOMENTUM)
         return scaled(((self.unlearned + EPSILON) / (self.learned + EPSILON)) ** 0.2 * self.missing)
 
 
@@ -126,12 +122,10 @@ class DistributionWeights(nn.Module):
     Args:
         num_classes: C.
         label_counts: [C] or None.
-        momentum: of the EMA of the weights.
     """
 
-    def __init__(self, num_classes: int, label_counts: Tensor | None = None, momentum: float = 0.99) -> None:
+    def __init__(self, num_classes: int, label_counts: Tensor | None = None) -> None:
         super().__init__()
-        self.momentum = momentum
         ones = torch.ones(num_classes, dtype=torch.float64)
         self.register_buffer("weights", scaled(ones) if label_counts is None else rarity(label_counts.to(ones)))
 
@@ -140,7 +134,7 @@ class DistributionWeights(nn.Module):
         """Weights [C] after an iteration with these labels, those of all ranks; without any, they stay as they are."""
         counts = all_reduce_sum(class_counts(hard_label, len(self.weights)))
         new = rarity(counts.to(self.weights.dtype))
-        self.weights.lerp_(torch.where(counts.sum() > 0, new, self.weights), 1 - self.momentum)
+        self.weights.lerp_(torch.where(counts.sum() > 0, new, self.weights), 1 - DISTRIBUTION_MOMENTUM)
         return self.weights.clone()
 
 

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import NamedTuple
 
@@ -81,10 +81,8 @@ class MagicNet(Host):
         cube_size: int | Sequence[int] = 32,
         batch_sizes: Sequence[int] = (2, 2),
         class_names: Sequence[str] | None = None,
-        dice_loss: Loss = batch_dice,
         supervised_weight: float = 0.25,
         weight: float = 0.1,
-        ramp: Callable[[float], float] = gaussian_ramp,
         location_weight: float = 0.1,
         location_channels: int = 4096,
         decay: float = 0.99,
@@ -101,8 +99,7 @@ class MagicNet(Host):
         if len(network.students) != 1:
             raise InputError("MagicNet trains one student: give network_def one initializer")
         self.supervised_losses = dict(supervised_losses)
-        self.dice_loss, self.supervised_weight = dice_loss, supervised_weight
-        self.weight, self.ramp, self.location_weight = weight, ramp, location_weight
+        self.supervised_weight, self.weight, self.location_weight = supervised_weight, weight, location_weight
         self.decay, self.blend_after, self.history, self.noise = decay, blend_after, history, noise
         self.deepest, self.last, self.feature_modules = deepest, last, (deepest, last)
         self.unlabeled_features = unlabeled_features
@@ -142,12 +139,12 @@ class MagicNet(Host):
             pseudo_label, curves = self.pseudo_label(unlabeled + noise, head(last_unlabeled), batch.iteration)
 
         terms = supervised_terms(self.supervised_losses, [plain.logits], label, self.supervised_weight)
-        terms["supervised/cross_dice"] = LossTerm(self.dice_loss(cross, label), self.supervised_weight)
-        terms["supervised/within_dice"] = LossTerm(self.dice_loss(within, label), self.supervised_weight)
+        terms["supervised/cross_dice"] = LossTerm(batch_dice(cross, label), self.supervised_weight)
+        terms["supervised/within_dice"] = LossTerm(batch_dice(within, label), self.supervised_weight)
         location = self.location_loss(torch.cat([deepest, deepest_unlabeled]))
         terms["location"] = LossTerm(location, self.location_weight)
-        consistency = self.dice_loss(cross_unlabeled, pseudo_label)
-        terms["consistency"] = LossTerm(consistency, self.weight * self.ramp(batch.progress))
+        consistency = batch_dice(cross_unlabeled, pseudo_label)
+        terms["consistency"] = LossTerm(consistency, self.weight * gaussian_ramp(batch.progress))
         return HostOutput(terms, [plain.features], curves)
 
     def in_cubes(self, student: Student, images: Tensor) -> tuple[Tensor, Tensor]:

@@ -25,8 +25,7 @@ class DiceCELoss(nn.Module):
         include_background: whether Dice counts class 0.
         batch: Dice over the whole batch, all ranks' parts of it; False: of each sample, averaged.
         smooth: added to Dice's numerator and denominator.
-        lambda_dice: factor of Dice.
-        lambda_ce: factor of cross entropy.
+        lambda_dice: factor of Dice; 0 leaves cross entropy alone.
     """
 
     def __init__(
@@ -35,20 +34,16 @@ class DiceCELoss(nn.Module):
         batch: bool = True,
         smooth: float = 1.0,
         lambda_dice: float = 1.0,
-        lambda_ce: float = 1.0,
     ) -> None:
         super().__init__()
         self.include_background = include_background
         self.batch = batch
         self.smooth = smooth
         self.lambda_dice = lambda_dice
-        self.lambda_ce = lambda_ce
 
     def forward(self, input: Tensor, target: Tensor, class_weights: Tensor | None = None) -> Tensor:
         """Loss of logits ``input`` [B, C, *spatial] against class indices ``target`` [B, 1, *spatial]; weights [C]."""
-        loss = input.new_zeros(())
-        if self.lambda_ce:
-            loss = loss + self.lambda_ce * mean_cross_entropy(input, target, class_weights)
+        loss = mean_cross_entropy(input, target, class_weights)
         if self.lambda_dice:
             terms = dice_by_class(input, target, self.smooth, self.batch)
             terms = terms if class_weights is None else terms * class_weights.to(terms.dtype)

@@ -19,6 +19,7 @@ from ..distributed import all_reduce_sum, count_per_rank, largest_of_all, world_
 from ..tokens import full_precision
 
 Number = TypeVar("Number", float, Tensor)
+SMOOTH = 1e-10  # s of the Dice losses, keeps the ratio finite
 
 # --- CDBA: values by token and class
 
@@ -167,7 +168,7 @@ def ga_class_weights(target: Tensor, num_classes: int, gamma: float) -> Tensor:
     return torch.where(counts > 0, weights, torch.zeros_like(weights))
 
 
-def ga_dice(logits: Tensor, target: Tensor, smooth: float, class_weights: Tensor | None = None) -> Tensor:
+def ga_dice(logits: Tensor, target: Tensor, class_weights: Tensor | None = None) -> Tensor:
     """Mean over classes of 1 − (2Σpt + s) / (Σp² + Σt² + s), or Σ stopgrad(p / Σ(1−t)) p where a class is absent.
 
     With class weights [C], of w_c times that.
@@ -177,20 +178,19 @@ def ga_dice(logits: Tensor, target: Tensor, smooth: float, class_weights: Tensor
     # stopgrad(p) p has half of p²'s gradient and all of its value
     half = 0.5 * squares
     absent = (half + half.detach()) / outside
-    terms = torch.where(size > 0, dice_loss(overlap, squares, size, smooth), absent)
+    terms = torch.where(size > 0, dice_loss(overlap, squares, size), absent)
     terms = terms if class_weights is None else terms * class_weights
     return terms.mean().to(torch.promote_types(logits.dtype, torch.float32))
 
 
-def batch_dice(logits: Tensor, target: Tensor, smooth: float = 1e-10) -> Tensor:
+def batch_dice(logits: Tensor, target: Tensor) -> Tensor:
     """Mean over classes, absent ones too, of 1 − (2Σpt + s) / (Σp² + Σt² + s), sums over the batch."""
-    overlap, squares, size = dice_sums(logits, target)
-    return dice_loss(overlap, squares, size, smooth).mean().to(torch.promote_types(logits.dtype, torch.float32))
+    return dice_loss(*dice_sums(logits, target)).mean().to(torch.promote_types(logits.dtype, torch.float32))
 
 
-def dice_loss(overlap: Tensor, squares: Tensor, size: Tensor, smooth: float) -> Tensor:
+def dice_loss(overlap: Tensor, squares: Tensor, size: Tensor) -> Tensor:
     """1 − Dice of each class [C] from the sums of :func:`dice_sums`."""
-    return 1 - (2 * overlap + smooth) / (squares + size + smooth)
+    return 1 - (2 * overlap + SMOOTH) / (squares + size + SMOOTH)
 
 
 def dice_sums(logits: Tensor, target: Tensor) -> Tensor:

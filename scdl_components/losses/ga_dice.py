@@ -17,15 +17,8 @@ class GADiceLoss(nn.Module):
 
     >>> logits, target = torch.randn(2, 14, 24, 24, 24, requires_grad=True), torch.randint(14, (2, 1, 24, 24, 24))
     >>> GADiceLoss()(logits, target).backward()
-
-    Args:
-        smooth: s, keeps the ratio finite.
     """
-
-    def __init__(self, smooth: float = 1e-10) -> None:
-        super().__init__()
-        self.smooth = smooth
 
     def forward(self, input: Tensor, target: Tensor, class_weights: Tensor | None = None) -> Tensor:
         """Loss of logits ``input`` [B, C, *spatial] against class indices ``target`` [B, 1, *spatial]; weights [C]."""
-        return ga_dice(input, target, self.smooth, class_weights)
+        return ga_dice(input, target, class_weights)

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 
 from torch import Tensor, nn
@@ -36,8 +36,8 @@ class SCDLLoss(nn.Module):
         feature_module: name of the module of a student whose output its tokens are of, e.g. the V-Net's "block_nine".
         weight: factor of everything; the paper's is 1, that of the published code 0.1.
         sac_weight: further factor of SAC.
-        unlabeled_weight: further factor of what unlabeled tokens contribute; 0 leaves them out.
-        unlabeled_ramp: fraction of training done -> factor of ``unlabeled_weight``.
+        unlabeled_weight: further factor of what unlabeled tokens contribute, at the end of
+            :func:`~scdl_components.losses.gaussian_ramp`; 0 leaves them out.
 
     Raises:
         ValueError: when the losses have different banks, or leave voxels out.
@@ -52,7 +52,6 @@ class SCDLLoss(nn.Module):
         weight: float = 1.0,
         sac_weight: float = 1.0,
         unlabeled_weight: float = 0.1,
-        unlabeled_ramp: Callable[[float], float] = gaussian_ramp,
     ) -> None:
         super().__init__()
         if cdba.bank is not sac.bank or (cdba.ignore_index, sac.ignore_index) != (None, None):
@@ -72,7 +71,6 @@ class SCDLLoss(nn.Module):
         self.weight = weight
         self.sac_weight = sac_weight
         self.unlabeled_weight = unlabeled_weight
-        self.unlabeled_ramp = unlabeled_ramp
 
     def forward(self, features: Sequence[Tensor], label: Tensor, progress: float) -> dict[str, LossTerm]:
         """Losses by name.
@@ -90,7 +88,7 @@ class SCDLLoss(nn.Module):
                 f"SCDL has {len(self.banks)} proxy banks and got features of {len(features)} students: give "
                 "students those of the network, or their number"
             )
-        factor = self.unlabeled_weight * self.unlabeled_ramp(progress)
+        factor = self.unlabeled_weight * gaussian_ramp(progress)
         terms: dict[str, LossTerm] = {}
 
         def add(found: Mapping[str, LossTerm], prefix: str = "scdl/", factor: float = 1.0) -> None:

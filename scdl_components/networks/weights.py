@@ -15,6 +15,7 @@ from ..errors import UserError
 WRAPPERS = ("model", "state_dict")
 # the one entry of a file that stands for weights before the first training: monai-scdl untrained
 UNTRAINED = "untrained"
+SHOWN = 3  # differences in a message
 
 
 class WeightsError(UserError):
@@ -92,10 +93,10 @@ def read_state(
     return {str(name): value for name, value in items if isinstance(value, torch.Tensor)}
 
 
-def differences(found: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor], shown: int = 3) -> str:
+def differences(found: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> str:
     """Name the first differences between two state dicts' names and shapes; empty where there is none."""
     sizes = {name: (tuple(found[name].shape), tuple(expected[name].shape)) for name in expected if name in found}
     lines = [f"{name} is {size}, not {wanted}" for name, (size, wanted) in sizes.items() if size != wanted]
     lines += [f"{name} is missing" for name in expected if name not in found]
     lines += [f"{name} is not expected" for name in found if name not in expected]
-    return "; ".join(lines[:shown]) + (f" and {len(lines) - shown} more" if len(lines) > shown else "")
+    return "; ".join(lines[:SHOWN]) + (f" and {len(lines) - SHOWN} more" if len(lines) > SHOWN else "")

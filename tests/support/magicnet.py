@@ -81,7 +81,7 @@ def published_host() -> tuple[DualStudent, AsPublished]:
     network = DualStudent(VNet(1, 5, num_filters=1, norm="instance"), [torch.nn.init.zeros_])
     network.students[0].load_state_dict(vnet_state("student"))
     losses = {"ce": cross_entropy, "dice": batch_dice}
-    host = AsPublished(network, losses, (64, 64, 64), weight=0.05, ramp=lambda _: 1.0, location_channels=32)
+    host = AsPublished(network, losses, (64, 64, 64), weight=0.05, location_channels=32)
     host.teacher.load_state_dict(vnet_state("teacher"))
     state = {k: v for k, v in published("student/fc_layer.fc_layer.").items() if "running" not in k and "num_" not in k}
     # places are counted along the first axis there, along the last one here
