@@ -19,12 +19,11 @@ ADAPTIVE_POOLS: dict[int, Callable[..., Tensor]] = {
 
 
 class Tokens(NamedTuple):
-    """What the losses see of a feature map and its labels; L = product of ``grid``.
+    """Features and class shares of L tokens, L the product of ``grid``.
 
     Attributes:
         features: [B, L, D].
-        weights: [B, L, C], each row the share of every class among the token's voxels; rows sum to 1, or to 0 where
-            all voxels are ignored. None without labels.
+        weights: [B, L, C], each row the share of every class among the token's voxels. None without labels.
         grid: tokens along every spatial axis.
     """
 
@@ -34,7 +33,7 @@ class Tokens(NamedTuple):
 
 
 def token_grid(spatial_size: Sequence[int], voxels_per_token: int | Sequence[int]) -> tuple[int, ...]:
-    """Number of tokens along every axis, at least one: 96³ at 8 voxels per token gives 12³.
+    """Count the tokens along every axis, at least one: 96³ voxels at 8 give 12³.
 
     Args:
         spatial_size: size of the image patch in voxels.
@@ -58,72 +57,56 @@ def tokenize(
     label: Tensor | None,
     num_classes: int,
     voxels_per_token: int | Sequence[int],
-    ignore_index: int | None = None,
     spatial_size: Sequence[int] | None = None,
 ) -> Tokens:
-    """Tokens of a feature map, with the class shares of its label map where there is one.
+    """Pool a feature map, and its label map where there is one, to tokens.
 
     Args:
         features: [B, D, *S], at the image's resolution or a lower one.
         label: [B, 1, *image] or [B, *image] class indices, or None.
         num_classes: C, background included.
         voxels_per_token: edge of a token in voxels of the image, one number or one per axis.
-        ignore_index: label value of voxels to leave out of features and labels.
         spatial_size: size of the image in voxels; default: that of ``label``, else that of ``features``.
     """
     rank = features.ndim - 2
     if spatial_size is None:
         spatial_size = features.shape[2:] if label is None else label.shape[-rank:]
     grid = token_grid(spatial_size, voxels_per_token)
-    if label is None:
-        return Tokens(pool_tokens(features, grid), None, grid)
-    label = _index_map(label, rank)
-    weights = pool_labels(label, num_classes, grid, ignore_index)
-    valid = None if ignore_index is None else label != ignore_index
-    return Tokens(pool_tokens(features, grid, valid), weights, grid)
+    weights = None if label is None else pool_labels(label, num_classes, grid)
+    return Tokens(pool_tokens(features, grid), weights, grid)
 
 
-def pool_tokens(features: Tensor, grid: Sequence[int], valid: Tensor | None = None) -> Tensor:
-    """Mean feature of every token.
+def pool_tokens(features: Tensor, grid: Sequence[int]) -> Tensor:
+    """Average the features of every token.
 
     Args:
         features: [B, D, *S].
         grid: tokens along every spatial axis.
-        valid: [B, 1, *image] bool, False at voxels that must not count; at a lower feature resolution a feature counts
-            by the share of its voxels that are valid.
 
     Returns:
-        [B, L, D] in the order of ``grid`` flattened, float32 of half precision; zeros where no voxel is valid.
+        [B, L, D] in the order of ``grid`` flattened, float32 of half precision.
     """
-    if valid is None:
-        return _pool(features, grid).flatten(2).transpose(1, 2)
-    share = _pool(valid.to(features.dtype), features.shape[2:])
-    # where, not a product alone: an ignored voxel may hold inf or NaN
-    total = _pool(torch.where(share > 0, features * share, 0), grid)
-    mean = total / _pool(share, grid).clamp_min(torch.finfo(features.dtype).tiny)
-    return mean.flatten(2).transpose(1, 2)
+    return _pool(features, grid).flatten(2).transpose(1, 2)
 
 
-def pool_labels(label: Tensor, num_classes: int, grid: Sequence[int], ignore_index: int | None = None) -> Tensor:
-    """Share of every class among the labeled voxels of every token.
+def pool_labels(label: Tensor, num_classes: int, grid: Sequence[int]) -> Tensor:
+    """Measure the share of every class among the voxels of every token.
 
     Args:
         label: [B, 1, *S] or [B, *S] class indices, of an integer type or floats that hold integers.
         num_classes: C, background included.
         grid: tokens along every spatial axis.
-        ignore_index: label value that stands for no class.
 
     Returns:
-        [B, L, C] float32; rows sum to 1, or are zero where every voxel is ignored.
+        [B, L, C] float32; rows sum to 1.
 
     Raises:
-        ValueError: when ``label`` has another shape, or when a label on the CPU is neither in 0..C-1 nor
-            ``ignore_index`` (on a GPU the check would wait for it: there such voxels count in no class).
+        ValueError: when ``label`` has another shape, or on the CPU a value outside 0..C-1. On a GPU the check would wait
+            for the device: there such voxels count in no class.
     """
-    rank = len(grid)
-    label = _index_map(label, rank)
+    label = _index_map(label, len(grid))
     if label.device.type == "cpu":
-        _check_labels(label, num_classes, ignore_index)
+        _check_labels(label, num_classes)
     label = label.to(torch.int16)  # a quarter of int64's traffic in the C comparisons below
     # class by class in one map, so that no one-hot map of the whole patch is ever held
     is_class = torch.empty(label.shape, device=label.device)
@@ -132,18 +115,13 @@ def pool_labels(label: Tensor, num_classes: int, grid: Sequence[int], ignore_ind
     return weights / weights.sum(-1, keepdim=True).clamp_min(torch.finfo(weights.dtype).tiny)
 
 
-def token_mask(weights: Tensor) -> Tensor:
-    """[B, L] bool from token labels [B, L, C]: True where at least one voxel of the token is labeled."""
-    return weights.sum(-1) > 0
-
-
 def full_precision(values: Tensor) -> Tensor:
-    """float16 and bfloat16 to float32; float32 and float64 as they are."""
+    """Convert float16 and bfloat16 to float32; leave other types as they are."""
     return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
 
 
 def _pool(values: Tensor, grid: Sequence[int]) -> Tensor:
-    """Means [B, K, *grid] of values [B, K, *S] (adaptive average pooling), float32 of half precision."""
+    """Average values [B, K, *S] to [B, K, *grid] as adaptive pooling, float32 of half precision."""
     rank = len(grid)
     if rank not in ADAPTIVE_POOLS:
         raise ValueError(f"tokens need 1, 2 or 3 spatial axes, found {rank}")
@@ -167,13 +145,8 @@ def _index_map(label: Tensor, rank: int) -> Tensor:
     return label
 
 
-def _check_labels(label: Tensor, num_classes: int, ignore_index: int | None) -> None:
+def _check_labels(label: Tensor, num_classes: int) -> None:
     known = (label >= 0) & (label < num_classes)
-    if ignore_index is not None:
-        known |= label == ignore_index
     if not known.all():
         found = sorted(label[~known].unique().tolist())[:10]
-        raise ValueError(
-            f"label holds {found}, expected 0..{num_classes - 1} or ignore_index={ignore_index}: "
-            "raise num_classes, or set ignore_index to the value of unlabeled voxels"
-        )
+        raise ValueError(f"label holds {found}, expected 0..{num_classes - 1}: map these values, or raise num_classes")

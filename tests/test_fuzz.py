@@ -16,7 +16,7 @@ from monai.transforms import Compose, Orientationd, Spacingd
 from scdl_components.losses import CDBALoss, GACELoss, GADiceLoss, SACLoss
 from scdl_components.losses.cdba import REDUCTIONS
 from scdl_components.proxies import ProxyBank
-from scdl_components.tokens import token_mask, tokenize
+from scdl_components.tokens import tokenize
 from scdl_components.transforms import InvertArgmaxd
 
 EXAMPLES = 60
@@ -33,7 +33,7 @@ def bounded(test):
 
 @st.composite
 def labeled_features(draw):
-    """Features [B, D, *S] and labels [B, 1, *S] of one to three axes, with an ignored value at times."""
+    """Features [B, D, *S] and labels [B, 1, *S] of one to three axes."""
     rank, batch, channels = draw(st.integers(1, 3)), draw(st.integers(1, 3)), draw(st.integers(1, 5))
     size = tuple(draw(st.integers(1, 9)) for _ in range(rank))
     num_classes = draw(st.integers(2, 20))
@@ -41,38 +41,33 @@ def labeled_features(draw):
     scale = draw(st.sampled_from([0.0, 1e-6, 1.0, 1e4]))
     features = scale * torch.randn(batch, channels, *size, generator=generator)
     label = torch.randint(0, draw(st.integers(1, num_classes)), (batch, 1, *size), generator=generator)
-    ignore = draw(st.sampled_from([None, 255]))
-    if ignore is not None:
-        label[torch.rand(label.shape, generator=generator) < draw(st.sampled_from([0.1, 1.0]))] = ignore
-    return features, label, num_classes, draw(st.integers(1, 12)), ignore
+    return features, label, num_classes, draw(st.integers(1, 12))
 
 
 @bounded
 @given(labeled_features())
 def test_tokens(case):
-    features, label, num_classes, edge, ignore = case
-    tokens = tokenize(features, label, num_classes, edge, ignore)
+    features, label, num_classes, edge = case
+    tokens = tokenize(features, label, num_classes, edge)
     batch, length = len(features), math.prod(tokens.grid)
     assert tokens.features.shape == (batch, length, features.shape[1]) and tokens.features.isfinite().all()
     assert tokens.weights.shape == (batch, length, num_classes)
     rows = tokens.weights.sum(-1)
-    torch.testing.assert_close(rows, token_mask(tokens.weights).float())
-    present = set(label.unique().tolist()) - {ignore}
+    torch.testing.assert_close(rows, torch.ones_like(rows))
+    present = set(label.unique().tolist())
     assert set(tokens.weights.sum((0, 1)).nonzero().flatten().tolist()) == present
-    constant = tokenize(torch.full_like(features, 3.0), label, num_classes, edge, ignore)
-    torch.testing.assert_close(
-        constant.features, 3.0 * token_mask(tokens.weights)[..., None].expand_as(constant.features).float()
-    )
+    constant = tokenize(torch.full_like(features, 3.0), label, num_classes, edge)
+    torch.testing.assert_close(constant.features, torch.full_like(constant.features, 3.0))
 
 
 @bounded
 @given(labeled_features())
 def test_scdl_losses(case):
-    features, label, num_classes, edge, ignore = case
+    features, label, num_classes, edge = case
     torch.manual_seed(0)
     features.requires_grad_()
     bank = ProxyBank(features.shape[1], num_classes, embed_dim=8, num_samples=3, tau_p2e=0.5)
-    tokens = tokenize(features, label, num_classes, edge, ignore)
+    tokens = tokenize(features, label, num_classes, edge)
     terms = [SACLoss(bank).value(tokens)]
     for reduction in REDUCTIONS:
         loss = CDBALoss(bank, reduction=reduction)
@@ -87,8 +82,7 @@ def test_scdl_losses(case):
 @bounded
 @given(labeled_features(), st.sampled_from([GACELoss(top_k=10), GACELoss(top_k=100), GADiceLoss()]))
 def test_supervised_losses(case, loss):
-    features, label, num_classes, _, ignore = case
-    label = label.where(label != 255, 0)
+    features, label, num_classes, _ = case
     scale = features.abs().max().clamp(max=50)
     torch.manual_seed(0)
     logits = (scale * torch.randn(len(features), num_classes, *features.shape[2:])).requires_grad_()

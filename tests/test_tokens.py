@@ -6,9 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from scdl_components.tokens import pool_labels, pool_tokens, token_grid, token_mask, tokenize
-
-IGNORE = 255
+from scdl_components.tokens import pool_labels, pool_tokens, token_grid, tokenize
 
 
 @pytest.mark.parametrize(
@@ -46,32 +44,6 @@ def test_label_without_channel_and_float_label_are_the_same():
     weights = pool_labels(label, 3, (2, 2))
     assert torch.equal(weights, pool_labels(label[:, 0], 3, (2, 2)))
     assert torch.equal(weights, pool_labels(label.float(), 3, (2, 2)))
-
-
-def test_ignored_voxels_count_in_no_class():
-    label = torch.zeros(1, 1, 8, 16, dtype=torch.long)
-    label[..., :2] = 1
-    label[..., 2:6] = IGNORE  # left token: 2 columns of class 1, 2 of class 0; right token: ignored altogether
-    label[..., 8:] = IGNORE
-    weights = pool_labels(label, 2, (1, 2), ignore_index=IGNORE)
-    torch.testing.assert_close(weights, torch.tensor([[[0.5, 0.5], [0.0, 0.0]]]))
-    assert token_mask(weights).tolist() == [[True, False]]
-
-
-@pytest.mark.parametrize("feature_size", [16, 8])
-def test_features_of_ignored_voxels_do_not_count(feature_size):
-    features = torch.randn(2, 3, feature_size, feature_size, generator=torch.Generator().manual_seed(0))
-    label = torch.zeros(2, 1, 16, 16, dtype=torch.long)
-    label[..., :6, :] = IGNORE
-    spoiled = features.clone()
-    spoiled[..., : 6 * feature_size // 16, :] = torch.nan
-    clean = tokenize(features, label, 2, 4, IGNORE)
-    dirty = tokenize(spoiled, label, 2, 4, IGNORE)
-    assert torch.equal(clean.features, dirty.features)
-    # second row of tokens: half of its voxels are valid, their mean is what counts
-    rows = slice(6 * feature_size // 16, feature_size // 2)
-    expected = features[:, :, rows, : feature_size // 4].mean((2, 3))
-    torch.testing.assert_close(clean.features.unflatten(1, (4, 4))[:, 1, 0], expected)
 
 
 def test_grid_follows_the_image_when_features_are_coarser():

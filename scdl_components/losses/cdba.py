@@ -11,7 +11,7 @@ from operator import add
 from torch import Tensor, nn
 
 from ..proxies import ProxyBank, ProxyOutput
-from ..tokens import token_mask, tokenize
+from ..tokens import tokenize
 from .functional import consensus, distance, proxy_to_embedding, separation, symmetric_kl, token_mean
 from .terms import LossTerm
 
@@ -25,11 +25,10 @@ def by_class(output: ProxyOutput, weights: Tensor | None) -> dict[str, Tensor]:
     Unlabeled tokens take stop-gradient of P(c|z) as their shares of the classes.
     """
     probabilities = output.log_q.exp()
-    mask = None if weights is None else token_mask(weights)
     weights = probabilities.detach() if weights is None else weights.to(output.similarity.dtype)
     return {
-        "e2p": token_mean((probabilities * distance(output.cosines)).sum(-1), mask),
-        "p2e": proxy_to_embedding(output.similarity, weights, mask),
+        "e2p": token_mean((probabilities * distance(output.cosines)).sum(-1)),
+        "p2e": proxy_to_embedding(output.similarity, weights),
     }
 
 
@@ -38,13 +37,12 @@ def by_token(output: ProxyOutput, weights: Tensor | None) -> dict[str, Tensor]:
 
     Unlabeled tokens take stop-gradient of q ∘ r̄, normalised over classes.
     """
-    mask = None if weights is None else token_mask(weights)
     similarity = output.similarity
     weights = consensus(output.log_q, output.log_r) if weights is None else weights.to(similarity.dtype)
     return {
-        "separation": token_mean(separation(similarity, weights).mean(-1), mask),
-        "distance": token_mean((weights * distance(similarity)).sum(-1), mask),
-        "symmetric_kl": token_mean(symmetric_kl(output.log_q, output.log_r), mask),
+        "separation": token_mean(separation(similarity, weights).mean(-1)),
+        "distance": token_mean((weights * distance(similarity)).sum(-1)),
+        "symmetric_kl": token_mean(symmetric_kl(output.log_q, output.log_r)),
     }
 
 
@@ -68,7 +66,6 @@ class CDBALoss(nn.Module):
         reduction: "class", the paper's terms e2p and p2e; "token", those of the published code (separation, distance,
             symmetric_kl); or a function like :func:`by_class`.
         weights: of terms by name; by default 1, of distance and symmetric_kl 0.1.
-        ignore_index: label value of voxels to leave out.
 
     Raises:
         ValueError: when there is no such reduction or term.
@@ -80,7 +77,6 @@ class CDBALoss(nn.Module):
         voxels_per_token: int | Sequence[int] = 4,
         reduction: str | Reduction = "class",
         weights: Mapping[str, float] | None = None,
-        ignore_index: int | None = None,
     ) -> None:
         super().__init__()
         if isinstance(reduction, str) and reduction not in REDUCTIONS:
@@ -91,7 +87,6 @@ class CDBALoss(nn.Module):
         self.voxels_per_token = voxels_per_token
         self.reduction = REDUCTIONS[reduction] if isinstance(reduction, str) else reduction
         self.weights = {**WEIGHTS, **(weights or {})}
-        self.ignore_index = ignore_index
 
     def forward(
         self, features: Tensor, label: Tensor | None = None, spatial_size: Sequence[int] | None = None
@@ -103,9 +98,7 @@ class CDBALoss(nn.Module):
             label: [B, 1, *image] or [B, *image] class indices; None for unlabeled images.
             spatial_size: size of the image in voxels, where there is no label and the features are coarser.
         """
-        tokens = tokenize(
-            features, label, self.bank.num_classes, self.voxels_per_token, self.ignore_index, spatial_size
-        )
+        tokens = tokenize(features, label, self.bank.num_classes, self.voxels_per_token, spatial_size)
         terms = self.terms(self.bank(tokens.features), tokens.weights)
         return reduce(add, (weight * value for value, weight in terms.values()))
 

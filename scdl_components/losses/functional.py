@@ -44,25 +44,23 @@ def consensus(log_q: Tensor, log_r: Tensor) -> Tensor:
     return (log_q + log_r).detach().softmax(-1)
 
 
-def proxy_to_embedding(similarity: Tensor, weights: Tensor, mask: Tensor | None = None) -> Tensor:
-    """L_P2E = mean over all C of exp(−(E_c⁺ − E_c⁻)), E_c⁺ = Σ w a / Σ w, E_c⁻ = Σ (1 − w) a / Σ (1 − w), over tokens.
+def proxy_to_embedding(similarity: Tensor, weights: Tensor) -> Tensor:
+    """Compute L_P2E, the mean over all C classes of exp(−(E_c⁺ − E_c⁻)).
 
-    The mean over no token is 0: a class that is absent is only pushed away. Without any token the loss is 0.
+    E_c⁺ = Σ w a / Σ w and E_c⁻ = Σ (1 − w) a / Σ (1 − w), sums over tokens. The mean over no token is 0: a class that is
+    absent is only pushed away. Without any token the loss is 0.
     """
-    if mask is None:
-        mask = torch.ones_like(weights[..., 0], dtype=torch.bool)
-    own, others = class_means(similarity, weights), class_means(similarity, (1 - weights) * mask[..., None])
-    return torch.exp(others - own).mean() * (all_reduce_sum(mask.sum()) > 0)
+    own, others = class_means(similarity, weights), class_means(similarity, 1 - weights)
+    number = all_reduce_sum(weights.new_full((), weights.shape[:2].numel()))
+    return torch.exp(others - own).mean() * (number > 0)
 
 
 # --- means over tokens and classes
 
 
-def token_mean(values: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Mean of ``values`` [B, L] over the tokens of ``mask`` [B, L]; 0, with a graph, where there are none."""
-    if mask is None:
-        return values.sum() / count_per_rank(values.new_full((), values.numel()))
-    return values.masked_fill(~mask, 0).sum() / count_per_rank(mask.sum())
+def token_mean(values: Tensor) -> Tensor:
+    """Average ``values`` [B, L] over the tokens of all ranks; 0, with a graph, without any."""
+    return values.sum() / count_per_rank(values.new_full((), values.numel()))
 
 
 def class_means(values: Tensor, weights: Tensor) -> Tensor:

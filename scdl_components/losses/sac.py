@@ -27,16 +27,12 @@ class SACLoss(nn.Module):
     Args:
         bank: the class distributions, shared with :class:`~scdl_components.CDBALoss` where both are used.
         voxels_per_token: edge of a token in voxels of the image, one number or one per axis.
-        ignore_index: label value of voxels to leave out.
     """
 
-    def __init__(
-        self, bank: ProxyBank, voxels_per_token: int | Sequence[int] = 4, ignore_index: int | None = None
-    ) -> None:
+    def __init__(self, bank: ProxyBank, voxels_per_token: int | Sequence[int] = 4) -> None:
         super().__init__()
         self.bank = bank
         self.voxels_per_token = voxels_per_token
-        self.ignore_index = ignore_index
 
     def forward(self, features: Tensor, label: Tensor) -> Tensor:
         """Scalar loss.
@@ -45,7 +41,7 @@ class SACLoss(nn.Module):
             features: [B, D, *S], one to three spatial axes, at the image's resolution or a lower one.
             label: [B, 1, *image] or [B, *image] class indices.
         """
-        return self.value(tokenize(features, label, self.bank.num_classes, self.voxels_per_token, self.ignore_index))
+        return self.value(tokenize(features, label, self.bank.num_classes, self.voxels_per_token))
 
     def value(self, tokens: Tokens) -> Tensor:
         """Scalar loss of labeled tokens.

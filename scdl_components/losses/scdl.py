@@ -40,7 +40,7 @@ class SCDLLoss(nn.Module):
             :func:`~scdl_components.losses.gaussian_ramp`; 0 leaves them out.
 
     Raises:
-        ValueError: when the losses have different banks, or leave voxels out.
+        ValueError: when the losses have different banks.
     """
 
     def __init__(
@@ -54,8 +54,8 @@ class SCDLLoss(nn.Module):
         unlabeled_weight: float = 0.1,
     ) -> None:
         super().__init__()
-        if cdba.bank is not sac.bank or (cdba.ignore_index, sac.ignore_index) != (None, None):
-            raise ValueError("SCDLLoss needs CDBALoss and SACLoss of one bank, both without ignore_index")
+        if cdba.bank is not sac.bank:
+            raise ValueError("SCDLLoss needs CDBALoss and SACLoss of one bank")
         number, networks = (students, []) if isinstance(students, int) else (len(students), students)
         with_banks = [network for network in networks if isinstance(network, PriorNetwork)]
         self.banks: nn.ModuleList | tuple[ProxyBank, ...]

@@ -10,8 +10,6 @@ from scdl_components.losses.cdba import REDUCTIONS, by_class, by_token
 from scdl_components.losses.functional import symmetric_kl
 from scdl_components.proxies import ProxyBank, ProxyOutput
 
-IGNORE = 255
-
 
 def build_bank(num_classes: int = 3, **kwargs) -> ProxyBank:
     torch.manual_seed(0)
@@ -72,17 +70,6 @@ def test_symmetric_kl_is_the_sum_of_both_divergences():
     torch.testing.assert_close(symmetric_kl(q.log(), r.log()), expected)
 
 
-@pytest.mark.parametrize("reduction", REDUCTIONS)
-def test_tokens_without_label_are_left_out(reduction):
-    bank, reduction = build_bank().double(), REDUCTIONS[reduction]
-    tokens, weights = tokens_and_weights()
-    noise = torch.randn(3, 5, 8, dtype=torch.float64)
-    all_terms = reduction(bank(tokens[:, :4], noise=noise), weights[:, :4])
-    weights[:, 4:] = 0
-    part = reduction(bank(tokens, noise=noise), weights)
-    torch.testing.assert_close(part, all_terms)
-
-
 def test_unlabeled_tokens_take_the_consensus_as_fixed_weights():
     bank = build_bank(tau_p2e=0.5).double()
     output = bank(tokens_and_weights()[0])
@@ -137,31 +124,6 @@ def test_one_token_and_absent_classes():
     value = loss(torch.randn(1, 4, 8, 8), torch.ones(1, 1, 8, 8))
     value.backward()
     assert value.isfinite() and loss.bank.proxies.grad.isfinite().all()
-
-
-def test_ignored_voxels_have_no_influence():
-    loss = CDBALoss(build_bank(), voxels_per_token=4, ignore_index=IGNORE)
-    label = torch.randint(0, 3, (2, 1, 16, 16))
-    label[:, :, :6] = IGNORE
-    features = torch.randn(2, 4, 16, 16)
-    spoiled = torch.where(label == IGNORE, 1e4 * torch.randn_like(features), features)
-    values, gradients = [], []
-    for x in (features, spoiled):
-        torch.manual_seed(1)
-        x.requires_grad_()
-        values.append(loss(x, label))
-        gradients.append(torch.autograd.grad(values[-1], x)[0])
-    assert torch.equal(*values) and torch.equal(*gradients)
-    assert gradients[0][:, :, :6].eq(0).all() and gradients[0][:, :, 6:].ne(0).any()
-
-
-@pytest.mark.parametrize("reduction", REDUCTIONS)
-def test_a_batch_that_is_ignored_altogether_is_a_zero_with_a_graph(reduction):
-    loss = CDBALoss(build_bank(), reduction=reduction, ignore_index=IGNORE)
-    features = torch.randn(1, 4, 8, 8, requires_grad=True)
-    value = loss(features, torch.full((1, 1, 8, 8), IGNORE))
-    value.backward()
-    assert value.item() == 0 and features.grad.eq(0).all() and loss.bank.proxies.grad.eq(0).all()
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

@@ -11,8 +11,6 @@ from scdl_components.losses.functional import anchor_loss, class_anchors, class_
 from scdl_components.proxies import ProxyBank
 from scdl_components.tokens import Tokens
 
-IGNORE = 255
-
 
 def build_bank(num_classes: int = 3, **kwargs) -> ProxyBank:
     torch.manual_seed(0)
@@ -91,22 +89,6 @@ def test_any_rank_and_number_of_classes(size, num_classes):
     value = loss(torch.randn(2, 4, *size), torch.randint(0, num_classes, (2, 1, *size)))
     value.backward()
     assert value.isfinite() and loss.bank.proxies.grad.isfinite().all()
-
-
-def test_ignored_voxels_have_no_influence():
-    loss = SACLoss(build_bank(), voxels_per_token=4, ignore_index=IGNORE)
-    label = torch.randint(0, 3, (2, 1, 16, 16))
-    label[:, :, :6] = IGNORE
-    features = torch.randn(2, 4, 16, 16)
-    spoiled = torch.where(label == IGNORE, torch.nan, features)
-    assert torch.equal(loss(features, label), loss(spoiled, label))
-
-
-def test_no_class_present_is_a_zero_with_a_graph():
-    loss = SACLoss(build_bank(), voxels_per_token=4, ignore_index=IGNORE)
-    value = loss(torch.randn(1, 4, 8, 8), torch.full((1, 1, 8, 8), IGNORE))
-    value.backward()
-    assert value.item() == 0 and loss.bank.proxies.grad.eq(0).all()
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
