@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""Files: written whole or not at all, and known by their content."""
+"""Files: written whole or not at all, and hashed."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ OTHER_FOLDER = "Make room or give another folder: --ckpt_dir for checkpoints, --
 
 
 class StorageError(UserError, OSError):
-    """Something cannot be written; what was written before is as it was."""
+    """A file cannot be written; what was saved before is intact."""
 
 
 class DamagedFileError(UserError, ValueError):
-    """A file that is not what was once saved."""
+    """A saved file is damaged."""
 
 
 @contextmanager
@@ -49,7 +49,8 @@ def whole_file(path: str | Path, way_out: str, part: str | Path | None = None) -
     Args:
         path: where to; its folder is made.
         way_out: what the user can do where that cannot be.
-        part: the temporary file, a new one where several processes may write ``path`` at once; default one name a path.
+        part: path of the temporary file, one of its own where several processes may write at once; default ``path`` with
+            a suffix.
 
     Raises:
         StorageError: when the disk is full, the folder read-only, ...; a file that was at ``path`` is intact.
@@ -76,18 +77,18 @@ def whole_file(path: str | Path, way_out: str, part: str | Path | None = None) -
 
 
 def save_atomically(content: object, path: str | Path, way_out: str = GO_ON) -> None:
-    """Save as ``torch.save`` through :func:`whole_file`."""
+    """Save with ``torch.save`` through :func:`whole_file`."""
     with whole_file(path, way_out) as file:
         torch.save(content, file)
 
 
-# all ranks call it; the first one writes, and the others wait until it has
+# all ranks call it; rank zero writes, and the others wait
 save_on_rank_zero = on_rank_zero(save_atomically)
 
 
 @on_rank_zero
 def check_writable(folders: Iterable[str | Path], way_out: str = OTHER_FOLDER) -> None:
-    """Test whether folders, there or to be made, can be written to.
+    """Test whether folders, existing or not, can be written to.
 
     Raises:
         StorageError: when one cannot; ``way_out`` ends the message.
@@ -103,7 +104,7 @@ def check_writable(folders: Iterable[str | Path], way_out: str = OTHER_FOLDER) -
 
 @contextmanager
 def storage_errors() -> Iterator[None]:
-    """Make what others say of a full or read-only disk a :py:class:`StorageError`."""
+    """Turn errors of a full or read-only disk into :py:class:`StorageError`."""
     try:
         yield
     except OSError as error:

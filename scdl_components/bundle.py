@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""What MONAI's runner and MONAI Label do not tell a config: where its bundle is, of which series a file was made."""
+"""What a running config does not know: its bundle, its workflow, its series."""
 
 from __future__ import annotations
 
@@ -74,12 +74,12 @@ def running_workflow() -> ConfigWorkflow | None:
 
 
 def served_series() -> tuple[str, str] | None:
-    """Find the DICOM series that MONAI Label's server is asked to segment, of those behind DICOMweb.
+    """Find the DICOM series that MONAI Label's server got by DICOMweb and segments now.
 
-    The reader is given a NIfTI file that the server has made of it, under a passing name at the first request.
+    The server converts it to a NIfTI file, whose name at the first request says nothing of the series.
 
     Returns:
-        Its UID and modality; None elsewhere, and where the server has a folder of files.
+        UID and modality; None outside of the server, and where the server has a folder of files.
     """
     for frame in _callers():
         if frame.f_globals.get("__name__") == "monailabel.interfaces.app" and "datastore" in frame.f_locals:
@@ -92,16 +92,16 @@ def served_series() -> tuple[str, str] | None:
 def run_section(section: str, needs: Mapping[str, str] | None = None) -> None:
     """Evaluate a list of the running config, item by item, as MONAI does with ``run``.
 
-    MONAI builds what an item refers to before it evaluates the item, so only who asks for the items sees every error.
+    MONAI builds what an item refers to before it evaluates the item: an error of these parts can only be caught here.
 
     Args:
         section: id of the list; not a reference, which MONAI would evaluate itself.
         needs: id that the section refers to -> config file that brings it.
 
     Raises:
-        InputError: an id of ``needs`` is not there, or a key is known to nothing (:func:`check_keys`).
-        SystemExit: in MONAI's command, instead of any user error
-            (:func:`~scdl_components.errors.tell_user_errors`); status 1.
+        InputError: an id of ``needs`` is not there, or a key is unknown (:func:`check_keys`).
+        SystemExit: with status 1 in place of a user error, where MONAI's command runs
+            (:func:`~scdl_components.errors.tell_user_errors`).
     """
     workflow = running_workflow()
     parser = workflow.parser
@@ -115,7 +115,7 @@ def run_section(section: str, needs: Mapping[str, str] | None = None) -> None:
         for index in range(len(parser[section])):
             item = f"{section}::{index}"
             parser.get_parsed_content(item)
-            # it may run again; with Slicer's empty run_id all of the config is evaluated, this item, too
+            # it may run again; with Slicer's empty run_id MONAI evaluates all of the config, this item included
             if workflow.run_id:
                 parser.ref_resolver.remove_resolved_content(item)
 
@@ -125,11 +125,10 @@ def check_keys(config: Mapping[str, object], configs_dir: str | Path) -> None:
 
     Args:
         config: content of the running config, overlays and overrides included.
-        configs_dir: folder of the bundle's configs, whose training keys are known everywhere: phantom.yaml, e.g., sets
-            some in inference, too.
+        configs_dir: folder of the bundle's configs. Training keys are known in inference, too: phantom.yaml sets some.
 
     Raises:
-        InputError: there is one; the message names the nearest key or id there is.
+        InputError: there is one; the message names the nearest key or id.
     """
     referred = re.findall(r"[@%](\w+)", json.dumps(config, default=str))
     files = [file for file in Path(configs_dir).glob("*.yaml") if file.stem not in ("inference", "evaluate", "deploy")]
@@ -157,7 +156,7 @@ def leaves(value: object, prefix: str = "") -> dict[str, Any]:
 
 
 def read_words(parser: ConfigParser) -> None:
-    """Turn the words true and false of the command line into what they mean."""
+    """Convert the words true and false of the command line to booleans."""
     for key, value in parser.get().items():
         if isinstance(value, str) and value.lower() in ("true", "false"):
             parser[key] = value.lower() == "true"

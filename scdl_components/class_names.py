@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""Names of the classes, as bundles and segmentations write them down."""
+"""Names of the classes, in a bundle's metadata.json and in the JSON of a segmentation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .errors import InputError, MissingFileError
 
 
 def names_by_value(names: Mapping[str, str]) -> list[str]:
-    """Names in the order of their values, of ``{"0": "background", "1": …}`` in any order.
+    """Sort the names of ``{"0": "background", "1": …}`` by their values.
 
     Raises:
         InputError: when a value has no name.
@@ -26,7 +26,7 @@ def names_by_value(names: Mapping[str, str]) -> list[str]:
 
 
 def class_names(metadata: str) -> list[str]:
-    """Names by value, background first, of a bundle's metadata.json.
+    """Read the names by value, background first, from a bundle's metadata.json.
 
     Raises:
         MissingFileError: when there is no such file.

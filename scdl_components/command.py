@@ -13,7 +13,7 @@ from .errors import exit_on_user_errors
 
 
 def run_command(functions: Callable[..., object] | dict[str, Callable[..., object]]) -> None:
-    """Call a function, or one of several, as the command line says."""
+    """Call a function, or one of several, with the arguments of the command line."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     with exit_on_user_errors():
         fire.Fire(functions)

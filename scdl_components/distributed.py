@@ -1,10 +1,10 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the processes (ranks) of one training need of each other; with one process everything here is the identity.
+"""Communication between the processes (ranks) of one training; a single process needs none.
 
 The loss of the whole batch is the mean of the ranks' losses, for that is what DistributedDataParallel makes of their
-gradients. A sum over tokens or voxels is therefore divided by a count *averaged* over ranks (:func:`count_per_rank`),
-and what enters a loss by more than its mean is summed over ranks with a gradient (:func:`all_reduce_sum`).
+gradients. A sum over tokens or voxels is therefore divided by a count *averaged* over ranks (:func:`count_per_rank`).
+A loss that is no mean takes sums over all ranks, with their gradient (:func:`all_reduce_sum`).
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ def world_size() -> int:
 
 
 def rank() -> int:
-    """Tell the number of this process among them, 0 for the first."""
+    """Return the number of this process, 0 for the first."""
     return dist.get_rank() if world_size() > 1 else 0
 
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Make this rank the only one within, for what it computes by itself, e.g. for a log."""
+    """Treat this rank as the only one, for what it computes by itself."""
     global _alone
     before, _alone = _alone, True
     try:
@@ -50,14 +50,17 @@ def alone() -> Iterator[None]:
 
 
 def share(batch_size: int, name: str) -> range:
-    """Choose this rank's places of a batch.
+    """Choose this rank's samples of a batch.
 
     Args:
         batch_size: samples of the whole batch.
         name: its key in the config, for the message.
 
+    Returns:
+        Their indices.
+
     Raises:
-        InputError: when the ranks' shares would differ.
+        InputError: when ranks would have different numbers of samples.
     """
     ranks = world_size()
     if batch_size % ranks:
@@ -70,7 +73,7 @@ def share(batch_size: int, name: str) -> range:
 
 
 class _AllReduceSum(torch.autograd.Function):
-    """Sum over ranks; the gradient is that of the sum of all ranks' losses (torch.distributed.nn's is deprecated)."""
+    """Sum over ranks with the gradient of the sum of all losses; torch.distributed.nn's is deprecated."""
 
     @staticmethod
     def forward(ctx, values: Tensor) -> Tensor:
@@ -90,26 +93,21 @@ def _reduced(values: Tensor, operation: dist.ReduceOp.RedOpType) -> Tensor:
 
 
 def all_reduce_sum(values: Tensor) -> Tensor:
-    """Sum of a tensor over ranks, differentiable; all ranks give the same shape and get the same result."""
+    """Sum a tensor of one shape over ranks, with a gradient."""
     return values if world_size() == 1 else _AllReduceSum.apply(values)
 
 
-def all_reduce_max(values: Tensor) -> Tensor:
-    """Largest of a tensor over ranks, element by element, without gradient."""
-    return values.detach() if world_size() == 1 else _reduced(values, dist.ReduceOp.MAX)
-
-
 def count_per_rank(count: Tensor) -> Tensor:
-    """A count's mean over ranks: local sum / this, averaged over ranks, is total sum / total count.
+    """Average a count over ranks; a total of 0 counts as 1.
 
-    A total of 0 counts as 1.
+    The mean over ranks of (local sum / this) is total sum / total count.
     """
     total = all_reduce_sum(count).clamp_min(1)
     return total if world_size() == 1 else total / world_size()
 
 
 def all_reduce_means(values: Sequence[Tensor]) -> list[Tensor]:
-    """Means of scalars over ranks, without gradient, in one exchange."""
+    """Average scalars over ranks, without gradient, in one exchange."""
     if world_size() == 1:
         return [value.detach() for value in values]
     stacked = torch.stack([value.detach().float() for value in values])
@@ -117,17 +115,20 @@ def all_reduce_means(values: Sequence[Tensor]) -> list[Tensor]:
 
 
 def largest_of_all(values: Tensor, percent: float) -> Tensor:
-    """Indices of the local ones among the largest of all ranks' values.
+    """Find which of this rank's values are among the largest of all ranks.
 
     Args:
         values: [N], N may differ between ranks; without gradient.
-        percent: of all ranks' values that are taken, rounded down to a number of values.
+        percent: share of all ranks' values to take; their number is rounded down.
+
+    Returns:
+        Indices into ``values``.
     """
     if world_size() == 1:
         return torch.topk(values, int(values.numel() * percent / 100), sorted=False).indices
     number = int(int(all_reduce_sum(values.new_full((), values.numel(), dtype=torch.int64))) * percent / 100)
     candidates, places = torch.topk(values.detach(), min(number, values.numel()))
-    # from every rank as many as are taken in all: they may all be of one rank
+    # every rank sends as many as are taken in all: one rank may have all of the largest
     padded = candidates.new_full((number,), -torch.inf)
     padded[: candidates.numel()] = candidates
     gathered = [torch.empty_like(padded) for _ in range(world_size())]
@@ -137,14 +138,15 @@ def largest_of_all(values: Tensor, percent: float) -> Tensor:
 
 
 def highest(number: int) -> int:
-    """Compare a number of each rank, and return the highest."""
+    """Find the highest of the ranks' numbers."""
     if world_size() == 1:
         return number
-    return int(all_reduce_max(torch.tensor(number, device="cuda" if dist.get_backend() == "nccl" else "cpu")))
+    values = torch.tensor(number, device="cuda" if dist.get_backend() == "nccl" else "cpu")
+    return int(_reduced(values, dist.ReduceOp.MAX))
 
 
 def on_rank_zero(function: Function) -> Function:
-    """Let rank 0 alone call a function; the others wait for its result or error."""
+    """Let rank zero alone call a function; the others wait for its result or error."""
 
     @wraps(function)
     def call(*args, **kwargs):

@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""Errors that the user can mend, shown without the runner's traceback."""
+"""Errors that the user can mend, shown without a traceback."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SERVER = "monailabel.app"
 
 
 class UserError(Exception):
-    """Something outside of the program is wrong; the message names it and the way out."""
+    """Something outside of the program is wrong; the message names it and what to do."""
 
 
 class InputError(UserError, ValueError):
@@ -31,7 +31,7 @@ class MissingFileError(UserError, FileNotFoundError):
 
 
 class UnreadableError(ValueError):
-    """A volume cannot be read; the message says why and the way out, not the name."""
+    """A volume cannot be read; the message gives the reason without the path."""
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -44,10 +44,7 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def root_reason(error: BaseException) -> str:
-    """Name the user error in a chain of exceptions, or else the first of all.
-
-    MONAI wraps both in errors of its own.
-    """
+    """Describe the user error in a chain of exceptions, else the original error."""
     chain = list(causes(error))
     told = next((cause for cause in chain if isinstance(cause, UserError)), chain[-1])
     return f"{type(told).__name__}: {told}"
@@ -69,10 +66,10 @@ def exit_on_user_errors() -> Iterator[None]:
 
 
 def tell_user_errors() -> AbstractContextManager:
-    """Tell a user error as the present process can.
+    """Report user errors in the way that suits the process.
 
-    A process that MONAI or MONAI Label started for one run ends, as :func:`exit_on_user_errors` does it. MONAI Label's
-    server, which has to go on, answers the request with the message. Elsewhere it stays an exception.
+    A process that MONAI or MONAI Label started for one run ends (:func:`exit_on_user_errors`). Elsewhere
+    :func:`answer_with_user_errors` decides.
     """
     spec = getattr(sys.modules["__main__"], "__spec__", None)  # None in an interactive session
     if spec is not None and spec.name in COMMANDS:
@@ -82,9 +79,9 @@ def tell_user_errors() -> AbstractContextManager:
 
 @contextmanager
 def answer_with_user_errors() -> Iterator[None]:
-    """Give a user error to MONAI Label's server as what it answers with; of any other it says "Internal Server Error".
+    """Let MONAI Label's server answer a request with a user error's message.
 
-    Elsewhere the error stays as it is.
+    Any other error is answered with "Internal Server Error". Outside of the server the error stays as it is.
     """
     try:
         yield
@@ -97,7 +94,7 @@ def answer_with_user_errors() -> Iterator[None]:
 
 
 def show(error: BaseException) -> bool:
-    """Print the user error that an exception comes from; False if there is none."""
+    """Print the user error behind an exception; return False if there is none."""
     if any(getattr(cause, "shown_elsewhere", False) for cause in causes(error)):
         time.sleep(2)  # torchrun ends all processes when one ends; let the one that shows it finish
         return True

@@ -13,11 +13,11 @@ from .memory import give_back, reused_memory
 
 
 class ActivatedSlidingWindowInferer(SlidingWindowInfererAdapt):
-    """Slide MONAI's window over a volume and put together the activated output of each.
+    """Slide MONAI's window over a volume and average the windows' activated outputs.
 
     With softmax, constant weights and the published windows it is the published inference
-    (``reference/sliding_window.npz``): probabilities are averaged, not logits. Outputs for which a GPU has no room are
-    put together in main memory, as MONAI's class does it. On a CPU windows use one another's memory
+    (``reference/sliding_window.npz``), which averages probabilities and not logits. Where a GPU has no room for the
+    output, MONAI's class puts it together in main memory. On a CPU windows reuse memory
     (:func:`~scdl_components.memory.reused_memory`).
 
     Args:

@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""Memory: what is free, what is used again, and an error with a way out."""
+"""Memory: measured, reused on a CPU, and an error with advice where it runs out."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CONTROL_GROUPS = (
 
 
 class MemoryShortageError(UserError, MemoryError):
-    """There was less memory than was asked for."""
+    """Memory ran out."""
 
 
 @contextmanager
@@ -40,7 +40,7 @@ def memory_shortages(way_out: str) -> Iterator[None]:
         way_out: what the user can do; ends the message.
 
     Raises:
-        MemoryShortageError: what ran out, in the words of whoever noticed, and ``way_out``.
+        MemoryShortageError: with the first line of the original error and ``way_out``.
     """
     try:
         yield
@@ -63,8 +63,8 @@ def is_shortage(error: BaseException) -> bool:
 def reused_memory() -> Iterator[None]:
     """Reuse memory that is freed within, where glibc would ask for new pages.
 
-    The process keeps what was freed until :func:`give_back`. Nothing changes without glibc, in other threads than the
-    main one, and after an allocation has failed.
+    The process keeps what was freed until :func:`give_back`. Without glibc nothing changes, nor in threads other than the
+    main one, nor once an allocation has failed.
     """
     libc = _glibc()
     if libc is None:
@@ -79,7 +79,7 @@ def reused_memory() -> Iterator[None]:
 
 
 def give_back() -> None:
-    """Return free memory to the system, now and whenever more is freed."""
+    """Return free memory to the system, now and whenever memory is freed."""
     libc = _glibc()
     if libc is not None:
         libc.mallopt(M_TRIM_THRESHOLD, TRIM_THRESHOLD)
@@ -98,7 +98,7 @@ def _glibc() -> ctypes.CDLL | None:
 
 
 def freed_since_peak(root: Path = ROOT) -> int | None:
-    """Measure in bytes how much larger this process was at its peak; None where unknown."""
+    """Measure how many bytes this process is below its peak; None where unknown."""
     status = _read(root / "proc/self/status")
     sizes = [re.search(rf"{name}:\s*(\d+) kB", status) for name in ("VmHWM", "VmRSS")]
     return 1024 * (int(sizes[0][1]) - int(sizes[1][1])) if all(sizes) else None
@@ -107,8 +107,8 @@ def freed_since_peak(root: Path = ROOT) -> int | None:
 def free_memory(root: Path = ROOT) -> int | None:
     """Measure the bytes that this process can still take without swapping; None where unknown.
 
-    The least of what Linux estimates for the machine and what the limits of its control groups (containers, batch jobs)
-    leave; processes of one training on the same machine share it alike.
+    It is the least of what Linux estimates for the machine and of what the control groups (containers, batch jobs)
+    leave, divided by the number of this training's processes on the machine.
     """
     left = [1024 * int(size) for size in re.findall(r"MemAvailable:\s*(\d+) kB", _read(root / "proc/meminfo"))]
     own = re.findall(r"^\d+:(?:\S*memory\S*)?:/(.*)$", _read(root / "proc/self/cgroup"), re.MULTILINE)

@@ -121,7 +121,7 @@ def full_precision(values: Tensor) -> Tensor:
 
 
 def _pool(values: Tensor, grid: Sequence[int]) -> Tensor:
-    """Average values [B, K, *S] to [B, K, *grid] as adaptive pooling, float32 of half precision."""
+    """Average values [B, K, *S] to [B, K, *grid], float32 of half precision."""
     rank = len(grid)
     if rank not in ADAPTIVE_POOLS:
         raise ValueError(f"tokens need 1, 2 or 3 spatial axes, found {rank}")

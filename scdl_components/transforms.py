@@ -17,9 +17,9 @@ from .memory import is_shortage
 class InvertArgmaxd(MapTransform):
     """Turn logits in the network's grid into labels in the image's, class by class.
 
-    The same labels as MONAI's ``Invertd(nearest_interp=False)`` followed by ``AsDiscreted(argmax=True)``, which hold
-    all classes in the original grid at once: about 0.4 GB of each class for a scan of 512 × 512 × 150 voxels. Where a
-    GPU has no room for one, it is done on the CPU.
+    The labels equal those of MONAI's ``Invertd(nearest_interp=False)`` followed by ``AsDiscreted(argmax=True)``, which
+    hold all classes in the original grid at once: about 0.4 GB a class for a scan of 512 × 512 × 150 voxels. Where a
+    GPU has no room for one class, the CPU does it.
 
     Args:
         keys: logits [C, *spatial].

@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""What can be wrong with a data set: rules over the facts of its files, each yielding problems."""
+"""Rules of the input check, each from facts of files to problems."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from dataclasses import dataclass
 import numpy as np
 from nibabel.affines import voxel_sizes
 
-from .case_list import LISTS_WITH_LABELS
+from .case_entries import LISTS_WITH_LABELS
 from .facts import HIGHEST, LOWEST, VolumeFacts
 from .grid import axes_of, grid_distance, in_ras, is_degenerate
 from .reader import CT, modality_of
 
 MIN_SPACING, MAX_SPACING = 0.1, 20.0  # mm, of a CT
-AFFINE_TOLERANCE = 0.1  # voxels that image and label may be apart at the volume's corners
-HEADER_TOLERANCE = 1.0  # and the sform and the qform of one header
+AFFINE_TOLERANCE = 0.1  # voxels between image and label at the volume's corners
+HEADER_TOLERANCE = 1.0  # and between the sform and the qform of a header
 SAME_SIZE = 1e-3  # mm; MONAI's Spacingd gives image and label one shape where their voxels differ by less
 NARROW_HU = 100  # air, water and bone span far more; an image that was scaled to [0, 1] does not
 WIDEST_HU = 2**15  # of scanners with an extended scale, at metal; HU -1000 stored as unsigned is 64536
-# soft tissue is some 3 % of a child's CT in the widest field of view; where 1024 was subtracted twice, only the
-# densest bone is left: 0.007 % of a real CT
+# soft tissue is some 3 % of a child's CT in the widest field of view; where 1024 was subtracted twice, the densest
+# bone alone lies inside: 0.007 % of a real CT
 MIN_INSIDE = 0.01
 DENSE_HU, MAX_DENSE = 800, 0.1  # cortical bone, teeth, metal; soft tissue lies there when 1000 or 1024 was added
 
 
 @dataclass(frozen=True)
 class CaseFacts:
-    """Hold a case of a list and what its files hold; ``label`` may be None."""
+    """A case of a list and the facts of its files; ``label`` may be None."""
 
     list_name: str
     image: VolumeFacts
@@ -56,11 +56,11 @@ def find_problems(
     other_modalities: Mapping[str, str] | None = None,
     intensity_range: Sequence[float] | None = None,
 ) -> list[Problem]:
-    """Apply every rule to every case; each problem once, in the order of the cases.
+    """Apply every rule to every case; list each problem once, by case.
 
     Args:
         cases: of all lists.
-        organs: as the other arguments, see :class:`scdl_components.data.InputCheck`.
+        organs: as the further arguments, see :class:`scdl_components.data.InputCheck`.
     """
     problems: list[Problem] = []
     for case in cases:
@@ -202,7 +202,7 @@ def fit_problems(image: VolumeFacts, label: VolumeFacts) -> Iterator[Problem]:
 
 
 def label_problems(label: VolumeFacts, organs: Sequence[str], list_name: str) -> Iterator[Problem]:
-    """Find values of a readable label that are no organ's, or an empty label."""
+    """Find values of a readable label outside the organ table, or an empty label."""
     if label.num_fractional:
         yield Problem(label.path, f"has {label.num_fractional} voxels that are no integers; round them, store as uint8")
         return

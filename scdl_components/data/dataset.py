@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""Cases of a training or validation: preprocessed once, then kept in memory and on the disk."""
+"""Cases preprocessed once, then kept in memory and on disk."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ logger = logging.getLogger(__name__)
 class CaseDataset(PersistentDataset):
     """Preprocess cases once, keep them on disk by content, and part of them in memory.
 
-    What is kept are the results of the transforms before the first random one, as plain tensors without meta data.
-    MONAI's PersistentDataset knows files by their names alone and ends with a full disk or a truncated entry.
+    The results of the transforms before the first random one are kept, as plain tensors without meta data. MONAI's
+    PersistentDataset knows files by their names alone, and fails on a full disk or a truncated entry.
 
     Args:
         data: cases {"image": path, "label": path}; unlabeled ones without "label".
         transform: all transforms.
-        cache_rate: fraction of the preprocessed cases kept in memory, from now on.
+        cache_rate: fraction of the cases that are preprocessed now and kept in memory.
         cache_dir: folder of preprocessed cases, which other processes may use, too; None or False: none.
 
     Raises:
-        InputError: a labeled case cannot be loaded; an unlabeled one is a warning, and an error where it is asked for.
+        InputError: a labeled case cannot be loaded. For an unlabeled one there is a warning now, an error when it is used.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class CaseDataset(PersistentDataset):
         return self.transform(_copied(item), start=self.first_random + 1)
 
     def preprocessed(self, index: int) -> dict:
-        """Get a case before its first random transform; it is the kept one, not to be changed."""
+        """Get a case before its first random transform; not to be changed."""
         item = self.memory.get(index)
         return self._cachecheck(self.data[index]) if item is None else item
 
@@ -100,7 +100,7 @@ def label_counts(dataset: CaseDataset, num_classes: int) -> torch.Tensor:
 
 
 def _copied(item: object) -> object:
-    """Copy the tensors of an item: a view would keep all that it is part of."""
+    """Copy the tensors of an item, as a view keeps all of its memory."""
     if isinstance(item, torch.Tensor):
         return item.clone(memory_format=torch.contiguous_format)
     if isinstance(item, dict):

@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""DICOM series as volumes: their slices in the order of their positions, or why they are no volume."""
+"""DICOM series as volumes, their slices ordered by position."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..errors import UnreadableError
 
 # 4 GiB once MONAI has loaded them; a volume whose headers announce more is refused before its voxels are read
 MAX_VOXELS = 2**30
-# in slice distances: a slice further than this from its place on an even grid does not fit an affine
+# of the slice distance; a slice further off its place on an even grid fits no affine
 SLICE_TOLERANCE = 0.25
 SAME_PLACE = 0.01  # mm
 PLANE = ("Rows", "Columns", "PixelSpacing", "ImageOrientationPatient")
@@ -36,7 +36,7 @@ def is_dicom_file(path: str) -> bool:
 
 
 def series_modality(folder: str) -> str:
-    """Read a folder's modality, such as ``CT``, from its DICOM headers; empty if there is none."""
+    """Read a DICOM folder's modality, such as ``CT``; empty without headers."""
     try:
         return next((str(header.get("Modality") or "") for _, header in _headers(folder)), "")
     except (UnreadableError, OSError):
@@ -47,7 +47,7 @@ def read_series(folder: str) -> tuple[np.ndarray, dict]:
     """Read a DICOM series folder with MONAI's ``PydicomReader``, in the order of :func:`slices_in_order`.
 
     Args:
-        folder: of the series; what is no DICOM file in it is passed over.
+        folder: of the series; other files in it are passed over.
 
     Returns:
         Voxels [columns, rows, slices], rescaled (HU), and MONAI's meta data with the affine (RAS, mm).
@@ -74,8 +74,7 @@ def read_series(folder: str) -> tuple[np.ndarray, dict]:
 def slices_in_order(folder: str) -> list[str]:
     """Order the files of a DICOM series by the slices' positions along their normal.
 
-    Instance numbers and file names do not matter. Sheared series (a tilted gantry) are volumes, too: the affine holds
-    the shear.
+    Instance numbers and file names do not matter. A sheared series (a tilted gantry) is a volume with a sheared affine.
 
     Returns:
         The files; the first lies lowest along row direction × column direction.
@@ -108,7 +107,7 @@ def slices_in_order(folder: str) -> list[str]:
 def _headers(folder: str) -> Iterator[tuple[str, pydicom.Dataset]]:
     """Read the header of each DICOM file of a folder; yields path and header."""
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-        named = entry.name.lower().endswith(".dcm")  # empty or overwritten, it is a missing slice
+        named = entry.name.lower().endswith(".dcm")  # even empty or overwritten: a slice is missing then
         if entry.name.startswith(".") or not entry.is_file() or not (named or is_dicom_file(entry.path)):
             continue
         try:

@@ -21,7 +21,7 @@ NO_CODE = ("91772007", "Organ")
 
 
 def check_highdicom() -> None:
-    """Refuse DICOM SEG where highdicom is not installed.
+    """Check that highdicom is installed.
 
     Raises:
         SettingError: it is not.
@@ -35,12 +35,12 @@ def check_highdicom() -> None:
 def write_dicom_seg(
     segmentation: Path, series: str, names: Sequence[str], snomed_ct: Mapping[str, Sequence[str]], path: Path
 ) -> None:
-    """Write a series' segmentation as DICOM SEG, a segment for each class but background.
+    """Write a series' segmentation as DICOM SEG, a segment for each organ.
 
     Args:
         segmentation: NIfTI file of labels in the grid of the series, [columns, rows, slices].
         series: its folder.
-        names: of the classes, background first; a leading *right* or *left* is coded apart (CID 244).
+        names: of the classes, background first; a leading *right* or *left* becomes a modifier (CID 244).
         snomed_ct: code and meaning by name (PS3.16, CID 7151); a name without one is an organ.
         path: file to write.
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""Results that took long, in a folder: found by the content of the files they are of and by what was done to these."""
+"""A folder of results, found by content of the files and the recipe."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ from .reader import SUFFIXES
 
 logger = logging.getLogger(__name__)
 LIBRARIES = (monai, torch, numpy, nibabel, pydicom)  # a new version may read or resample otherwise
-STALE_SECONDS = 24 * 3600  # what killed processes were writing is removed after a day
-KEEP_FREE = 2**30  # bytes of the disk that are left to checkpoints and to others
+STALE_SECONDS = 24 * 3600  # age at which unfinished files of killed processes are removed
+KEEP_FREE = 2**30  # bytes of the disk that are left free, for checkpoints
 WAY_OUT = "Training goes on without keeping what it preprocesses; --cache_dir names another folder; False: none"
 
 
 class DiskCache:
-    """Keep results about cases in a folder that several processes may use at once.
+    """Keep results of cases in a folder that several processes may use.
 
-    Each is a file that is there whole or not at all. A damaged one is made anew; what stands in one is never executed.
-    The folder can be deleted at any time. Where nothing can be kept, one warning says so.
+    Each is a file that is there whole or not at all. A damaged one is made anew; nothing in one is ever executed. The folder
+    can be deleted at any time. Where nothing can be kept, one warning says so.
 
     Args:
-        folder: it is made; None or False keeps nothing.
-        recipe: all that decides the result beside the files: transforms, functions, numbers, ...
+        folder: created when missing; None or False keeps nothing.
+        recipe: everything that decides the result beside the files: transforms, functions, numbers, ...
     """
 
     def __init__(self, folder: str | os.PathLike | Literal[False] | None, recipe: object) -> None:
@@ -71,10 +71,10 @@ class DiskCache:
                     part.unlink()
 
     def get(self, case: Mapping[str, object], make: Callable[[], dict]) -> dict:
-        """Get the kept result for a case, or make and keep it.
+        """Get the kept result of a case, or make and keep it.
 
         Args:
-            case: plain values by key; paths of NIfTI files and folders stand for what is there.
+            case: plain values by key; paths of NIfTI files and folders stand for their content.
             make: makes the result, and may raise anything.
         """
         entry = self._entry(case)
@@ -83,10 +83,10 @@ class DiskCache:
                 item = read_saved(entry)
                 self.counts["read"] += 1
                 return item
-            except Exception as error:  # what stands in a damaged file can raise anything
+            except Exception as error:  # a damaged file can raise anything
                 logger.warning("%s cannot be read and is made anew: %s", entry, error)
         item = make()
-        # unless the files have changed since the entry was named after their content
+        # not where the files have changed since they were hashed
         if entry is not None and self.writable and self._entry(case) == entry:
             self._write(entry, item)
         return item
@@ -118,9 +118,9 @@ class DiskCache:
 
 
 def recipe_hash(recipe: object) -> str:
-    """Hash objects with their parameters, their classes' sources and the libraries' versions.
+    """Hash objects with their parameters, their modules' sources and the libraries' versions.
 
-    A change of code is seen in the modules that define the recipe's classes and functions.
+    Sources are those of the modules that define the recipe's classes and functions.
 
     Raises:
         Exception: they cannot be told apart: a lambda, an open file, a class of a notebook, ...
@@ -133,7 +133,7 @@ def recipe_hash(recipe: object) -> str:
 
 
 def content_hash(case: Mapping[str, object], notes: Path) -> str:
-    """Hash a case's values; of files and folders the bytes, not the names.
+    """Hash a case's values; for files and folders their content.
 
     Raises:
         TypeError, ValueError: a value is not plain, or a file may not hold all of its volume.

@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""Facts about a volume file, found by reading all of it with bounded memory, whatever its header announces."""
+"""Facts about a volume file, read to its end in bounded memory."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ CHUNK_BYTES = 4 * 2**20
 MAX_DEFLATE_RATIO = 1032  # zlib's documentation: no deflate stream expands further
 GZIP_MAGIC = b"\x1f\x8b"
 MAX_HEADER_BYTES = 2**26  # with extensions, which nibabel reads whole
-# the histogram's range; CT in HU lies well within, and what lies outside is counted in the outermost bins
+# the histogram's range, wider than CT in HU; the outermost bins count what lies outside
 LOWEST, HIGHEST = -(2**15), 2**15 - 1
 
 
 @dataclass(frozen=True)
 class VolumeFacts:
-    """What a volume file holds.
+    """Facts about a volume file.
 
     Attributes:
         path: the file, or the folder of a DICOM series.
-        failure: why it could not be read, with the way out; all that follows is meaningless unless this is empty.
+        failure: why it could not be read, and what to do; if not empty, all that follows is meaningless.
         shape: spatial shape; a fourth axis of length one is dropped.
         affine: voxel to world (RAS, mm), 4×4.
         oriented: the header says how voxels lie in the patient (NIfTI: sform or qform code set).
-        other_affine: a second one that the header has and that somebody may go by (NIfTI: the qform beside an sform,
-            where its code is set, or where the voxel sizes are not those of the sform, which MONAI then drops).
+        other_affine: a second affine of the header that programs may use (NIfTI: the qform beside an sform, where its
+            code is set, or where the voxel sizes are not those of the sform, which MONAI then drops).
         minimum: of the finite voxels.
         maximum: of the finite voxels.
         num_non_finite: voxels that are NaN or infinite.
@@ -72,12 +72,12 @@ class VolumeFacts:
 
     @property
     def fingerprint(self) -> str:
-        """Digest of histogram and sorted shape: equal for the same voxels in any orientation or type."""
+        """Digest of histogram and sorted shape, whatever the orientation and type."""
         content = (*sorted(self.shape), *self.values.tolist(), *self.counts.tolist())
         return hashlib.blake2b(repr(content).encode(), digest_size=16).hexdigest()
 
     def organ_voxels(self, organs: Sequence[str]) -> dict[str, int]:
-        """Count the voxels of each organ of a label; ``organs[i]`` has the value i + 1."""
+        """Count the voxels of each organ; ``organs[i]`` has the value i + 1."""
         found = dict(zip(self.values.tolist(), self.counts.tolist(), strict=True))
         return {organ: found.get(value, 0) for value, organ in enumerate(organs, start=1)}
 
@@ -87,7 +87,7 @@ def read_facts(path: str, kept: DiskCache | None = None) -> VolumeFacts:
 
     Args:
         path: the file or folder.
-        kept: where facts are kept by the content of the file; failures are not.
+        kept: cache of facts by the content of the file; failures are not kept.
 
     Returns:
         The facts; a file that cannot be read, or is no volume, has its ``failure`` set.
@@ -115,7 +115,7 @@ def read_facts(path: str, kept: DiskCache | None = None) -> VolumeFacts:
 
 
 def summarize(chunks: Iterable[np.ndarray]) -> dict:
-    """Compute the numeric fields of :class:`VolumeFacts` of voxel values in one-dimensional pieces."""
+    """Compute the numeric fields of :class:`VolumeFacts` from one-dimensional pieces."""
     histogram = np.zeros(HIGHEST - LOWEST + 1, dtype=np.int64)
     minimum, maximum, num_non_finite, num_fractional = math.inf, -math.inf, 0, 0
     for chunk in chunks:
@@ -171,7 +171,7 @@ def _read_nifti(path: str) -> dict:
                 "again"
             )
         stream.seek(0)
-        # as the loader will have it: refused or mended by nibabel (a qfac of 0 becomes 1), extensions read
+        # as nibabel loads it: checked and mended (a qfac of 0 becomes 1), extensions read
         header = type(header).from_fileobj(io.BytesIO(stream.read(offset)))
         slope, intercept = header.get_slope_inter()
         raw = (np.frombuffer(chunk, dtype) for chunk in _chunks(stream, num_bytes))
@@ -187,7 +187,7 @@ def _read_nifti(path: str) -> dict:
 
 
 def _other_affine(header: nib.Nifti1Header) -> np.ndarray | None:
-    """Read the qform beside an sform, where somebody goes by it."""
+    """Read the qform beside an sform, where somebody uses it."""
     if header["sform_code"] <= 0:
         return None
     sizes_agree = np.allclose(nib.affines.voxel_sizes(header.get_sform()), header.get_zooms()[:3])  # as MONAI asks
@@ -196,7 +196,7 @@ def _other_affine(header: nib.Nifti1Header) -> np.ndarray | None:
     try:
         return np.asarray(header.get_qform(), dtype=float)
     except nib.spatialimages.HeaderDataError:
-        if sizes_agree:  # rounded quaternions are common, and nobody looks at this one
+        if sizes_agree:  # rounded quaternions are common, and nobody uses this one
             return None
         raise
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""Input checks: every file of the case lists is read before anything runs, and every problem goes into one report."""
+"""Input check: every file is read before anything runs; one report has all problems."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tqdm.contrib.concurrent import thread_map
 
 from ..distributed import on_rank_zero
 from ..errors import InputError
-from .case_list import LISTS
+from .case_entries import LISTS
 from .check_rules import CaseFacts, Problem, find_problems
 from .dicom import read_series
 from .disk_cache import DiskCache
@@ -22,7 +22,7 @@ from .facts import VolumeFacts, read_facts
 
 
 class InputCheck:
-    """Read all files of the lists; refuse them with one report of what is wrong.
+    """Read all files of the lists, and refuse them with one report.
 
     Args:
         organs: names of the organs; ``organs[i]`` has the label value i + 1, 0 is background.
@@ -33,9 +33,9 @@ class InputCheck:
         allow_overlap: names of lists that may share cases among one another.
         other_modalities: of each modality that is not CT, a regular expression that finds its images by their file
             names; their values need not be HU.
-        intensity_range: HU that the network tells apart; an image with almost nothing between them is refused.
-        cache_dir: folder in which is kept what was found in a file, so that the next check only compares its bytes with
-            those that were read then; default none.
+        intensity_range: HU that the network tells apart; an image with almost no voxel in it is refused.
+        cache_dir: folder that keeps the facts of a file by its content, so that the next check only hashes it; default
+            none.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class InputCheck:
         """Check the lists.
 
         Returns:
-            The facts of every case; what is odd but usable has been reported in one ``UserWarning``.
+            The facts of every case. Warnings have been reported in one ``UserWarning``.
 
         Raises:
             InputError: at least one problem; the message has a line for each, warnings included.
@@ -78,7 +78,7 @@ class InputCheck:
         return cases
 
     def survey(self) -> tuple[list[CaseFacts], list[Problem]]:
-        """Read the lists; returns the facts of every case and all problems, errors first."""
+        """Read the lists; return the facts of every case and all problems, errors first."""
         items, problems = [], []
         for list_name, values in self.lists.items():
             for index, value in enumerate(values):

@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""What inference is given, as a list of images: NIfTI files, folders of them, DICOM series folders."""
+"""Images to segment: NIfTI files, folders of them, DICOM series folders."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def list_images(path: str | os.PathLike | Sequence[str | os.PathLike]) -> list[d
     - A NIfTI file is an image.
     - A folder with such files in it stands for them, sorted by name; files in its sub-folders are not taken, nor are
       segmentations that our inference has written there.
-    - A folder with DICOM files in it is one image, which is not looked at any closer here.
+    - A folder with DICOM files in it is one image; whether it is a sound series is not checked here.
     - A folder with neither stands for its sub-folders, down to those of a patient's studies' series: those with DICOM
       files, the NIfTI files of those called ``img``, ``images``, ``imagesTs``, ``imagesTr`` or ``imagesVa`` (never those
       of ``label`` or ``labelsTr``), and of any other ``ct.nii.gz`` (TotalSegmentator's layout, a folder for each patient).
@@ -63,7 +63,7 @@ def visible(folder: str) -> list[str]:
 
 
 def is_nifti(path: str) -> bool:
-    """Tell whether a path is that of a file with the name of a NIfTI file."""
+    """Tell whether a path is a file with the suffix of NIfTI."""
     return path.lower().endswith(SUFFIXES) and os.path.isfile(path)
 
 
@@ -99,7 +99,7 @@ def _images_in(folder: str) -> list[str]:
 
 
 def _images_below(path: str, depth: int) -> list[str]:
-    """List the images of sub-folders; below one that has some, nothing is looked for."""
+    """List the images of sub-folders, not of those below one with images."""
     found = []
     for folder in filter(os.path.isdir, visible(path)) if depth else ():
         images = _images_in(folder)

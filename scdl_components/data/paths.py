@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""Paths as a config gives them, after the command line and MONAI's config language have read them."""
+"""Paths of a config, as the command line and MONAI's config language changed them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""Volumes of files: NIfTI as MONAI reads it, DICOM series by their slices' positions; and their modality."""
+"""Reading volumes: NIfTI as MONAI does, DICOM series by position; and modalities."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ UNREADABLE = (OSError, EOFError, ValueError, zlib.error, HeaderDataError, ImageF
 def modality_of(image: str, other_modalities: Mapping[str, str]) -> str:
     """Tell an image's modality: a DICOM series' by its headers, a file's by its name.
 
-    A file is of the series in the folder of its name beside it: so MONAI Label keeps the series of a DICOMweb server.
+    MONAI Label keeps a series of a DICOMweb server in a folder beside the file, of the same name: the series counts then.
 
     Args:
         image: its path; the name of the file that it links to counts, too.
@@ -65,12 +65,12 @@ def load_nifti(path: str | Path) -> nib.Nifti1Image:
 
 
 class VolumeReader(NibabelReader):
-    """Read NIfTI files and DICOM series folders, whatever other readers are installed; for MONAI's ``LoadImage``.
+    """Reader of NIfTI files and DICOM series folders for MONAI's ``LoadImage``.
 
-    MONAI takes ITK for a folder where it is installed, else pydicom, which orders slices by their instance numbers.
+    MONAI reads a folder by ITK where it is installed, else by pydicom, ordered by instance numbers.
 
     Args:
-        modalities: what a DICOM series may be; default anything.
+        modalities: that a DICOM series may have; default any.
     """
 
     def __init__(self, modalities: Sequence[str] | str | None = None) -> None:
@@ -78,7 +78,7 @@ class VolumeReader(NibabelReader):
         self.modalities = ensure_tuple(modalities) if modalities is not None else None
 
     def read(self, data: str | os.PathLike | Sequence[str | os.PathLike], **kwargs: object) -> tuple[str, ...]:
-        """Return the paths alone: after an error here ``LoadImage`` would try its other readers.
+        """Return the paths alone: after an error ``LoadImage`` would try other readers.
 
         Raises:
             ValueError: of a format that those read.
@@ -106,7 +106,7 @@ class VolumeReader(NibabelReader):
             try:
                 if os.path.isdir(path):
                     return read_series(path)
-                reader = NibabelReader()  # it keeps what it has read; this one keeps nothing
+                reader = NibabelReader()  # a new one, as it keeps what it has read
                 return reader.get_data(reader.read(img))
             except UnreadableError as error:
                 raise InputError(f"'{path}' {error}") from error

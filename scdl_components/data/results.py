@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where an image's segmentation is: one rule for who writes it, compares it, or must not take it for an image."""
+"""Names and places of images' segmentations, the same for who writes and who reads."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def result_names(images: Sequence[str]) -> dict[str, str]:
 
 
 def find_results(folder: str | Path, images: Sequence[str]) -> dict[str, Path]:
-    """Find the files of the images' segmentations, whether they are there or not.
+    """Find the paths of the images' segmentations, written or not.
 
     A segmentation belongs to the image that its JSON names; without that, to the one of its name.
 

@@ -3,9 +3,9 @@
 """Two-stream batches: so many labeled and so many unlabeled samples in each, from stateless draws.
 
 Which case a place of a batch takes, and the seed of its random transforms, are pure functions of the loader's seed
-and the iteration. Training can therefore start at any iteration and see what an undisturbed run would have seen,
-whatever the number of workers, and several processes (ranks) can share a batch without exchanging anything. What cannot
-be loaded is left out of its batch if it is unlabeled, and ends the training if it is labeled.
+and the iteration. Training can therefore start at any iteration and see the samples of an undisturbed run, whatever the
+number of workers, and several processes (ranks) share a batch without communication. An unlabeled case that cannot be
+loaded is left out of its batch; a labeled one ends the training.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Draw(NamedTuple):
 
 
 class Fault(NamedTuple):
-    """A sample that could not be loaded: of which stream, its files, and why."""
+    """A sample that could not be loaded: its stream, its files, and why."""
 
     stream: str
     files: str
@@ -56,7 +56,7 @@ def draw(seed: int, stream: str, position: int, size: int) -> Draw:
 
 
 class TwoStreamSampler(Sampler[list[Draw]]):
-    """Endless batches of draws, from ``start`` on: of several ranks, each one's share of them.
+    """Endless batches of draws, from ``start`` on; of several ranks, this one's share.
 
     Args:
         sizes: number of cases of each stream.
@@ -72,7 +72,7 @@ class TwoStreamSampler(Sampler[list[Draw]]):
         self.start = 0
 
     def batch(self, iteration: int, places: dict[str, range] | None = None) -> list[Draw]:
-        """Draw an iteration, counted from 0: at these places of the streams, or at all."""
+        """Draw an iteration, counted from 0, at these places of the streams or at all."""
         return [
             draw(self.seed, stream, iteration * size + place, self.sizes[stream])
             for stream, size in self.batch_sizes.items()
@@ -94,7 +94,7 @@ class TwoStreamDataset(Dataset):
         try:
             dataset.transform.set_random_state(seed=item.seed)
             return item.stream, dataset[item.index]
-        # whatever a reader or transform says of a file that went bad; it is told where the batch arrives
+        # of whatever kind, from reader or transform; the loader reports it
         except Exception as error:
             return item.stream, Fault(item.stream, self.files(item), root_reason(error))
 
@@ -106,9 +106,10 @@ class TwoStreamDataset(Dataset):
 
 
 def collate_streams(samples: Sequence[tuple[str, dict | Fault]]) -> dict[str, dict | list[Fault]]:
-    """Samples with their stream -> {"labeled": batch, "unlabeled": batch}, each collated as MONAI does.
+    """Collate each stream's samples as MONAI does.
 
-    What could not be loaded is in "faults", where there is any; a stream without a sample is missing.
+    Returns:
+        {"labeled": batch, "unlabeled": batch}, a stream without a sample missing; where there is a fault, a list "faults".
     """
     parts: dict[str, list] = {}
     for stream, sample in samples:
@@ -176,7 +177,7 @@ class TwoStreamLoader(DataLoader):
         return -(-cases // samples)
 
     def files(self, iteration: int) -> list[str]:
-        """Name the files of an iteration, counted from 0, of all ranks; one entry a sample."""
+        """Name the files of each sample of an iteration (from 0), of all ranks."""
         return [self.dataset.files(item) for item in self.batch_sampler.batch(iteration)]
 
     def __iter__(self) -> Iterator[dict[str, dict]]:
@@ -192,7 +193,7 @@ class TwoStreamLoader(DataLoader):
             yield batch
 
     def _skip(self, fault: Fault, iteration: int) -> None:
-        """Count and report a sample that a batch lacks, or raise InputError where training cannot go on without it."""
+        """Count and report a sample that could not be loaded, or raise InputError."""
         files, reason, number = fault.files, fault.reason, iteration + 1
         again = "run the same command again: training goes on from the last checkpoint"
         if fault.stream == "labeled":
@@ -220,5 +221,5 @@ def prepare_two_stream_batch(
     parts = [batch[stream]["image"] for stream in STREAMS if stream in batch] + [batch["labeled"]["label"]]
     # plain tensors: training needs no metadata, which slows MONAI's tensors down
     *images, label = (convert_to_tensor(part, track_meta=False).to(device, non_blocking=non_blocking) for part in parts)
-    # the layout changes on the device: copied before, the batch would not be in page-locked memory
+    # the layout changes on the device: changed before, the batch would leave page-locked memory
     return torch.cat(images).to(device, **kwargs), label.to(device, **kwargs)

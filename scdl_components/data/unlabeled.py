@@ -1,9 +1,9 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""Unlabeled cases of a training: those of the case list, or the images beside labeled cases that come from elsewhere.
+"""Unlabeled cases of a training: of the case list, or beside labeled cases.
 
-MONAI Label puts the studies that have a final label in the place of the config's labeled cases, and part of them in the
-place of its validation cases. The studies without a label do not reach the config; they lie in the same folder.
+MONAI Label replaces the config's labeled cases by the studies with a final label, and its validation cases by part of
+them. It does not tell the config of studies without a label; they lie in the same folder.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ def unlabeled_stream(
 ) -> UnlabeledStream:
     """Find the unlabeled cases that belong to a training's labeled ones.
 
-    Where the labeled cases are of the case list, so are the unlabeled ones. Else they are the images of the labeled
-    cases' folders that are not labeled themselves, nor in ``validation``, nor held out by the case list, nor made of a
-    DICOM series of another modality. With none of these, training goes on with the labeled cases alone, and a warning says so.
+    Where the labeled cases are of the case list, so are the unlabeled ones. Else they are the images in the labeled cases'
+    folders, but for those that are labeled, in ``validation``, held out by the case list, or made of a DICOM series of another
+    modality. Where there are none, training goes on with the labeled cases alone, and a warning says so.
 
     Args:
         labeled: items ``{"image": path, "label": path}`` of the training.
         validation: items of its validation.
-        load_cases: reads the case list, as :func:`scdl_components.data.load_cases`. A ``UserError`` of it counts as no
-            list: who trains on the list's labeled cases has met it before.
+        load_cases: reads the case list, as :func:`scdl_components.data.load_cases`. A ``UserError`` counts as no list:
+            a training on the list's labeled cases has met it before.
         batch_size: unlabeled samples of a batch.
     """
     try:
@@ -69,9 +69,9 @@ def unlabeled_stream(
 
 
 def _study_folder(item: Mapping[str, str]) -> str:
-    """Find the folder that an item's image was put into.
+    """Find the study folder of an item.
 
-    MONAI Label resolves links, so the image may be far from the studies; its label is not.
+    MONAI Label resolves links, so the image may be far from it; its label is not.
     """
     label_folder = Path(item.get("label") or "").parent
     if label_folder.parts[-2:] == FINAL_LABELS:

@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""Worker processes of a loader: how they end, and what can be done where one died."""
+"""Worker processes of a loader: how they end, and what to do when one dies."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def worker_errors(iteration: int) -> Iterator[None]:
 def start_worker(worker_id: int) -> None:
     """Let the training process end this worker after a signal to both.
 
-    A worker that dies while it holds a lock of the loader's leaves the training process waiting for that lock for ever.
-    After SIGTERM it has some seconds more, in which it is ended in order or goes idle.
+    If a worker dies while it holds a lock of the loader's, the training process waits for that lock for ever. After SIGTERM it
+    has some seconds more, in which the training process ends it or it goes idle.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "alarm"):  # not on Windows

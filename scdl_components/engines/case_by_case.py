@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""An evaluator run case by case: done cases are skipped, a failed one does not stop the others."""
+"""Inference case by case, where a failed case does not stop the others."""
 
 from __future__ import annotations
 
@@ -32,25 +32,25 @@ WAY_OUT = "Make room or give another --output_dir"
 
 
 class FailedCasesError(UserError):
-    """Some cases could not be segmented; the others have been."""
+    """Some cases could not be segmented."""
 
 
 class CaseByCase:
-    """Segments the cases of a dataset one by one, each written to ``<name>_seg.nii.gz`` by the evaluator.
+    """Segment the cases of a dataset one by one to ``<name>_seg.nii.gz``.
 
-    When a case is done, ``<name>_seg.json`` is put beside it: the organs' names, and what it was made with (image,
-    network, weights, settings, the first three by their content). A case whose JSON says that it was made with the same
-    is skipped in a later run; the segmentation of another image is never overwritten.
+    ``<name>_seg.json`` beside it has the organs' names and what the segmentation was made with: settings, and hashes of
+    image, network and weights. A later run skips a case that was made with the same. The segmentation of another image is
+    never overwritten.
 
     Args:
-        evaluator: MONAI evaluator whose postprocessing writes the segmentations, each called as its meta data say.
+        evaluator: MONAI evaluator whose postprocessing writes the segmentations, named by their meta data.
         dataset: its dataset, with ``data`` (dicts with "image") and ``transform``.
         output_dir: folder that the evaluator writes to.
         class_names: names by value, background first.
-        weights: file that the evaluator loads into its network; empty: the network has its own.
-        settings: whatever else decides the result; JSON values.
-        other_modalities: of the images, as in :py:class:`scdl_components.data.InputCheck`.
-        output_format: ``nifti``, or ``dicom_seg``: for a DICOM series there is ``<name>_seg.dcm``, too.
+        weights: file that the evaluator loads into its network; empty where the network has its own.
+        settings: everything else that decides the result, as JSON values.
+        other_modalities: as in :py:class:`scdl_components.data.InputCheck`.
+        output_format: ``nifti``, or ``dicom_seg`` for a further ``<name>_seg.dcm`` of each DICOM series.
         snomed_ct: as in :py:func:`scdl_components.data.dicom_seg.write_dicom_seg`.
     """
 
@@ -79,13 +79,13 @@ class CaseByCase:
         self.failures: dict[str, str] = {}
 
     def run(self) -> None:
-        """Segments what is not done; failures are kept in ``failures`` (image -> reason).
+        """Segment what is not done, and keep failures in ``failures`` (image -> reason).
 
         Raises:
             InputError: two images would have results of one name.
             StorageError: ``output_dir`` cannot be written to.
             WeightsError: the weights are missing or of another network.
-            SettingError: a setting that no case can be done with.
+            SettingError: no case can be done with a setting.
         """
         self.failures.clear()
         if self.output_format not in FORMATS:
@@ -109,18 +109,20 @@ class CaseByCase:
                 skipped += not self._segment(item, segmentations[image], {"image": content, **made_with})
             except (WeightsError, SettingError):
                 raise
-            # whatever goes wrong with one case, the others go on and the reason is told at the end
+            # whatever goes wrong with one case, the others go on
             except Exception as error:
                 self.failures[image] = root_reason(error)
                 told = any(isinstance(cause, UserError) for cause in causes(error))
                 logger.error("%s failed: %s", image, self.failures[image], exc_info=not told)
-        logger.info("%d segmented, %d done before, %d failed", *self._counts(skipped))
+        failed = len(self.failures)
+        segmented = len(self.dataset.data) - skipped - failed
+        logger.info("%d segmented, %d done before, %d failed", segmented, skipped, failed)
 
     def raise_failures(self) -> None:
-        """Ends with an error that lists the failed cases, so that the exit status tells.
+        """Raise an error that lists the failed cases, if there are any.
 
         Raises:
-            FailedCasesError: when there are any.
+            FailedCasesError: there are.
         """
         if self.failures:
             lines = "\n".join(f"- {image}: {reason}" for image, reason in self.failures.items())
@@ -129,11 +131,8 @@ class CaseByCase:
                 f"run the same command again when these are mended:\n{lines}"
             )
 
-    def _counts(self, skipped: int) -> tuple[int, int, int]:
-        return len(self.dataset.data) - skipped - len(self.failures), skipped, len(self.failures)
-
     def _segment(self, item: Mapping[str, str], segmentation: Path, made_with: Mapping[str, object]) -> bool:
-        """Segments a case unless it is done; returns whether it was not."""
+        """Segment a case and return True; return False where it is done."""
         image = item["image"]
         if segmentation.is_file():
             made = read_sidecar(segmentation)
@@ -153,7 +152,7 @@ class CaseByCase:
             intensity_range=self.settings.get("intensity_range"),
         ).run()
         written = self._run_one(item, segmentation)
-        # from here on whose the file is, but not that it is done: the process may end between any two lines
+        # now it says whose the file is, but not that it is done: the process may end between any two lines
         self._write_facts(segmentation, image)
         os.replace(written, segmentation)
         _dicom_seg_of(segmentation).unlink(missing_ok=True)  # of the segmentation before
@@ -162,7 +161,7 @@ class CaseByCase:
         return True
 
     def _add_dicom_seg(self, segmentation: Path, image: str) -> bool:
-        """Writes the DICOM SEG of a series' segmentation where it is asked for and not there; returns whether it was not."""
+        """Write a missing DICOM SEG where one is wanted, and return whether it was."""
         path = _dicom_seg_of(segmentation)
         missing = self.output_format == "dicom_seg" and Path(image).is_dir() and not path.is_file()
         if missing:
@@ -170,17 +169,17 @@ class CaseByCase:
         return missing
 
     def _run_one(self, item: Mapping[str, str], segmentation: Path) -> Path:
-        """Lets the evaluator write a segmentation to a hidden file, and returns that."""
+        """Let the evaluator write a segmentation to a hidden file; return its path."""
 
         def renamed(data: Mapping) -> Mapping:
             data["image"].meta["filename_or_obj"] = f".{name_of(segmentation)}.nii.gz"
             return data
 
         transform = Compose([self.dataset.transform, renamed])
-        # loaded in this process: a case that takes the loader down must not take the others' loader with it
+        # loaded in this process, and each case by a loader of its own: one that fails must not end the others' loader
         self.evaluator.data_loader = DataLoader(Dataset([item], transform), batch_size=1, num_workers=0)
         self.evaluator.state.epoch_length = 1
-        self.evaluator._internal_run_generator = None  # where a case failed, ignite would only end that one's run
+        self.evaluator._internal_run_generator = None  # after a failed case ignite would go on with that one's run
         with memory_shortages(LESS_MEMORY):
             self.evaluator.run()
         return segmentation.with_name(f".{segmentation.name}")

@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""A loss and its gradients as one CUDA graph: a GPU starts thousands of small kernels by one call."""
+"""A loss and its gradients as one CUDA graph: one call in place of thousands."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from torch.utils._pytree import tree_map_only
 from ..errors import SettingError
 from .finite import Backup
 
-WARM_UP = 2  # runs before the one that may not wait and the recording: libraries choose kernels and get memory
+WARM_UP = 2  # runs before the recording, in which libraries choose kernels and allocate memory
 
 
 class GraphedLoss:
-    """A loss with its gradients, recorded at the first call and repeated at later ones.
+    """Record a loss with its gradients at the first call; repeat it later.
 
-    What is repeated are the operations on the GPU, with new inputs and random numbers: no Python runs, so the function
-    must not depend on anything else that changes. It takes memory of its own for good.
-    ``torch.cuda.make_graphed_callables`` records for all threads, and can fail where a loader's thread pins memory meanwhile.
+    Repeated are the operations on the GPU, with new inputs and random numbers. No Python runs, so the function must not
+    depend on anything else that changes. The graph keeps its memory for good. ``torch.cuda.make_graphed_callables`` records
+    for all threads, and can fail where a loader's thread pins memory meanwhile.
 
     Args:
         function: tensors -> (scalar loss, anything else without gradient). It never waits for the GPU.
@@ -39,11 +39,11 @@ class GraphedLoss:
         self.inputs: list[Tensor] = []
 
     def takes(self, *inputs: Tensor) -> bool:
-        """Tell whether these first inputs have the recorded shapes; any have before the first call."""
+        """Tell whether these first inputs have the recorded shapes; before the first call any have."""
         return all(x.shape == recorded.shape for x, recorded in zip(inputs, self.inputs))
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, Any]:
-        """The function's result, without gradients: these are the parameters' now.
+        """Run the function, and set the gradients of the parameters.
 
         Raises:
             SettingError: the function waits for the GPU, so that it cannot be recorded.
@@ -70,7 +70,7 @@ class GraphedLoss:
                 self._refuse_waits()
             torch.cuda.current_stream(device).wait_stream(aside)
             self.graph = torch.cuda.CUDAGraph()
-            # of this thread alone: the loader's goes on pinning memory
+            # this thread alone: the loader's goes on pinning memory
             with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
                 self.output, self.gradients = self._run()
         before.restore(torch.ones((), dtype=torch.bool, device=device))
@@ -89,7 +89,7 @@ class GraphedLoss:
             if "synchroniz" not in str(error):
                 raise
             raise SettingError(
-                "a loss, a ramp or a network asks the GPU for a value in each iteration, so that the iteration cannot be "
+                "a loss or a network asks the GPU for a value in each iteration, so that the iteration cannot be "
                 "recorded as a CUDA graph: give --train#trainer#cuda_graph False"
             ) from error
         finally:

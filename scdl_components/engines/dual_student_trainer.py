@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""The trainer of dual students: MONAI's SupervisedTrainer with a two-stream batch and a loss of several terms."""
+"""The trainer of students on two-stream batches: MONAI's SupervisedTrainer with a host's losses."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ LESS_MEMORY = (
 
 
 def autocast_dtype() -> torch.dtype:
-    """Choose the type of mixed precision: bfloat16, or float16 on a GPU that only emulates it."""
+    """Choose the type of mixed precision: bfloat16, or float16 where a GPU only emulates it."""
     emulated = torch.cuda.is_available() and not torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.float16 if emulated else torch.bfloat16
 
 
 class DualStudentTrainer(SupervisedTrainer):
-    """Trains the students of a :py:class:`~scdl_components.networks.DualStudent` on two-stream batches.
+    """Train the students of a :py:class:`~scdl_components.networks.DualStudent` on two-stream batches.
 
-    Each iteration is what the host of ``loss_function`` says, and one optimizer step on the sum of its losses and SCDL's
-    (docs/method.md). From ``MODEL_COMPLETED`` on, ``engine.state.output`` is a list of
-    dicts, one a sample, labeled ones first, as MONAI's handlers expect it. Each has the sample's "image" and, if it is
-    labeled, "label", and the same of the whole batch: "loss" (the total), "scalars" (the total, each term as
-    ``<name>``, each weight as ``weight/<name>``, the learning rate) and "finite". Where that is False, loss or gradient
-    held a NaN or an infinity, and the step changed nothing (:py:mod:`.finite`). No iteration waits for the device:
-    these are tensors there, for handlers to fetch now and then. However :meth:`run` ends, ``RunEvents.ENDED`` is fired.
+    Each iteration is one optimizer step on the sum of the host's losses and SCDL's (docs/method.md). From
+    ``MODEL_COMPLETED`` on, ``engine.state.output`` is a list of dicts, one a sample, labeled ones first, as MONAI's handlers
+    expect it. Each has the sample's "image" and, if it is labeled, "label". It also has three entries of the whole batch:
+    "loss", the total; "scalars", the total, each term as ``<name>``, each weight as ``weight/<name>`` and the learning rate;
+    and "finite". Where "finite" is False, loss or gradient held a NaN or an infinity, and the step changed nothing
+    (:py:mod:`.finite`). No iteration waits for the device: these are tensors there, for handlers to fetch now and then.
+    However :meth:`run` ends, ``RunEvents.ENDED`` is fired.
 
     Several processes (ranks) train together where ``parallel`` averages their gradients: the loss is then that of all
     ranks' batches, and so are the scalars.
@@ -63,10 +63,10 @@ class DualStudentTrainer(SupervisedTrainer):
         compile: run the students through ``torch.compile``; validation runs them as they are.
         compile_kwargs: of ``torch.compile``.
         cuda_graph: on a GPU, record the first iteration's forward and backward passes and repeat them from then on
-            (:py:mod:`.cuda_graph`), unless ``parallel``, float16 or a host that is not ``repeatable`` forbid it.
+            (:py:mod:`.cuda_graph`). Not with ``parallel``, float16, or a host that is not ``repeatable``.
         parallel: put around :class:`~scdl_components.hosts.NetworkWithLoss`, e.g.
             ``partial(torch.nn.parallel.DistributedDataParallel, ...)``.
-        num_iterations: of the whole plan, which is what ramps see, where it takes more than one :meth:`run` (federated
+        num_iterations: of the whole plan, which ramps follow, where it takes more than one :meth:`run` (federated
             learning); default those of ``max_epochs``.
         kwargs: further arguments of MONAI's SupervisedTrainer: train_handlers, amp, amp_kwargs, ...
     """
@@ -106,12 +106,12 @@ class DualStudentTrainer(SupervisedTrainer):
         alike = parallel is None and self.loss_function.host.repeatable and self.scaler_in_use is None
         if cuda_graph and alike and self.state.device.type == "cuda":
             self.graphed_loss = GraphedLoss(self._losses, network_with_loss.parameters(), network_with_loss.buffers())
-        # an epoch may be one iteration, and ignite reports each; progress is the handlers' to show
+        # an epoch may be one iteration, and ignite logs each; handlers show the progress
         self.logger.setLevel(logging.WARNING)
         self.add_event_handler(Events.EPOCH_STARTED, self._start_loader_here)
 
     def run(self) -> None:
-        """Trains from ``state.iteration`` to the end.
+        """Train from ``state.iteration`` to the end.
 
         Raises:
             StorageError: when a log or a checkpoint cannot be written.
@@ -137,13 +137,14 @@ class DualStudentTrainer(SupervisedTrainer):
                 f"all {self.num_iterations} planned iterations are done, and the learning rate has come to its end: in "
                 "federated learning, num_rounds must be the server's; else see train#num_iterations"
             )
-        # takes effect when the loader is (re)started: at the first epoch of this process, also after a resume
+        # the loader looks at it when it starts: at the first epoch of this process, resumed or not
         self.data_loader.batch_sampler.start = self.state.iteration
 
     @property
     def scaler_in_use(self) -> torch.amp.GradScaler | None:
-        """MONAI's scaler; None where it does nothing (no GPU), for it steps on infinities there, or is not needed."""
-        needed = self.amp_kwargs.get("dtype") != torch.bfloat16  # which has float32's range
+        """MONAI's gradient scaler, where mixed precision needs one."""
+        # bfloat16 has float32's range; without a GPU the scaler is off, and would step on infinities
+        needed = self.amp_kwargs.get("dtype") != torch.bfloat16
         return self.scaler if self.scaler is not None and self.scaler.is_enabled() and needed else None
 
     def _losses(self, images: Tensor, label: Tensor, iteration: int | Tensor) -> tuple[Tensor, tuple]:
@@ -154,7 +155,7 @@ class DualStudentTrainer(SupervisedTrainer):
     def _iteration(self, engine: DualStudentTrainer, batchdata: dict) -> list[dict]:
         images, label = engine.prepare_batch(batchdata, engine.state.device, engine.non_blocking, **engine.to_kwargs)
         for module in (engine.network, engine.loss_function):
-            if not module.training:  # a walk through hundreds of modules
+            if not module.training:  # train() walks through hundreds of modules
                 module.train()
         engine.optimizer.zero_grad(set_to_none=True)
         batch = Batch(images, label, engine.state.iteration - 1, engine.num_iterations)
@@ -165,7 +166,7 @@ class DualStudentTrainer(SupervisedTrainer):
             loss, (terms, curves) = engine.graphed_loss(images, label, iteration)
         else:
             loss, (terms, curves) = engine._losses(*batch[:3])
-        # of all ranks, so that all find the same of it finite
+        # over all ranks, so that all decide alike whether it is finite
         total, *values = all_reduce_means([loss, *(term.value for term in terms.values())])
         engine.state.output = {Keys.IMAGE: images, Keys.LABEL: label, Keys.LOSS: total}
         engine.fire_event(IterationEvents.FORWARD_COMPLETED)
@@ -176,7 +177,7 @@ class DualStudentTrainer(SupervisedTrainer):
         engine.fire_event(IterationEvents.BACKWARD_COMPLETED)
         gradients = [p.grad for group in engine.optimizer.param_groups for p in group["params"] if p.grad is not None]
         if scaler is not None:
-            scaler.unscale_(engine.optimizer)  # it keeps to itself whether it met an infinity, for its next scale
+            scaler.unscale_(engine.optimizer)  # it notes an infinity for its next scale
         finite = all_finite([total, *gradients])
         step_where(finite, engine.optimizer)
         statistics.restore(~finite)

@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""Optimizer steps that count only where all is finite, decided on the device: the host never waits to know."""
+"""Optimizer steps that change nothing where a value is not finite, decided on the device."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from torch import Tensor
 
 
 def all_finite(tensors: Sequence[Tensor]) -> Tensor:
-    """Tells whether no tensor holds a NaN or an infinity, as a boolean scalar on their device."""
-    # as clip_grad_norm_ has it: one pass over each, in a few kernels for all
+    """Tell on the device whether tensors hold neither NaN nor infinity; a boolean scalar."""
+    # as in clip_grad_norm_: one pass over each, a few kernels for all
     return torch.stack(torch._foreach_norm(list(tensors))).sum().isfinite()
 
 
 class Backup:
-    """Copies tensors, to undo later what has changed in them.
+    """Copy tensors, to undo later what has changed in them.
 
-    All of a device and type are copied as one: a GPU spends more on starting hundreds of small kernels than on them.
+    All of a device and type are copied as one: a GPU spends more on starting hundreds of small kernels than on their work.
 
     Args:
         tensors: of any types and dense layouts, channels last for example.
@@ -33,7 +33,7 @@ class Backup:
         self.before = {key: torch.cat(group) for key, group in self.groups.items()}
 
     def restore(self, where: Tensor) -> None:
-        """Undoes it where a boolean scalar is True; tensors on other devices than its own stay as they are."""
+        """Undo the changes where a boolean scalar is True, in the tensors on its device."""
         for (device, dtype), group in self.groups.items():
             if device == where.device:
                 kept = torch.where(where, self.before[device, dtype], torch.cat(group))
@@ -41,17 +41,17 @@ class Backup:
 
 
 def _in_memory_order(tensor: Tensor) -> Tensor:
-    """A dense tensor's memory as a vector."""
+    """View a dense tensor as a vector in the order of its memory."""
     if tensor.is_contiguous():
         return tensor.view(-1)
     return tensor.permute(sorted(range(tensor.ndim), key=tensor.stride, reverse=True)).view(-1)
 
 
 def step_where(finite: Tensor, optimizer: torch.optim.Optimizer) -> None:
-    """Makes one step of any optimizer, undone where ``finite`` is False: parameters and the optimizer's state.
+    """Make an optimizer's step, undone where ``finite`` is False.
 
-    State that the step makes is 0 then, as if there had been none. What an optimizer keeps on another device, e.g.
-    Adam's count of steps beside parameters on a GPU, goes on.
+    Parameters and the optimizer's state are then as before; state that the step made is 0. What an optimizer keeps on
+    another device, e.g. Adam's count of steps beside parameters on a GPU, goes on.
 
     Args:
         finite: boolean scalar, on the device of the parameters.
@@ -59,7 +59,7 @@ def step_where(finite: Tensor, optimizer: torch.optim.Optimizer) -> None:
     """
     known = dict(_state(optimizer))
     if getattr(optimizer, "_step_supports_amp_scaling", False):
-        # a fused one makes no step by itself where it is told of an infinity, as GradScaler tells it
+        # a fused one skips the step where it is told of an infinity, as GradScaler tells it
         optimizer.found_inf, optimizer.grad_scale = (~finite).float(), None
         optimizer.step()
         del optimizer.found_inf, optimizer.grad_scale

@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a network computes, whatever it is called."""
+"""A hash of what a network computes."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ PLAIN = (type(None), bool, int, float, str, list, tuple)
 
 
 def network_hash(network: nn.Module, with_state: bool) -> str:
-    """Hash what a network computes: its modules' classes and plain attributes, and its tensors.
+    """Hash what a network computes: classes and plain attributes of its modules, and tensors.
 
     Args:
-        network: as it is before it runs; a TorchScript module is hashed as it would be saved.
-        with_state: whether parameters and buffers count; not where they are loaded later.
+        network: before its first run; a TorchScript module is hashed as it would be saved.
+        with_state: whether to hash parameters and buffers; not where they are loaded later.
     """
     content = io.BytesIO()
     if isinstance(network, torch.jit.ScriptModule):

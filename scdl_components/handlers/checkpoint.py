@@ -23,14 +23,14 @@ from .resume import Start
 
 
 class MismatchError(InputError):
-    """A checkpoint of networks or proxies of other sizes."""
+    """A checkpoint is of networks or proxies of other sizes."""
 
 
 class TrainingCheckpoint:
     """Save everything that training changes, at an interval and at the end, and resume.
 
-    Files are ``checkpoint_<iteration>.pt``, each written to a temporary name, flushed and renamed, before the oldest is
-    removed. The trainer's own state and its AMP scaler are part of them. Random states are not: crops, order of cases
+    Files are ``checkpoint_<iteration>.pt``. Each is written whole (:func:`~scdl_components.atomic.whole_file`) before the
+    oldest is removed. They hold the trainer's own state and its AMP scaler, too, but no random states: crops, order of cases
     and Torch's generator are functions of seed and iteration (:py:class:`IterationSeed`).
 
     Args:
@@ -38,13 +38,13 @@ class TrainingCheckpoint:
         save_dict: name -> object with ``state_dict`` and ``load_state_dict``.
         interval: iterations between two checkpoints.
         n_saved: how many of the newest are kept.
-        start: of :func:`find_start`. What another training left in ``save_dir`` is kept in ``earlier_<n>`` there, or
-            its checkpoints are removed. Its weights stay in their place, too, until a validation overwrites them.
-        logs: flushed before each checkpoint, which then has no gap before it in them.
+        start: of :func:`find_start`. What another training left in ``save_dir`` is moved to ``earlier_<n>`` there, or
+            its checkpoints are removed. Its weights also stay in place until a validation overwrites them.
+        logs: flushed before each checkpoint, so that they have no gap before it.
 
     Raises:
         MissingFileError, DamagedFileError: at the start of training, when ``start`` names no checkpoint.
-        MismatchError: at its start, when ``start``'s does not fit the present networks; nothing has been moved then.
+        MismatchError: at its start, when the checkpoint does not fit the present networks; nothing has been moved then.
         StorageError: at its start and whenever a checkpoint cannot be written.
     """
 
@@ -72,10 +72,10 @@ class TrainingCheckpoint:
         engine.add_event_handler(Events.STARTED, self._start)
 
     def save_once(self, *, validate_first: bool = False) -> None:
-        """Save, unless this iteration has been saved.
+        """Save this iteration, unless it has been saved.
 
         Args:
-            validate_first: whether the validation of this iteration is still to come.
+            validate_first: whether its validation is still to come.
         """
         iteration = self.engine.state.iteration
         if self._saved_iteration == iteration:
@@ -104,7 +104,7 @@ class TrainingCheckpoint:
             done = engine.state.iteration if Path(file).resolve().parent == self.save_dir.resolve() else None
         make_room(self.save_dir, done, self.start.keep_earlier)
         self._saved_iteration = -1 if done is None else done
-        # added here to come after the validation: a checkpoint then knows the best metric
+        # added now to run after the validation: the checkpoint then has the best metric
         engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.interval) | Events.COMPLETED, self.save_once)
 
     def _load(self, content: dict) -> None:
@@ -130,7 +130,7 @@ def load_state(item: Any, state: dict, iteration: int) -> None:
     Args:
         item: object of a checkpoint.
         state: its saved state dict.
-        iteration: that it was saved at; a schedule is stepped there, which gives the same rates to the bit.
+        iteration: of the checkpoint. A schedule makes as many steps, which gives the same rates to the bit.
     """
     if isinstance(item, LRScheduler):
         with warnings.catch_warnings():

@@ -29,12 +29,12 @@ def iteration_of(path: Path) -> int:
 
 @on_rank_zero
 def make_room(folder: str | Path, done: int | None = None, keep: bool = True) -> None:
-    """Make the folder, and put aside what a training does not build on.
+    """Make the folder, and move what the training does not go on from.
 
     Args:
         folder: of the training's checkpoints.
-        done: iteration of the checkpoint in this folder that it goes on from, if it does.
-        keep: whether what is put aside is kept in ``earlier_<n>``; else its checkpoints are removed.
+        done: iteration of the checkpoint in this folder that the training goes on from; None: it starts anew.
+        keep: move it to ``earlier_<n>``; False removes its checkpoints.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -58,7 +58,7 @@ def make_room(folder: str | Path, done: int | None = None, keep: bool = True) ->
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """Give a file's content a second name that stays when the first is overwritten."""
+    """Link or copy a file, so that its content stays when it is overwritten."""
     try:
         target.hardlink_to(source)
     except OSError:  # a file system without hard links

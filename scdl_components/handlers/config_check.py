@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""What decides the result of a training, as plain values to be saved and compared key by key."""
+"""A training's settings as plain values, saved and compared key by key."""
 
 from __future__ import annotations
 
@@ -35,11 +35,10 @@ FREE = (
 
 @on_rank_zero
 def training_settings(cases: Mapping[str, Sequence[Mapping[str, str]]]) -> Settings | None:
-    """Collect the running config, overrides included, and its cases, to be compared later.
+    """Collect the settings of the running config and its cases, for later comparison.
 
     Args:
-        cases: list name -> items ``{"image": path, "label": path}``; their names and contents count, not where they
-            are.
+        cases: list name -> items ``{"image": path, "label": path}``; their names and contents count, not their folders.
 
     Returns:
         Value by id, ids joined by ``#``; None outside of MONAI's runner.
@@ -67,7 +66,7 @@ def covered(key: str, ids: Iterable[str]) -> bool:
 
 
 def changes(before: Settings | None, now: Settings | None, allowed: Iterable[str] = ()) -> dict[str, str]:
-    """Describe what differs and may not, by id; nothing where one side is unknown."""
+    """Describe each setting that differs and may not; none where one side is unknown."""
     if before is None or now is None:
         return {}
     keys = [*before, *(key for key in now if key not in before)]

@@ -8,6 +8,6 @@ from ignite.engine import EventEnum
 
 
 class RunEvents(EventEnum):
-    """Add an event to a run: ``ENDED``, fired when it ends, be it by an exception."""
+    """Event ``ENDED``, fired when a run ends, even by an exception."""
 
     ENDED = "run_ended"

@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""Losses and gradients that are no numbers."""
+"""Losses and gradients that are not finite."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ logger = logging.getLogger(__name__)
 
 
 class NonFiniteError(UserError, FloatingPointError):
-    """A training whose loss or gradient was not finite too often in a row."""
+    """Losses or gradients were not finite too often in a row."""
 
 
 class NonFiniteCheck:
-    """Name the files of each batch whose step was undone; end where all are.
+    """Report the files of undone steps, and end a training of nothing else.
 
     Args:
-        max_in_row: so many undone steps in a row end the training.
+        max_in_row: undone steps in a row that end the training.
         files: called with an iteration, counted from 0, for the files of its batch.
         interval: iterations between two looks, each of which waits for the device.
 

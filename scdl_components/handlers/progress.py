@@ -12,7 +12,7 @@ from .events import RunEvents
 
 
 class TrainingProgressBar:
-    """Show one bar over all iterations, with the loss; ignite's has one an epoch.
+    """Show one bar over all iterations, with the loss; ignite shows one an epoch.
 
     Args:
         interval: iterations between two updates of the loss; each fetches it from the device.

@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where a training starts: anew, or from which checkpoint."""
+"""The start of a training: anew, or from a checkpoint."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class ChangedConfigError(InputError):
 
 
 class Start(NamedTuple):
-    """Where a training starts.
+    """Start of a training: anew, or from a checkpoint.
 
     Attributes:
-        checkpoint: path of what it goes on from; empty to start anew.
-        iteration: done before.
+        checkpoint: path of the checkpoint to go on from; empty to start anew.
+        iteration: number of iterations done.
         validate_first: whether the validation of that iteration is still to come.
         keep_earlier: whether what another training left in the folder is kept.
         settings: of the present training, for its checkpoints.
@@ -47,20 +47,20 @@ def find_start(
     resume: str = "auto",
     allow_changed: str | Iterable[str] = (),
 ) -> Start:
-    """Choose the checkpoint to go on from, and compare its configuration with the present one.
+    """Choose the checkpoint to go on from, and compare its settings with the present ones.
 
-    Nothing is written. Damaged checkpoints are reported and the one before is taken.
+    Nothing is written. A damaged checkpoint is reported, and the one before is taken.
 
     Args:
         ckpt_dir: folder of the training's checkpoints.
         cases: list name -> items, as in :func:`training_settings`.
-        resume: "auto": the newest one of ``ckpt_dir``; "never": start anew; or the path of a checkpoint. With "auto", a
-            finished training of another configuration is left alone, and so is any where the cases stand in the config
-            itself (MONAI Label, whose every training starts from the present weights).
-        allow_changed: ids that may differ from the checkpoint's, and what is below them.
+        resume: "auto": the newest one of ``ckpt_dir``; "never": start anew; or the path of a checkpoint. "auto" starts anew
+            after a finished training of other settings, and where the cases stand in the config itself (MONAI Label, whose
+            every training starts from the present weights).
+        allow_changed: ids that may differ from the checkpoint's, with all below them.
 
     Raises:
-        ChangedConfigError: another value of an id that is not allowed to change; all are named.
+        ChangedConfigError: settings have changed that may not; the message names all.
         DamagedFileError: no checkpoint can be read.
         MissingFileError: ``resume`` names no file.
     """

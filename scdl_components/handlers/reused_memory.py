@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""Iterations that use freed memory again."""
+"""Reuse of freed memory in the iterations of a training on a CPU."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ MARGIN = 1.3
 
 
 class ReusedMemory:
-    """Run iterations on a CPU in :func:`~scdl_components.memory.reused_memory`, where there is room for it.
+    """Run iterations on a CPU in :func:`~scdl_components.memory.reused_memory`, if there is room.
 
-    The first iteration runs without: its measured peak tells whether there is. Attach it before what validates, so that
-    whole volumes stay outside. When the run ends, what was kept is given back.
+    The first iteration runs without it, and its measured peak decides. Attach this before what validates, so that the memory
+    of whole volumes is not kept. The end of the run returns what was kept.
 
     Args:
         device: of the training; on any but a CPU nothing happens.
@@ -49,7 +49,7 @@ class ReusedMemory:
             peak, free = freed_since_peak(), free_memory()
             self.has_room = peak is not None and free is not None and MARGIN * peak < free
             if not self.has_room:
-                logger.info("iterations use no freed memory again: %s bytes at the peak, %s are free", peak, free)
+                logger.info("iterations do not reuse memory: %s bytes at the peak, %s are free", peak, free)
 
     def _give_back(self) -> None:
         self._iteration.close()

@@ -12,7 +12,7 @@ from ignite.engine import Engine, Events
 class IterationSeed:
     """Seed Torch at the start of each iteration from seed and iteration.
 
-    Dropout and proxy samples of iteration n are then the same whether training ran through or was resumed at n.
+    Dropout and proxy samples of an iteration are then the same in a training that was resumed and in one that was not.
 
     Args:
         seed: of the whole training.

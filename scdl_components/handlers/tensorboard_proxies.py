@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""What TensorBoard shows of the proxies: spreads, cosines and assigned tokens."""
+"""Curves of the proxies in TensorBoard: spreads, cosines and assigned tokens."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from ..tokens import Tokens
 
 
 class TensorBoardProxyHandler:
-    """Write the spread σ of each class, the cosines between class means, and how many labeled tokens each class gets.
+    """Write spreads, cosines and token counts of the classes to TensorBoard.
 
-    All of the first student; tokens by their labels and by their assignment. Nothing is written where the trainer's
-    loss has no :class:`SCDLLoss`.
+    These are the spread σ of each class, the cosines between class means, and the number of labeled tokens of each class, by
+    label and by assignment; all of the first student. Nothing is written where the trainer's loss has no :class:`SCDLLoss`.
 
     Args:
         summary_writer: where to.

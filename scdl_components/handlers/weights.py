@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""The network's weights: those that a run starts from, and the best and the last ones of a training."""
+"""The network's weights: loaded at the start of a run, saved by a training."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 class WeightsLoader:
-    """Load a network's weights when the engine first starts, or say why that cannot be.
+    """Load a network's weights when the engine first starts.
 
     Args:
         path: state dict of the network, as the training writes it to ``models/model.pt``.
@@ -47,12 +47,12 @@ class WeightsLoader:
 class WeightsSaver:
     """Save the network's best weights as ``model.pt`` and its last ones as ``model_final.pt``.
 
-    Each is written whole, or not at all: MONAI's CheckpointSaver removes the earlier file before it writes the next.
-    Best are those of the validation whose key metric is better than all before. Where none could choose (there is no
-    validation, or no label has an organ, so that its metric was never a number), they are the last ones.
+    Each is written whole, or not at all: MONAI's CheckpointSaver removes the earlier file before it writes the next. The best
+    are those of the validation with the best key metric. Where no validation could choose (there is none, or no label has an
+    organ, so that the metric is never a number), they are the last ones.
 
-    Attach it to trainer and evaluator, and put it into the training's checkpoint: a resumed training then overwrites
-    the best weights by better ones alone.
+    Attach it to trainer and evaluator, and put it into the training's checkpoint: after a resume the best weights are then
+    overwritten by better ones alone.
 
     Args:
         folder: where to.

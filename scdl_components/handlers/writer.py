@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""TensorBoard's writer, on the first of several processes."""
+"""TensorBoard's writer, on rank zero alone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .resume import Start
 
 
 class NullWriter:
-    """Writes nothing, whatever it is asked for."""
+    """Write nothing, whatever it is asked for."""
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         return lambda *args, **kwargs: None
@@ -24,6 +24,6 @@ def summary_writer(log_dir: str, start: Start) -> SummaryWriter | NullWriter:
 
     Args:
         log_dir: folder of the log.
-        start: TensorBoard hides what is there of iterations after it, which are made again.
+        start: of the training; TensorBoard hides earlier entries of the iterations after it.
     """
     return SummaryWriter(log_dir, purge_step=start.iteration + 1) if rank() == 0 else NullWriter()

@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""Semi-supervised hosts that SCDL is a plug-in of: each file reads top to bottom as what one iteration does."""
+"""Semi-supervised hosts of SCDL; each file reads top to bottom as one iteration."""
 
 from .base import Batch, Host, HostOutput
 from .cps import CPS

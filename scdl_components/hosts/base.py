@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a host is: a semi-supervised method that says what one iteration asks of its networks."""
+"""Base of the hosts, semi-supervised methods that run the students of an iteration."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Loss = Callable[..., Tensor]
 
 
 class Batch(NamedTuple):
-    """One iteration's samples, labeled ones first, and how far training is.
+    """One iteration's samples, labeled ones first, and the state of training.
 
     Attributes:
         images: [B, channels, *spatial].
@@ -41,7 +41,7 @@ class Batch(NamedTuple):
 
 
 class HostOutput(NamedTuple):
-    """What a host hands over after its forward passes.
+    """Losses and features of a host's forward passes.
 
     Attributes:
         terms: its losses by name.
@@ -55,7 +55,7 @@ class HostOutput(NamedTuple):
 
 
 class Host(nn.Module):
-    """Base class: a host runs the students and returns its losses.
+    """Base class of the semi-supervised methods: it runs the students and returns losses.
 
     What it learns or counts are parameters and buffers: they are saved and restored with the training, and a step that
     is not finite leaves buffers as they were.
@@ -67,11 +67,11 @@ class Host(nn.Module):
     repeatable = False
 
     def forward(self, students: Sequence[Student], batch: Batch) -> HostOutput:
-        """One iteration's losses."""
+        """Run the students on a batch, and return the losses."""
         raise NotImplementedError
 
     def after_step(self, network: nn.Module, batch: Batch, finite: Tensor) -> None:
-        """Follows the optimizer's step, e.g. with a teacher; ``finite`` is False, a scalar, where there was none."""
+        """Act after the optimizer's step; the scalar ``finite`` is False where it was undone."""
 
 
 def supervised_terms(
@@ -81,7 +81,7 @@ def supervised_terms(
     weight: float = 1.0,
     class_weights: Sequence[Tensor] | None = None,
 ) -> dict[str, LossTerm]:
-    """Losses on the labeled samples by name, each summed over the students.
+    """Compute losses on the labeled samples by name, each summed over the students.
 
     Args:
         losses: name -> loss.
@@ -90,7 +90,7 @@ def supervised_terms(
         weight: of each loss.
         class_weights: of each student, [C], handed to the losses by this name; None: they are called without.
     """
-    # one slice for all losses: on the way back each would be filled up with zeros
+    # one slice for all losses: each pads its gradient with zeros
     labeled = [values[: len(label)] for values in logits]
     further = [{}] * len(logits) if class_weights is None else [{"class_weights": each} for each in class_weights]
     return {
@@ -100,10 +100,16 @@ def supervised_terms(
 
 
 def hard_labels(logits: Tensor) -> Tensor:
-    """Class of the largest logit [B, 1, *spatial], the first of equal ones; logits [B, C, *spatial].
+    """Find the class of the largest logit, the first of equal ones.
 
-    As the largest of C - c over the classes c that reach the maximum, in bytes: argmax over a strided dimension takes a
+    It is the largest of C - c over the classes c that reach the maximum, in bytes: argmax over a strided dimension takes a
     CPU nine times as long, a tenth of an iteration or more.
+
+    Args:
+        logits: [B, C, *spatial].
+
+    Returns:
+        [B, 1, *spatial].
     """
     logits = logits.detach()
     num_classes = logits.shape[1]

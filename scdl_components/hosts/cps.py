@@ -12,9 +12,10 @@ from .base import Batch, Host, HostOutput, Loss, Student, hard_labels, supervise
 
 
 class CPS(Host):
-    """Two students: supervised losses of each, and each learns the hard labels of the other on all samples.
+    """Two students that learn from labels and from each other's hard labels.
 
-    Hard labels carry no gradient. With GA losses this is the host of the published SCDL code.
+    The supervised losses are of the labeled samples, the other student's hard labels of all; these carry no gradient. With
+    GA losses this is the host of the published SCDL code.
 
     Args:
         supervised_losses: name -> loss(logits [B, C, *spatial], label [B, 1, *spatial]), e.g. GA-CE and GA-Dice.
@@ -27,12 +28,7 @@ class CPS(Host):
 
     repeatable = True
 
-    def __init__(
-        self,
-        supervised_losses: Mapping[str, Loss],
-        cps_loss: Loss,
-        weight: float = 0.1,
-    ) -> None:
+    def __init__(self, supervised_losses: Mapping[str, Loss], cps_loss: Loss, weight: float = 0.1) -> None:
         super().__init__()
         self.supervised_losses = dict(supervised_losses)
         self.cps_loss = cps_loss

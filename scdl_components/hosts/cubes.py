@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""Volumes in cubes, 2-D or 3-D: cut, put together, exchanged between the volumes of a batch."""
+"""Volumes in cubes: cut, put together, exchanged between volumes of a batch."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from torch import Tensor
 
 
 def cut(volumes: Tensor, grid: Sequence[int]) -> Tensor:
-    """Cut volumes [B, C, *spatial] into cubes [B · places, C, *cube], those of a volume in order, last axis fastest.
+    """Cut volumes [B, C, *spatial], of two or three axes, into cubes.
 
     Args:
         volumes: spatial sizes are multiples of the grid's.
         grid: cubes along each axis.
+
+    Returns:
+        [B · places, C, *cube]: those of a volume one after the other, the last axis fastest.
     """
     axes = range(2, 2 + 2 * len(grid))
     cubes = _by_cube(volumes, grid).permute(0, *axes[::2], 1, *axes[1::2])
@@ -33,11 +36,12 @@ def put_together(cubes: Tensor, grid: Sequence[int]) -> Tensor:
 
 
 def exchange(volumes: Tensor, order: Tensor) -> Tensor:
-    """Exchange cubes at the same place between volumes: volume b gets that of volume ``order[b, place]``.
+    """Exchange cubes at the same place between the volumes of a batch.
 
     Args:
         volumes: [B, C, *spatial].
-        order: a permutation of the batch for each place, [B, *grid]; ``order.argsort(0)`` undoes it.
+        order: volume whose cube each volume gets at each place, a permutation of the batch for each place, [B, *grid];
+            ``order.argsort(0)`` undoes it.
     """
     cubes = _by_cube(volumes, order.shape[1:])
     index = order.reshape(len(order), 1, *chain.from_iterable((n, 1) for n in order.shape[1:]))
@@ -45,6 +49,6 @@ def exchange(volumes: Tensor, order: Tensor) -> Tensor:
 
 
 def _by_cube(volumes: Tensor, grid: Sequence[int]) -> Tensor:
-    """[B, C, grid x, cube x, grid y, cube y, ...]."""
+    """Split each axis: [B, C, grid x, cube x, grid y, ...]."""
     sizes = chain.from_iterable((n, size // n) for n, size in zip(grid, volumes.shape[2:]))
     return volumes.reshape(*volumes.shape[:2], *sizes)

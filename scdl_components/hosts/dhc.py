@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""Dual-debiased heterogeneous co-training: two students that weigh classes differently (DHC, MICCAI 2023; docs/method.md)."""
+"""Dual-debiased co-training: two students that weigh classes differently (DHC, MICCAI 2023; docs/method.md)."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ DIFFICULTY_MOMENTUM, DISTRIBUTION_MOMENTUM = 49 / 50, 0.99
 
 
 class DHC(Host):
-    """Two students, each with class weights of its own, supervised and by the other one's hard labels on all samples.
+    """Two students with class weights of their own, which learn from each other's hard labels.
 
-    The first student weighs classes by how hard they are for it, the second by how rare they are, so that neither
-    follows the other's bias. Weights are renewed in every iteration, before its losses.
+    The first student weighs classes by how hard they are for it, the second by how rare they are, so that neither follows
+    the other's bias. Weights are renewed in every iteration, before its losses.
 
     Args:
         supervised_losses: name -> loss(logits [B, C, *spatial], label [B, 1, *spatial], class_weights [C]).
-        cps_loss: likewise, of logits against hard labels.
+        cps_loss: likewise, of logits against hard labels, on all samples.
         num_classes: C, with background.
         label_counts: voxels of each class in the labeled cases, which the second student's weights start from; None
             where a checkpoint brings them.
@@ -85,10 +85,10 @@ class DHC(Host):
 
 
 class DifficultyWeights(nn.Module):
-    """Class weights by how hard each class is: low Dice, and a Dice that falls more than it rises.
+    """Weigh classes by how hard they are: low Dice, and Dice that falls.
 
-    Δ = d − d_last of the Dice d of hard labels, learn = EMA(max(Δ, 0) log(d / d_last)), unlearn = EMA(min(Δ, 0)
-    log(d / d_last)); ((unlearn + ε) / (learn + ε))^(1/5) · EMA(1 − d), divided by its maximum, times C.
+    With the Dice d of hard labels and Δ = d − d_last, learn = EMA(max(Δ, 0) log(d / d_last)) and unlearn = EMA(min(Δ, 0)
+    log(d / d_last)). The weights are ((unlearn + ε) / (learn + ε))^(1/5) · EMA(1 − d), divided by their maximum, times C.
 
     Args:
         num_classes: C.
@@ -104,7 +104,7 @@ class DifficultyWeights(nn.Module):
 
     @torch.no_grad()
     def forward(self, hard_label: Tensor, label: Tensor) -> Tensor:
-        """Weights [C] after an iteration with these labels of the student's and of the case, of equal shape."""
+        """Compute the weights [C] from hard labels and labels of equal shape."""
         dice = hard_dice(hard_label, label, len(self.last_dice)).to(self.last_dice.dtype)
         change, growth = dice - self.last_dice, (dice / self.last_dice).log()
         self.last_dice.copy_(dice)
@@ -115,9 +115,10 @@ class DifficultyWeights(nn.Module):
 
 
 class DistributionWeights(nn.Module):
-    """Class weights by how rare each class is: log((max n + ε) / (n_c + ε)), divided by its maximum, times C.
+    """Weigh classes by how rare they are (:func:`rarity`).
 
-    They start from the labeled cases' voxel counts n, all alike where there are none, and follow those of hard labels.
+    The weights start from the labeled cases' voxel counts n, all alike where there are none, and follow those of hard
+    labels by an EMA.
 
     Args:
         num_classes: C.
@@ -131,7 +132,7 @@ class DistributionWeights(nn.Module):
 
     @torch.no_grad()
     def forward(self, hard_label: Tensor) -> Tensor:
-        """Weights [C] after an iteration with these labels, those of all ranks; without any, they stay as they are."""
+        """Compute the weights [C] from all ranks' hard labels; without any, they stay."""
         counts = all_reduce_sum(class_counts(hard_label, len(self.weights)))
         new = rarity(counts.to(self.weights.dtype))
         self.weights.lerp_(torch.where(counts.sum() > 0, new, self.weights), 1 - DISTRIBUTION_MOMENTUM)
@@ -139,9 +140,12 @@ class DistributionWeights(nn.Module):
 
 
 def hard_dice(hard_label: Tensor, label: Tensor, num_classes: int) -> Tensor:
-    """(2 |A ∩ B| + ε) / (|A| + |B| + ε) of each class [C] over two label maps, those of all ranks together."""
+    """Compute the Dice of each class [C] of two label maps, over all ranks.
+
+    It is (2 |A ∩ B| + ε) / (|A| + |B| + ε).
+    """
     label = label.long()
-    # where they differ: a class that is none
+    # voxels that differ count in a class of their own
     shared = class_counts(torch.where(hard_label == label, label, num_classes), num_classes + 1)[:-1]
     sizes = class_counts(hard_label, num_classes) + class_counts(label, num_classes)
     shared, sizes = all_reduce_sum(torch.stack([shared, sizes]))
@@ -149,10 +153,10 @@ def hard_dice(hard_label: Tensor, label: Tensor, num_classes: int) -> Tensor:
 
 
 def rarity(counts: Tensor) -> Tensor:
-    """log((max n + ε) / (n_c + ε)) of each class [C], divided by its maximum, times C."""
+    """Compute log((max n + ε) / (n_c + ε)) of counts n [C], :func:`scaled`."""
     return scaled(((counts.max() + EPSILON) / (counts + EPSILON)).log())
 
 
 def scaled(values: Tensor) -> Tensor:
-    """Values [C] >= 0, divided by their maximum, times C; where all are 0, so are these."""
+    """Divide values [C] >= 0 by their maximum, and multiply by C; zeros stay."""
     return values * (len(values) / values.max().clamp_min(torch.finfo(values.dtype).tiny))

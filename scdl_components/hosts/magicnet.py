@@ -26,7 +26,7 @@ from .cubes import cut, exchange, put_together
 
 
 class Draws(NamedTuple):
-    """What an iteration draws.
+    """Random draws of an iteration.
 
     Attributes:
         order: volume whose cube each volume gets at each place, [B, *grid].
@@ -38,7 +38,7 @@ class Draws(NamedTuple):
 
 
 class MagicNet(Host):
-    """One student, which also sees its volumes in cubes, and a teacher, the moving average of its weights.
+    """One student, which also sees its volumes in cubes, and a mean teacher.
 
     The student is any network with three named modules: ``deepest`` and ``last``, whose outputs are its deepest and its
     last features, and ``head``, which makes logits of the last features and is called on those put together again.
@@ -51,7 +51,7 @@ class MagicNet(Host):
         roi_size: of a patch, as many entries as it has axes.
         cube_size: one number, or one for each axis; divides ``roi_size``.
         batch_sizes: labeled and unlabeled volumes of a batch, all processes together.
-        class_names: for the curves of the blending's weights; None: their numbers.
+        class_names: for the curves of the blending weights; None: their numbers.
         dice_loss: of the mixed volumes.
         supervised_weight: of each loss on labeled volumes; a quarter is the mean of cross entropy and three Dice.
         weight: of the loss on unlabeled volumes at the end of the ramp.
@@ -131,7 +131,7 @@ class MagicNet(Host):
         # across volumes
         mixed = student(exchange(images, order)).features[self.last]
         cross, cross_unlabeled = head(exchange(mixed, order.argsort(0))).split(sizes)
-        # within volumes; unlabeled ones apart, so that their way back is the encoder's alone
+        # within volumes; unlabeled ones apart, as their gradient reaches the encoder alone
         deepest, last = self.in_cubes(student, labeled)
         deepest_unlabeled, last_unlabeled = self.in_cubes(student, unlabeled)
         within = head(last)
@@ -148,7 +148,11 @@ class MagicNet(Host):
         return HostOutput(terms, [plain.features], curves)
 
     def in_cubes(self, student: Student, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Deepest features of every cube [B · places, D, *spatial], and last ones put together [B, D, *spatial]."""
+        """Compute the features of volumes cut into cubes.
+
+        Returns:
+            The deepest of every cube, [B · places, D, *spatial], and the last ones put together, [B, D, *spatial].
+        """
         features = student(cut(images, self.grid)).features
         return features[self.deepest], put_together(features[self.last], self.grid)
 
@@ -159,21 +163,27 @@ class MagicNet(Host):
         return Draws(order, noise.clamp(-2 * self.noise, 2 * self.noise))
 
     def location_loss(self, deepest: Tensor) -> Tensor:
-        """Cross entropy of each cube's place, mean over volumes, from the deepest features [B · places, D, *spatial].
+        """Compute the cross entropy of each cube's place, averaged over volumes.
 
         Batch norm of the head is over the cubes of one volume.
+
+        Args:
+            deepest: features [B · places, D, *spatial].
         """
         places = torch.arange(math.prod(self.grid), device=deepest.device)
         volumes = deepest.flatten(1).unflatten(0, (-1, len(places)))
         return torch.stack([F.cross_entropy(self.location_head(cubes), places) for cubes in volumes]).mean()
 
     def pseudo_label(self, images: Tensor, within: Tensor, iteration: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Labels of unlabeled volumes [B, 1, *spatial], and curves; counts them.
+        """Label unlabeled volumes, and count the labels by class.
 
         Args:
             images: noisy, [B, channels, *spatial].
             within: the student's logits from cubes, [B, C, *spatial].
             iteration: number of iterations before this one.
+
+        Returns:
+            Labels [B, 1, *spatial], and curves.
         """
         logits = self.teacher(images)
         label = teachers = hard_labels(logits)
@@ -191,24 +201,24 @@ class MagicNet(Host):
 
     @torch.no_grad()
     def after_step(self, network: DualStudent, batch: Batch, finite: Tensor) -> None:
-        """Moves the teacher towards the student, where the step was finite."""
+        """Move the teacher towards the student, where the step was finite."""
         step = 1 - min(1 - 1 / (batch.iteration + 1), self.decay)
         for mine, its in zip(self.teacher.parameters(), network.students[0].parameters()):
             mine.lerp_(its, finite.to(mine.dtype) * step)
 
 
 def blend_weights(counts: Tensor) -> Tensor:
-    """ω of each class [C], n_c / max n: what is frequent is more the student's to say."""
+    """Compute ω of each class [C], n_c / max n: the student decides frequent ones."""
     return counts / counts.max().clamp_min(1)
 
 
 def blend(teacher: Tensor, cubes: Tensor, weight: Tensor) -> Tensor:
-    """(1 − ω) teacher + ω cubes of logits [B, C, *spatial], ω [B, 1, *spatial] in any precision."""
+    """Blend logits [B, C, *spatial] by ω [B, 1, *spatial], the share of the cubes."""
     return teacher.lerp(cubes, weight.to(teacher.dtype))
 
 
 def _grid(roi_size: Sequence[int], cube: Sequence[int]) -> tuple[int, ...]:
-    """Cubes along each axis of a patch.
+    """Count the cubes along each axis of a patch.
 
     Raises:
         InputError: they do not fill it, or there is but one.
@@ -238,7 +248,7 @@ def _check_batch(batch_sizes: Sequence[int]) -> None:
 
 
 def _try_cube(student: nn.Module, shape: Sequence[int], deepest: str, last: str, head: str) -> tuple[int, int]:
-    """Run cubes of a shape [channels, *spatial]: number of deepest features of one, and of classes.
+    """Run cubes [channels, *spatial]; count the deepest features of one, and the classes.
 
     Raises:
         InputError: the student has no such modules, or cannot take such a cube in training.

@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""Supervised training: what any semi-supervised host has to beat, and the smallest host there is."""
+"""Supervised training, which any semi-supervised host has to beat."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from .base import Batch, Host, HostOutput, Loss, Student, supervised_terms
 
 
 class Supervised(Host):
-    """Students that learn from the labeled samples alone; unlabeled ones, if there are any, are for SCDL.
+    """Students that learn from the labeled samples alone.
+
+    Unlabeled samples, if there are any, are for SCDL.
 
     Args:
         supervised_losses: name -> loss(logits [B, C, *spatial], label [B, 1, *spatial]).

@@ -18,7 +18,9 @@ from .base import Batch, Host
 
 
 class TrainingLoss(nn.Module):
-    """A host with SCDL as its plug-in. What both train (proxies, a location head) is in ``parameters()``.
+    """A host with SCDL as its plug-in.
+
+    Its ``parameters()`` are what both train: proxies, a location head.
 
     Args:
         host: a semi-supervised method.
@@ -38,12 +40,12 @@ class TrainingLoss(nn.Module):
 
 
 class NetworkWithLoss(nn.Module):
-    """Students and loss as one module, from images to the loss: what torch's data parallelism can be put around.
+    """Students and loss as one module, for torch's data parallelism.
 
     Args:
         network: the students.
         loss: of their training.
-        compiled: what is made of each student, e.g. ``torch.compile``; None for nothing.
+        compiled: wraps each student, e.g. ``torch.compile``; None for nothing.
     """
 
     def __init__(
@@ -57,7 +59,11 @@ class NetworkWithLoss(nn.Module):
         self.students = tuple(students if compiled is None else map(compiled, students))
 
     def forward(self, *batch) -> tuple[Tensor, dict[str, LossTerm], Mapping[str, Tensor]]:
-        """The scalar to minimise, the terms by name, and further scalars by name; arguments as of :class:`Batch`."""
+        """Run an iteration; arguments as of :class:`Batch`.
+
+        Returns:
+            The scalar to minimise, the terms by name, and further scalars by name.
+        """
         batch = Batch(*batch)
         terms, features, curves = self.loss.host(self.students, batch)
         if (scdl := self.loss.scdl) is not None:

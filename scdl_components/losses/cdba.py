@@ -15,12 +15,12 @@ from ..tokens import tokenize
 from .functional import consensus, distance, proxy_to_embedding, separation, symmetric_kl, token_mean
 from .terms import LossTerm
 
-# what the bank made of the tokens, and their labels w [B, L, C] or None -> unweighted terms by name
+# the bank's output for tokens, and their labels w [B, L, C] or None -> unweighted terms by name
 Reduction = Callable[[ProxyOutput, Tensor | None], dict[str, Tensor]]
 
 
 def by_class(output: ProxyOutput, weights: Tensor | None) -> dict[str, Tensor]:
-    """The paper's two directions: E2P averaged over tokens, P2E with one term a class.
+    """Compute the paper's two directions: E2P by token, P2E by class.
 
     Unlabeled tokens take stop-gradient of P(c|z) as their shares of the classes.
     """
@@ -33,7 +33,7 @@ def by_class(output: ProxyOutput, weights: Tensor | None) -> dict[str, Tensor]:
 
 
 def by_token(output: ProxyOutput, weights: Tensor | None) -> dict[str, Tensor]:
-    """The published code's terms: averages over tokens, of which background has most.
+    """Compute the published code's terms, averages over tokens, of which background has most.
 
     Unlabeled tokens take stop-gradient of q ∘ r̄, normalised over classes.
     """
@@ -91,7 +91,7 @@ class CDBALoss(nn.Module):
     def forward(
         self, features: Tensor, label: Tensor | None = None, spatial_size: Sequence[int] | None = None
     ) -> Tensor:
-        """Scalar loss.
+        """Compute the scalar loss.
 
         Args:
             features: [B, D, *S], one to three spatial axes, at the image's resolution or a lower one.
@@ -103,6 +103,6 @@ class CDBALoss(nn.Module):
         return reduce(add, (weight * value for value, weight in terms.values()))
 
     def terms(self, output: ProxyOutput, weights: Tensor | None) -> dict[str, LossTerm]:
-        """Terms by name, scalars, with their weights, of what the bank made of tokens; arguments as of a reduction."""
+        """Compute terms and their weights by name; arguments as of a reduction."""
         values = self.reduction(output, weights)
         return {name: LossTerm(value, self.weights.get(name, 1.0)) for name, value in values.items()}

@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""Dice and cross entropy with weights of the classes, as DHC has them (MICCAI 2023; docs/method.md)."""
+"""Dice and cross entropy with class weights, as in DHC (MICCAI 2023; docs/method.md)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .functional import class_counts, weighted_cross_entropy
 
 
 class DiceCELoss(nn.Module):
-    """Soft Dice and cross entropy, either with a weight of each class.
+    """Soft Dice and cross entropy, both with class weights.
 
     By default the loss of DHC; numbers in ``reference/dhc.npz``. With ``include_background=True, batch=False,
     smooth=1e-5`` and without class weights it is MONAI's ``DiceCELoss(to_onehot_y=True, softmax=True)``.
@@ -29,11 +29,7 @@ class DiceCELoss(nn.Module):
     """
 
     def __init__(
-        self,
-        include_background: bool = False,
-        batch: bool = True,
-        smooth: float = 1.0,
-        lambda_dice: float = 1.0,
+        self, include_background: bool = False, batch: bool = True, smooth: float = 1.0, lambda_dice: float = 1.0
     ) -> None:
         super().__init__()
         self.include_background = include_background
@@ -42,7 +38,13 @@ class DiceCELoss(nn.Module):
         self.lambda_dice = lambda_dice
 
     def forward(self, input: Tensor, target: Tensor, class_weights: Tensor | None = None) -> Tensor:
-        """Loss of logits ``input`` [B, C, *spatial] against class indices ``target`` [B, 1, *spatial]; weights [C]."""
+        """Compute the scalar loss.
+
+        Args:
+            input: logits [B, C, *spatial].
+            target: class indices [B, 1, *spatial].
+            class_weights: [C].
+        """
         loss = mean_cross_entropy(input, target, class_weights)
         if self.lambda_dice:
             terms = dice_by_class(input, target, self.smooth, self.batch)
@@ -52,7 +54,10 @@ class DiceCELoss(nn.Module):
 
 
 def mean_cross_entropy(logits: Tensor, target: Tensor, class_weights: Tensor | None = None) -> Tensor:
-    """Σ w_t CE / Σ w_t over voxels of class t; 0, with a graph, where all of them have weight 0."""
+    """Average cross entropy over voxels, weighted by class: Σ w_t CE / Σ w_t.
+
+    Where all of them have weight 0, it is 0, with a graph.
+    """
     if class_weights is None:
         class_weights = logits.new_ones(logits.shape[1])
 
@@ -66,7 +71,11 @@ def mean_cross_entropy(logits: Tensor, target: Tensor, class_weights: Tensor | N
 
 
 def dice_by_class(logits: Tensor, target: Tensor, smooth: float, batch: bool) -> Tensor:
-    """1 − (2 Σpt + s) / (Σp + Σt + s) of each class over the batch [1, C], all ranks' parts of it, or by sample [B, C]."""
+    """Compute the Dice loss of each class.
+
+    Returns:
+        1 − (2 Σpt + s) / (Σp + Σt + s): [1, C], sums over the batch of all ranks; or [B, C], of each sample.
+    """
     prob = torch.softmax(full_precision(logits), dim=1)
     target = target.long()
     hit = prob.gather(1, target).double()

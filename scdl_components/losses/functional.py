@@ -1,8 +1,9 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""The equations of the losses (docs/method.md), each once; of several ranks, their mean is that of the whole batch.
+"""The equations of the losses (docs/method.md), each once.
 
-Batch B, tokens L, classes C, embedding Z; a similarity [B, L, C], token labels w [B, L, C].
+Batch B, tokens L, classes C, embedding Z; a similarity [B, L, C], token labels w [B, L, C]. The mean of several ranks'
+losses is the loss of the whole batch.
 """
 
 from __future__ import annotations
@@ -25,22 +26,28 @@ SMOOTH = 1e-10  # s of the Dice losses, keeps the ratio finite
 
 
 def separation(similarity: Tensor, weights: Tensor) -> Tensor:
-    """exp(−(2 w − 1) a) of each token and class, [B, L, C]."""
+    """Compute exp(−(2 w − 1) a) of each token and class, [B, L, C]."""
     return torch.exp((1 - 2 * weights) * similarity)
 
 
 def distance(similarity: Tensor) -> Tensor:
-    """1 − a of each token and class, [B, L, C]."""
+    """Compute 1 − a of each token and class, [B, L, C]."""
     return 1 - similarity
 
 
 def symmetric_kl(log_q: Tensor, log_r: Tensor) -> Tensor:
-    """KL(q‖r) + KL(r‖q) of each token [B, L], as Σ_c (q − r)(log q − log r), whose summands are not negative."""
+    """Compute KL(q‖r) + KL(r‖q) of each token, [B, L].
+
+    As Σ_c (q − r)(log q − log r), whose summands are not negative.
+    """
     return ((log_q.exp() - log_r.exp()) * (log_q - log_r)).sum(-1)
 
 
 def consensus(log_q: Tensor, log_r: Tensor) -> Tensor:
-    """q ∘ r̄ normalised over the classes, without gradient: shares [B, L, C] of tokens without label."""
+    """Compute the class shares [B, L, C] of unlabeled tokens.
+
+    They are q ∘ r̄ normalised over the classes, without gradient.
+    """
     return (log_q + log_r).detach().softmax(-1)
 
 
@@ -59,12 +66,15 @@ def proxy_to_embedding(similarity: Tensor, weights: Tensor) -> Tensor:
 
 
 def token_mean(values: Tensor) -> Tensor:
-    """Average ``values`` [B, L] over the tokens of all ranks; 0, with a graph, without any."""
+    """Average values [B, L] over all ranks' tokens; 0, with a graph, without any."""
     return values.sum() / count_per_rank(values.new_full((), values.numel()))
 
 
 def class_means(values: Tensor, weights: Tensor) -> Tensor:
-    """Σ w v / Σ w of each class [C] over tokens, of ``values`` and ``weights`` [B, L, C]; 0 where Σ w is 0."""
+    """Average values [B, L, C] over tokens by class, [C].
+
+    Σ w v / Σ w; 0 where Σ w is 0.
+    """
     total, mass = all_reduce_sum(torch.stack([(weights * values).sum((0, 1)), weights.sum((0, 1))]))
     return total / mass.clamp_min(torch.finfo(mass.dtype).tiny)
 
@@ -73,7 +83,7 @@ def class_means(values: Tensor, weights: Tensor) -> Tensor:
 
 
 def class_tokens(tokens: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean of each volume's tokens [B, L, D] by class, weighted by their shares of it.
+    """Average each volume's tokens [B, L, D] by class, weighted by their shares.
 
     Returns:
         [B, C, D], zeros for absent classes, and [B, C] bool, True where the volume holds the class.
@@ -86,7 +96,7 @@ def class_tokens(tokens: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def class_anchors(embeddings: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean direction of every class over the volumes that hold it, those of all ranks.
+    """Average the direction of every class over all ranks' volumes that hold it.
 
     Args:
         embeddings: of the class tokens, [B, C, Z].
@@ -101,11 +111,11 @@ def class_anchors(embeddings: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def anchor_loss(anchors: Tensor, present: Tensor, means: Tensor) -> Tensor:
-    """L_SAC = mean over present classes of 1 − cos(anchor_c, μ_c); 0, with a graph, where none is present.
+    """Compute L_SAC, the mean over present classes of 1 − cos(anchor_c, μ_c).
 
     Args:
         anchors: [C, Z]; no gradient flows into them.
-        present: [C] bool.
+        present: [C] bool. Without any the loss is 0, with a graph.
         means: μ, [C, Z].
     """
     distances = 1 - F.cosine_similarity(anchors.detach(), means, dim=-1)
@@ -116,7 +126,7 @@ def anchor_loss(anchors: Tensor, present: Tensor, means: Tensor) -> Tensor:
 
 
 def gaussian_ramp(progress: Number) -> Number:
-    """exp(-5 (1 - t)²) of the fraction of training done, from 0.0067 at t=0 to 1 at t=1."""
+    """Compute exp(-5 (1 - t)²) of the fraction t of training done."""
     return math.e ** (-5 * (1 - progress) ** 2)
 
 
@@ -126,9 +136,10 @@ def gaussian_ramp(progress: Number) -> Number:
 def ga_cross_entropy(
     logits: Tensor, target: Tensor, top_k: float, gamma: float, class_weights: Tensor | None = None
 ) -> Tensor:
-    """Σ_c Σ CE / (n_c^(1 − γ) K^γ) over the K voxels, ``top_k`` % of all, of largest CE; n_c of them are of class c.
+    """Compute the gradient-aware cross entropy Σ_c Σ CE / (n_c^(1 − γ) K^γ).
 
-    With class weights [C], CE is w_c CE throughout.
+    The sum is over the K voxels, ``top_k`` % of all, of largest CE; n_c of them are of class c. With class weights [C], CE is
+    w_c CE throughout.
     """
 
     def by_class(target: Tensor, dtype: torch.dtype) -> Tensor:
@@ -146,14 +157,15 @@ def ga_cross_entropy(
 
 
 def weighted_cross_entropy(logits: Tensor, target: Tensor, weights_of: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """Σ w CE over voxels, with weights w(CE [N], target [N]) [N] as constants."""
+    """Sum cross entropy over voxels, with weights w(CE [N], target [N]) [N] as constants."""
     return _WeightedCrossEntropy.apply(full_precision(logits), target.long(), weights_of)
 
 
 def ga_class_weights(target: Tensor, num_classes: int, gamma: float) -> Tensor:
-    """1 / (n_c^(1 − γ) K^γ) of each class, n_c of the K given voxels; 0 where a class has none.
+    """Compute 1 / (n_c^(1 − γ) K^γ) of each class; 0 where it is absent.
 
-    Of several ranks, n_c and K are means over them: the mean of the ranks' weighted sums is then that of all voxels.
+    n_c of the K given voxels are of class c. Of several ranks, n_c and K are means over them: the mean of the ranks' weighted
+    sums is then that of all voxels.
 
     Args:
         target: class indices, [K].
@@ -167,9 +179,10 @@ def ga_class_weights(target: Tensor, num_classes: int, gamma: float) -> Tensor:
 
 
 def ga_dice(logits: Tensor, target: Tensor, class_weights: Tensor | None = None) -> Tensor:
-    """Mean over classes of 1 − (2Σpt + s) / (Σp² + Σt² + s), or Σ stopgrad(p / Σ(1−t)) p where a class is absent.
+    """Compute the gradient-aware Dice loss, averaged over classes.
 
-    With class weights [C], of w_c times that.
+    It is 1 − (2Σpt + s) / (Σp² + Σt² + s), or Σ stopgrad(p / Σ(1−t)) p where a class is absent. With class weights [C], w_c
+    times that.
     """
     overlap, squares, size = dice_sums(logits, target)
     outside = (size.sum() - size).clamp(min=1)
@@ -182,24 +195,27 @@ def ga_dice(logits: Tensor, target: Tensor, class_weights: Tensor | None = None)
 
 
 def batch_dice(logits: Tensor, target: Tensor) -> Tensor:
-    """Mean over classes, absent ones too, of 1 − (2Σpt + s) / (Σp² + Σt² + s), sums over the batch."""
+    """Compute the Dice loss over the batch, averaged over classes, absent ones too.
+
+    It is 1 − (2Σpt + s) / (Σp² + Σt² + s).
+    """
     return dice_loss(*dice_sums(logits, target)).mean().to(torch.promote_types(logits.dtype, torch.float32))
 
 
 def dice_loss(overlap: Tensor, squares: Tensor, size: Tensor) -> Tensor:
-    """1 − Dice of each class [C] from the sums of :func:`dice_sums`."""
+    """Compute 1 − Dice of each class [C] from :func:`dice_sums`."""
     return 1 - (2 * overlap + SMOOTH) / (squares + size + SMOOTH)
 
 
 def dice_sums(logits: Tensor, target: Tensor) -> Tensor:
-    """Σpt, Σp² and Σt² of each class over the samples of all ranks, [3, C] float64."""
+    """Sum pt, p² and t² of each class over all ranks, [3, C] float64."""
     target = target.long()
     overlap, squares = _ClassSums.apply(torch.softmax(full_precision(logits), dim=1), target)
     return all_reduce_sum(torch.stack([overlap, squares, class_counts(target, logits.shape[1])]))
 
 
 def class_counts(target: Tensor, num_classes: int) -> Tensor:
-    """Voxels of each class [num_classes], float64, of class indices of any shape."""
+    """Count the voxels of each class [num_classes], float64, in class indices of any shape."""
     if target.device.type == "cpu":
         return torch.bincount(target.flatten(), minlength=num_classes).double()
     # torch.bincount would make the host wait to learn how many bins there are
@@ -207,9 +223,10 @@ def class_counts(target: Tensor, num_classes: int) -> Tensor:
 
 
 class _WeightedCrossEntropy(torch.autograd.Function):
-    """Σ w CE of logits [B, C, *spatial] against t [B, 1, *spatial], with weights w(CE [N], t [N]) [N] as constants.
+    """Sum w CE over voxels, with weights w(CE [N], t [N]) [N] as constants.
 
-    One pass over C channels on the way back, where autograd makes one for each step: 2 % of an iteration on a CPU.
+    Of logits [B, C, *spatial] against t [B, 1, *spatial]. One pass over C channels on the way back, where autograd makes one
+    for each step: 2 % of an iteration on a CPU.
     """
 
     @staticmethod
@@ -229,10 +246,11 @@ class _WeightedCrossEntropy(torch.autograd.Function):
 
 
 class _ClassSums(torch.autograd.Function):
-    """Σ pt and Σ p² of each class [C], float64, from p [B, C, *spatial] and class indices t [B, 1, *spatial].
+    """Sum pt and p² of each class [C], float64.
 
-    By index, 4 % of an iteration faster on a CPU than autograd's. float64: a sum of a million voxels one after the
-    other has steps of 1/16 in float32, and 1 − their ratio is no Dice any more.
+    Of p [B, C, *spatial] and class indices t [B, 1, *spatial]. By index, 4 % of an iteration faster on a CPU than autograd's.
+    float64: a sum of a million voxels one after the other has steps of 1/16 in float32, and 1 − their ratio is no Dice any
+    more.
     """
 
     @staticmethod

@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""Gradient-aware cross entropy: the hardest voxels, each class weighed by how many of them it has."""
+"""Gradient-aware cross entropy of the hardest voxels (GALoss, ECCV 2024)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from .functional import ga_cross_entropy
 
 
 class GACELoss(nn.Module):
-    """GA-CE: per class Σ CE / (n_c^(1 - γ) K^γ) over the k % hardest voxels, summed over classes.
+    """GA-CE: cross entropy of the hardest voxels, balanced by class.
 
-    Source: GALoss (ECCV 2024); docs/method.md; numbers in ``reference/ga_losses.npz``.
+    Per class it is Σ CE / (n_c^(1 - γ) K^γ) over the ``top_k`` % hardest voxels, summed over classes. Source: GALoss (ECCV
+    2024); docs/method.md; numbers in ``reference/ga_losses.npz``.
 
     >>> logits, target = torch.randn(2, 14, 24, 24, 24, requires_grad=True), torch.randint(14, (2, 1, 24, 24, 24))
     >>> GACELoss()(logits, target).backward()
@@ -33,5 +34,11 @@ class GACELoss(nn.Module):
         self.gamma = gamma
 
     def forward(self, input: Tensor, target: Tensor, class_weights: Tensor | None = None) -> Tensor:
-        """Loss of logits ``input`` [B, C, *spatial] against class indices ``target`` [B, 1, *spatial]; weights [C]."""
+        """Compute the scalar loss.
+
+        Args:
+            input: logits [B, C, *spatial].
+            target: class indices [B, 1, *spatial].
+            class_weights: [C].
+        """
         return ga_cross_entropy(input, target, self.top_k, self.gamma, class_weights)

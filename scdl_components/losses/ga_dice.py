@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""Gradient-aware soft Dice: a class that is absent from the batch is pushed down where it is predicted."""
+"""Gradient-aware soft Dice, which pushes down absent classes (GALoss, ECCV 2024)."""
 
 from __future__ import annotations
 
@@ -20,5 +20,11 @@ class GADiceLoss(nn.Module):
     """
 
     def forward(self, input: Tensor, target: Tensor, class_weights: Tensor | None = None) -> Tensor:
-        """Loss of logits ``input`` [B, C, *spatial] against class indices ``target`` [B, 1, *spatial]; weights [C]."""
+        """Compute the scalar loss.
+
+        Args:
+            input: logits [B, C, *spatial].
+            target: class indices [B, 1, *spatial].
+            class_weights: [C].
+        """
         return ga_dice(input, target, class_weights)

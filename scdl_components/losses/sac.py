@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""SAC: class means drawn to where the labeled tokens of their class lie (arXiv 2603.05202; docs/method.md)."""
+"""SAC: semantic anchor constraints on the class means (arXiv 2603.05202; docs/method.md)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .functional import anchor_loss, class_anchors, class_tokens
 
 
 class SACLoss(nn.Module):
-    """Semantic anchor constraints: class means near the labeled tokens of their class.
+    """Semantic anchor constraints: draw class means to the labeled tokens of their class.
 
     The bundles train with it. It works in any PyTorch code. Gradient reaches the class means alone, neither the encoder
     nor the features.
@@ -35,7 +35,7 @@ class SACLoss(nn.Module):
         self.voxels_per_token = voxels_per_token
 
     def forward(self, features: Tensor, label: Tensor) -> Tensor:
-        """Scalar loss.
+        """Compute the scalar loss.
 
         Args:
             features: [B, D, *S], one to three spatial axes, at the image's resolution or a lower one.
@@ -44,7 +44,7 @@ class SACLoss(nn.Module):
         return self.value(tokenize(features, label, self.bank.num_classes, self.voxels_per_token))
 
     def value(self, tokens: Tokens) -> Tensor:
-        """Scalar loss of labeled tokens.
+        """Compute the scalar loss of labeled tokens.
 
         Raises:
             ValueError: the tokens have no labels.

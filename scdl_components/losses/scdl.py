@@ -20,9 +20,10 @@ from .terms import LossTerm
 
 
 class SCDLLoss(nn.Module):
-    """weight · (CDBA + SAC of labeled tokens + CDBA of unlabeled ones), summed over students.
+    """Weighted sum of CDBA and SAC over students, unlabeled tokens in CDBA.
 
-    Every student has a proxy bank of its own, its features being no one else's (arXiv 2603.05202; docs/method.md).
+    It is weight · (CDBA + SAC of labeled tokens + CDBA of unlabeled ones). Every student has a proxy bank of its own, as
+    features of different students have nothing in common (arXiv 2603.05202; docs/method.md).
 
     >>> bank = ProxyBank(in_channels=16, num_classes=14)
     >>> scdl = SCDLLoss(CDBALoss(bank), SACLoss(bank))
@@ -32,8 +33,8 @@ class SCDLLoss(nn.Module):
         sac: likewise, with the same bank.
         students: the networks, or how many there are. Networks with priors
             (:class:`~scdl_components.networks.PriorNetwork`) have banks already: these are trained, stay in the networks'
-            parameters and state dict, and say of which module the tokens are.
-        feature_module: name of the module of a student whose output its tokens are of, e.g. the V-Net's "block_nine".
+            parameters and state dict, and name the module of the tokens.
+        feature_module: name of the module of a student whose output is pooled to tokens, the V-Net's "block_nine".
         weight: factor of everything; the paper's is 1, that of the published code 0.1.
         sac_weight: further factor of SAC.
         unlabeled_weight: further factor of what unlabeled tokens contribute, at the end of
@@ -73,7 +74,7 @@ class SCDLLoss(nn.Module):
         self.unlabeled_weight = unlabeled_weight
 
     def forward(self, features: Sequence[Tensor], label: Tensor, progress: float) -> dict[str, LossTerm]:
-        """Losses by name.
+        """Compute the losses by name.
 
         Args:
             features: of each student, [B, D, *feature_spatial]; labeled samples come first.
@@ -101,7 +102,7 @@ class SCDLLoss(nn.Module):
             labeled = tokens._replace(features=tokens.features[:number])
             # of several ranks, one without unlabeled samples takes part in the sums over tokens all the same
             with_unlabeled = self.unlabeled_weight and (len(tokens.features) > number or world_size() > 1)
-            # one pass through the bank for both: a GPU's time for it is that of starting its many small kernels
+            # one pass through the bank for both: a GPU spends its time on starting the many small kernels
             output = cdba.bank(tokens.features if with_unlabeled else labeled.features)
             parts = zip(*(values.tensor_split([number]) for values in output))
             of_labeled, of_unlabeled = (ProxyOutput(*part) for part in parts)
@@ -112,7 +113,7 @@ class SCDLLoss(nn.Module):
         return terms
 
     def tokens(self, features: Sequence[Tensor], label: Tensor) -> list[Tokens]:
-        """Tokens of every student: features of all samples, weights of the labeled ones, which come first."""
+        """Pool every student's features of all samples, with the shares of the labeled ones."""
         cdba, _ = self.losses[0]
         grid = token_grid(label.shape[2:], cdba.voxels_per_token)
         weights = pool_labels(label, cdba.bank.num_classes, grid)

@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""On which grid, in which unit, and what a missing organ costs."""
+"""Evaluation protocols: grid, unit, and the cost of a missing organ."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Protocol:
         Args:
             pred: class indices [X, Y, Z] in RAS order.
             label: class indices [X, Y, Z], on the same grid.
-            affine: of the grid [4, 4], mm; its axes may be oblique. It decides nothing in the paper protocol.
+            affine: of the grid [4, 4], mm; its axes may be oblique. The paper protocol does not use it.
             num_classes: with the background.
         """
         if self.name == "clinical":

@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""Scores of every organ of two label maps, each organ in the box that holds it in both."""
+"""Scores of every organ of two label maps."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class OrganScore:
     Attributes:
         status: one of ``STATUSES``.
         dice: overlap, 0 to 1.
-        hd95: 95 % Hausdorff distance; whose definition this and the next ones have says ``surface.distance_scores``.
+        hd95: 95 % Hausdorff distance; definitions of this and the next ones in ``surface.distance_scores``.
         asd: average distance from the prediction's surface to the reference's.
         assd: average symmetric surface distance.
         nsd_area: normalised surface Dice at the tolerance, by area, 0 to 1.

@@ -19,7 +19,7 @@ ROUNDING = 1 + 1e-5
 
 
 def dice(pred: np.ndarray, label: np.ndarray) -> float:
-    """Compute 2 |P ∩ L| / (|P| + |L|) of two boolean masks; NaN where both are empty."""
+    """Compute Dice, 2 |P ∩ L| / (|P| + |L|); NaN where both are empty."""
     total = np.count_nonzero(pred) + np.count_nonzero(label)
     return float(2 * np.count_nonzero(pred & label) / total) if total else float("nan")
 
@@ -39,18 +39,18 @@ def surface_distances(pred: np.ndarray, label: np.ndarray, axes: np.ndarray) -> 
 
 
 def area_within(pred: np.ndarray, label: np.ndarray, axes: np.ndarray, tolerance: float) -> float:
-    """Compute the share of two surfaces' area that is near the other surface.
+    """Compute the share of two surfaces' area that is near the other.
 
-    The number of MONAI's ``compute_surface_dice(use_subvoxels=True)``, with its table of areas: the surface runs between
-    voxels, and each cube of 2 × 2 × 2 voxel centres has the area that its pattern of inside and outside stands for.
-    MONAI's function takes 10 times the time and memory, as it holds each cube in single precision. A sheared grid's
-    distances are exact, its areas those of right angles.
+    It equals MONAI's ``compute_surface_dice(use_subvoxels=True)`` and takes its table of areas: the surface runs between
+    voxels, and each cube of 2 × 2 × 2 voxel centres has the area of its pattern of inside and outside. MONAI's function
+    takes 10 times the time and memory, as it holds each cube in single precision. On a sheared grid distances are exact,
+    areas those of right angles.
 
     Args:
         pred: boolean mask [X, Y, Z], not empty.
         label: boolean mask of the same shape, not empty.
         axes: as of :func:`surface_distances`.
-        tolerance: that is near, in the same unit.
+        tolerance: distance that is near, in the same unit.
     """
     area_of, kernel = get_code_to_measure_table(np.linalg.norm(axes, axis=0).tolist())
     weights = kernel.to(int).numpy().reshape(2, 2, 2)
@@ -67,7 +67,7 @@ def area_within(pred: np.ndarray, label: np.ndarray, axes: np.ndarray, tolerance
 
 
 def _to_each_other(pred: np.ndarray, label: np.ndarray, axes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Measure the distance of each point [N, dims] (voxels) to the nearest of the other set.
+    """Measure the distance of each point [N, dims] to the nearest of the other set.
 
     A tree over the points, not a distance map: its cost does not depend on how far the masks are apart.
     """
@@ -77,7 +77,7 @@ def _to_each_other(pred: np.ndarray, label: np.ndarray, axes: np.ndarray) -> tup
 
 
 def distance_scores(pred: np.ndarray, label: np.ndarray, axes: np.ndarray, tolerance: float) -> dict[str, float]:
-    """Scores of two masks' surfaces; arguments as of :func:`area_within`.
+    """Score two masks' surfaces; arguments as of :func:`area_within`.
 
     - hd95: 95th percentile (linear interpolation) of both directions' distances together, the definition of MedPy;
       MONAI's ``compute_hausdorff_distance`` takes the larger one of the two directions' percentiles instead.

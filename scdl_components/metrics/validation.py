@@ -11,11 +11,12 @@ from monai.metrics import DiceMetric
 
 
 class ValidationDice(DiceMetric):
-    """MONAI's Dice, an organ that no label has left out instead of 0, and a count of the organs that are invented.
+    """MONAI's Dice, with absent organs left out and invented ones counted.
 
-    A case counts for the organs that its label has. Without names it is the mean over organs, then over cases, NaN where
-    no label has any organ; with names ``val_dice/<organ>`` is each organ's mean over cases, and ``val_invented/<organ>``
-    the number of cases that it was found in though their labels lack it, for organs that any label lacks.
+    A case counts for the organs that its label has, and an organ that no label has is left out, where MONAI gives it 0.
+    Without names the result is the mean over organs, then over cases, NaN where no label has any organ. With names it is
+    ``val_dice/<organ>``, each organ's mean over cases, and for organs that a label lacks ``val_invented/<organ>``, the
+    number of such cases that it was found in.
 
     Args:
         num_classes: with the background.
@@ -32,7 +33,7 @@ class ValidationDice(DiceMetric):
         return torch.stack([dice, (dice.isnan() & found).to(dice)], dim=2)
 
     def aggregate(self) -> float | dict[str, float]:
-        """The mean, or the curves' values by their names."""
+        """Compute the mean, or the values of the curves by name."""
         dice, invented = self.get_buffer().unbind(2)  # each [cases, organs]
         if not self.names:
             return float(dice.nanmean(1).nanmean(0))

@@ -20,16 +20,16 @@ CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTran
 
 
 def pytorch_init_(weight: torch.Tensor) -> torch.Tensor:
-    """Fills a convolution's weight, in place, as PyTorch itself does: uniform, of variance 1 / (3 fan-in)."""
+    """Fill a convolution's weight as PyTorch does: uniform, of variance 1 / (3 fan-in)."""
     return nn.init.kaiming_uniform_(weight, a=math.sqrt(5))
 
 
 class DualStudent(nn.Module):
-    """Two (or more) students; called as one network, it returns the mean of their logits.
+    """Two (or more) students; as one network they return the mean of their logits.
 
     Training reaches the students through ``students``; inference, TorchScript export and MONAI's evaluators see one
-    plain network (docs/method.md). The state dict holds every
-    student, whichever of them are active, so that one file of weights fits each choice.
+    plain network (docs/method.md). The state dict holds every student, active or not, so that one file of weights fits
+    each choice.
 
     >>> network = DualStudent(VNet(in_channels=1, out_channels=14, num_filters=2))
     >>> network(torch.rand(2, 1, 32, 32, 32)).shape
@@ -40,7 +40,7 @@ class DualStudent(nn.Module):
             copies of it the others.
         initializers: one in-place initialiser of convolution weights a student, applied in order; their number is the
             number of students. Published are ``torch.nn.init.kaiming_normal_`` and ``xavier_normal_``, with which
-            students begin to learn later (docs/results.md).
+            students learn later (docs/results.md).
         active: indices of the students whose logits are averaged; the others are not run. None: all.
         trained: whether untrained weights (``monai-scdl untrained``) are always refused, as inference has to.
 
@@ -68,7 +68,7 @@ class DualStudent(nn.Module):
         self.trained = trained
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """Load weights, or say in one sentence how they differ.
+        """Load weights, or raise one sentence on how they differ.
 
         Args:
             strict: with False, as MONAI Label loads, a file of ``monai-scdl untrained`` changes nothing, unless the network
@@ -83,7 +83,14 @@ class DualStudent(nn.Module):
         return super().load_state_dict(state_dict, strict=strict, assign=assign)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Mean logits of the active students [B, num_classes, *spatial] of an image x [B, in_channels, *spatial]."""
+        """Average the logits of the active students.
+
+        Args:
+            x: image [B, in_channels, *spatial].
+
+        Returns:
+            [B, num_classes, *spatial].
+        """
         logits = torch.zeros(1, dtype=x.dtype, device=x.device)
         for index, student in enumerate(self.students):
             if index in self.active:
@@ -92,7 +99,7 @@ class DualStudent(nn.Module):
 
 
 def _checked(active: Sequence[int] | None, num_students: int) -> list[int]:
-    """Indices of the active students, all of them when None."""
+    """Check the indices of the active students, all of them when None."""
     there_are = list(range(num_students))
     chosen = there_are if active is None else list(ensure_tuple(active))
     if not chosen or any(type(index) is not int or index not in there_are for index in chosen):

@@ -13,14 +13,14 @@ from ..errors import InputError
 
 
 class StudentOutput(NamedTuple):
-    """What a student makes of images: logits [B, C, *spatial], and features [B, D, *feature_spatial] by module."""
+    """A student's logits [B, C, *spatial] and features [B, D, *feature_spatial] by module."""
 
     logits: Tensor
     features: Mapping[str, Tensor]
 
 
 class WithFeatures(nn.Module):
-    """A network whose forward also gives what its named modules returned, in training mode.
+    """A network that, in training, also returns the outputs of named modules.
 
     Args:
         network: any.
@@ -46,10 +46,10 @@ class WithFeatures(nn.Module):
 
 
 def find_module(network: nn.Module, name: str, key: str) -> nn.Module:
-    """A network's module by name, as in ``named_modules()``; ``key`` of the config names it.
+    """Get a network's module by its name in ``named_modules()``.
 
     Raises:
-        InputError: there is none; the message lists those there are.
+        InputError: there is none; the message names ``key`` of the config and lists the modules.
     """
     try:
         return network.get_submodule(name)

@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""Feature enhancement: what a student's proxies learned of its features is added in its decoder (docs/method.md)."""
+"""Feature enhancement: priors of the proxies in the decoder (docs/method.md)."""
 
 from __future__ import annotations
 
@@ -19,12 +19,11 @@ from .features import find_module
 
 
 class PriorNetwork(nn.Module):
-    """A network with a proxy bank, which gets the priors of its own tokens in its decoder.
+    """A network whose decoder gets the priors of its own tokens.
 
-    The module that the tokens come from and those that the priors are added to are replaced by wrappers. Each place has
-    a projection of its own, a 1³ convolution without bias, which is made of the tokens, before they are upsampled: equal
-    and cheaper. Projections start at zero, so that training begins with the network as it is; the first step already
-    changes them.
+    Wrappers replace the module that the tokens come from and those that the priors are added to. Each place has a
+    projection of its own, a 1³ convolution without bias. It is applied to the tokens before they are upsampled, which is
+    equal and cheaper. Projections start at zero, so that training begins with the network as it is.
 
     >>> bank = ProxyBank(in_channels=16, num_classes=14)
     >>> network = PriorNetwork(VNet(in_channels=1, out_channels=14, num_filters=2), bank)
@@ -36,7 +35,7 @@ class PriorNetwork(nn.Module):
         bank: with as many ``in_channels`` as the tokens have.
         at: names of modules whose outputs get the priors -> channels of these outputs; or a name of the network's own
             table, of the V-Net "head" (the last decoder features), "stages" (each stage of the decoder) or "bottleneck".
-        tokens: name of the module whose output the tokens are of; it runs before those of ``at``, or is one of them.
+        tokens: name of the module whose output is pooled to tokens; it runs before those of ``at``, or is one of them.
         priors: which of ``scdl_components.proxies.PRIORS``.
         voxels_per_token: edge of a token in voxels of the image, one number or one per axis.
 
@@ -75,12 +74,19 @@ class PriorNetwork(nn.Module):
         self.token_module = next(name for name, module in self.named_modules() if module is maker)
 
     def get_submodule(self, target: str) -> nn.Module:
-        """A module by name, one of the network also by its name there."""
+        """Get a module by name, or by its name in the network."""
         own = target.split(".")[0] in ("", *self._modules)
         return super().get_submodule(target) if own else self.network.get_submodule(target)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits of the network, [B, num_classes, *spatial], of an image x [B, in_channels, *spatial]."""
+        """Run the network.
+
+        Args:
+            x: image [B, in_channels, *spatial].
+
+        Returns:
+            logits [B, num_classes, *spatial].
+        """
         self.exchange.prior = None
         self.exchange.grid = token_grid(x.shape[2:], self.voxels_per_token)
         logits = self.network(x)
@@ -96,7 +102,7 @@ class PriorNetwork(nn.Module):
 
 
 def prior_places(network: nn.Module, at: str | Mapping[str, int]) -> Mapping[str, int]:
-    """Modules that get priors -> their channels, of one of the network's own places by name.
+    """Look up a named place: modules that get priors -> their channels.
 
     Raises:
         InputError: the network has no such place.
@@ -113,7 +119,7 @@ def prior_places(network: nn.Module, at: str | Mapping[str, int]) -> Mapping[str
 
 
 class _Exchange(threading.local):
-    """Carries the priors from where they are made to where they are added, within one forward pass of one thread."""
+    """Carry the priors to where they are added, within a forward pass of a thread."""
 
     prior: Tensor | None = None  # [B, L, K Z]
     grid: tuple[int, ...] = ()
@@ -123,7 +129,7 @@ class _Exchange(threading.local):
 
 
 class _WithTokens(nn.Module):
-    """A module of whose output the priors are made."""
+    """A module whose output becomes the priors."""
 
     def __init__(self, module: nn.Module, bank: ProxyBank, names: Sequence[str], exchange: _Exchange) -> None:
         super().__init__()
@@ -171,9 +177,10 @@ class _WithPrior(nn.Module):
 
 
 def resample(values: Tensor, size: Sequence[int]) -> Tensor:
-    """Resample [B, C, *S] to [B, C, *size] linearly along each axis, as ``F.interpolate`` does without align_corners.
+    """Resample [B, C, *S] to [B, C, *size] linearly along each axis.
 
-    Axis by axis, as products with small matrices: a CPU is slow at torch's trilinear kernel.
+    As ``F.interpolate`` without align_corners, but axis by axis, as products with small matrices: a CPU is slow at torch's
+    trilinear kernel.
     """
     last = values.ndim - 1  # ONNX takes no axis from the end
     for axis, target in enumerate(size, start=2):
@@ -185,7 +192,7 @@ def resample(values: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def _replace(network: nn.Module, module: nn.Module, wrapper: nn.Module) -> None:
-    """Puts a wrapper in place of a module everywhere: MONAI's DynUNet holds each block under two names."""
+    """Put a wrapper in place of a module, under every name: MONAI's DynUNet has two."""
     for parent in list(network.modules()):
         for name, child in parent._modules.items():
             if child is module:

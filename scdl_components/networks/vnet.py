@@ -77,13 +77,13 @@ class VNet(nn.Module):
 
     @property
     def prior_places(self) -> dict[str, dict[str, int]]:
-        """Where priors are added, as published: place -> modules with the channels of their outputs."""
+        """Published places of priors: place -> modules with the channels of their outputs."""
         f = [self.out_conv.in_channels * 2**level for level in range(5)]
         stages = {"block_five_up": f[3], "block_six_up": f[2], "block_seven_up": f[1], "block_eight_up": f[0]}
         return {"head": {"block_nine": f[0]}, "stages": stages, "bottleneck": {"block_five": f[4]}}
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Logits of an image.
+        """Compute the logits of an image.
 
         Args:
             x: [B, in_channels, *spatial], every spatial size a multiple of 16.

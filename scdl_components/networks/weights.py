@@ -11,9 +11,9 @@ import torch
 
 from ..errors import UserError
 
-# under which a state dict may stand: MONAI's and ignite's checkpoints, and the usual name elsewhere
+# keys of a state dict in a file: MONAI's and ignite's, and the usual one elsewhere
 WRAPPERS = ("model", "state_dict")
-# the one entry of a file that stands for weights before the first training: monai-scdl untrained
+# the one entry of a file without weights, before the first training: monai-scdl untrained
 UNTRAINED = "untrained"
 SHOWN = 3  # differences in a message
 
@@ -80,7 +80,7 @@ def read_state(
         raise WeightsError(f"no weights at {path}: {if_missing}")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    # the unpickler ends damaged bytes with whatever they lead to: KeyError, IndexError, struct.error, ...
+    # damaged bytes make the unpickler raise anything: KeyError, IndexError, struct.error, ...
     except Exception as error:
         raise WeightsError(
             f"{path} is no file of weights that can be loaded safely ({type(error).__name__}): it is damaged, or holds "
@@ -94,7 +94,7 @@ def read_state(
 
 
 def differences(found: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> str:
-    """Name the first differences between two state dicts' names and shapes; empty where there is none."""
+    """Name the first differences between two state dicts; empty where there is none."""
     sizes = {name: (tuple(found[name].shape), tuple(expected[name].shape)) for name in expected if name in found}
     lines = [f"{name} is {size}, not {wanted}" for name, (size, wanted) in sizes.items() if size != wanted]
     lines += [f"{name} is missing" for name in expected if name not in found]

@@ -16,7 +16,7 @@ from ..tokens import full_precision
 
 
 class ProxyOutput(NamedTuple):
-    """What the losses need of a batch of tokens.
+    """Tokens compared with the classes.
 
     Attributes:
         embeddings: [B, L, Z], not normalised.
@@ -34,9 +34,10 @@ class ProxyOutput(NamedTuple):
 
 
 class ProxyBank(nn.Module):
-    """Encoder of tokens and a Gaussian N(μ_c, σ_c²) per class to compare their embeddings with.
+    """Encoder of tokens and a Gaussian N(μ_c, σ_c²) of each class.
 
-    All is computed in float32 under autocast, in float64 for a float64 bank.
+    The embeddings of tokens are compared with the classes. Under autocast all is computed in float32, in float64 for a
+    float64 bank.
 
     >>> bank = ProxyBank(in_channels=16, num_classes=14)
     >>> bank(torch.randn(2, 27, 16)).similarity.shape
@@ -50,10 +51,10 @@ class ProxyBank(nn.Module):
         num_embedding_samples: E, samples drawn per token by :meth:`embedding_samples`.
         dropout: rate, below 1, after each of the encoder's two hidden layers, while training.
         initial_sigma: spread of the classes at the start, about. Published is log 2 = 0.69, with which samples are
-            noise: in 64 dimensions 5.5 in all, against means of length 1.
+            noise: in 64 dimensions a sample is 5.5 away from its mean, whose length is 1.
         tau: temperature of P(c|z), the softmax over classes of the cosines with their means.
-        tau_p2e: temperature of the published code's assignment the other way round, which is a softmax over classes, too;
-            None: ``tau``, with which both are the same.
+        tau_p2e: temperature of the published code's proxy→embedding assignment, which is a softmax over classes, too; None:
+            ``tau``, with which both assignments are the same.
 
     Raises:
         ValueError: when ``dropout`` is not in [0, 1), or a temperature is not positive.
@@ -109,25 +110,28 @@ class ProxyBank(nn.Module):
         return F.softplus(self.proxies[:, self.embed_dim :])
 
     def encode(self, tokens: Tensor) -> Tensor:
-        """Embeddings [..., Z] of tokens [..., D]."""
+        """Embed tokens [..., D], [..., Z]."""
         with _autocast_off(tokens):
-            # as rows: in-place layers after a Linear of rank 3 work on a view, which costs autograd three copies each
+            # as rows: in-place layers after a Linear of rank 3 work on a view, which costs three copies each
             return self.encoder(full_precision(tokens).flatten(0, -2)).unflatten(0, tokens.shape[:-1])
 
     @torch.no_grad()
     def encode_target(self, tokens: Tensor) -> Tensor:
-        """Embeddings [..., Z] of tokens [..., D] as a fixed target: no gradient, and no dropout in training either."""
+        """Embed tokens as fixed targets: without gradient, and without dropout in training, too."""
         layers = (layer for layer in self.encoder if not isinstance(layer, nn.Dropout))
         return nn.Sequential(*layers)(tokens)
 
     def sample_proxies(self, noise: Tensor | None = None) -> Tensor:
-        """Samples μ_c + σ_c ∘ ε, [C, S, Z]; ε [C, S, Z] is drawn from N(0, 1) where it is not given."""
+        """Sample μ_c + σ_c ∘ ε, [C, S, Z]; ε is drawn unless given."""
         if noise is None:
             noise = self.mu.new_empty(self.num_classes, self.num_samples, self.embed_dim).normal_()
         return self.mu[:, None] + self.sigma[:, None] * noise
 
     def embedding_samples(self, embeddings: Tensor, noise: Tensor | None = None) -> Tensor:
-        """L2-normalised samples z + ε ∘ σ_emb around embeddings [B, L, Z], [B, L, E, Z]; ε as in sample_proxies."""
+        """Sample around embeddings [B, L, Z], [B, L, E, Z].
+
+        z + ε ∘ σ_emb, L2-normalised; ε is drawn unless given.
+        """
         with _autocast_off(embeddings):
             embeddings = full_precision(embeddings)
             if noise is None:
@@ -136,14 +140,14 @@ class ProxyBank(nn.Module):
             return F.normalize(embeddings[:, :, None] + noise * self.embedding_sigma, dim=-1)
 
     def similarity(self, embeddings: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Cosines of embeddings [B, L, Z] with the classes: mean over the samples (a), and with the mean μ.
+        """Compute cosines of embeddings [B, L, Z] with class samples and class means.
 
-        The cosine is linear in the normalised sample, so the mean of the cosines with S samples is one product with
-        the mean of the normalised samples: no [B, C, L, S] tensor, the same value and gradient. In evaluation no samples
-        are drawn, unless ``noise`` is given: their expected direction takes the place of that mean.
+        The cosine is linear in the normalised sample, so the mean of the cosines with S samples is one product with the mean of
+        the normalised samples: no [B, C, L, S] tensor, the same value and gradient. In evaluation no samples are drawn, unless
+        ``noise`` is given: their expected direction takes the place of that mean.
 
         Returns:
-            two tensors [B, L, C].
+            Two tensors [B, L, C]: mean over the samples (a), and with the mean μ.
         """
         with _autocast_off(embeddings):
             means = full_precision(self.mu)
@@ -157,13 +161,13 @@ class ProxyBank(nn.Module):
         return to_samples, to_means
 
     def token_direction(self, embeddings: Tensor) -> Tensor:
-        """Mean of the :meth:`embedding_samples` of embeddings [B, L, Z], [B, L, Z]; in evaluation what they tend to."""
+        """Average the :meth:`embedding_samples` of embeddings [B, L, Z]; in evaluation their expectation."""
         if self.training:
             return self.embedding_samples(embeddings).mean(2)
         return expected_direction(embeddings, self.embedding_sigma)
 
     def priors(self, tokens: Tensor, names: Sequence[str]) -> Tensor:
-        """What the proxies know of tokens [B, L, D], for a host's decoder: [B, L, len(names) * Z].
+        """Make priors of tokens for a host's decoder, [B, L, len(names) * Z].
 
         Args:
             tokens: [B, L, D].
@@ -188,7 +192,7 @@ class ProxyBank(nn.Module):
 
 
 def class_prior(cosines: Tensor, means: Tensor, tau: float) -> Tensor:
-    """Class directions weighted by a softmax over classes, Σ_c softmax_c(cos / τ) μ̂_c, [B, L, Z].
+    """Average class directions by Σ_c softmax_c(cos / τ) μ̂_c, [B, L, Z].
 
     Args:
         cosines: of tokens with the classes, [B, L, C].
@@ -199,10 +203,10 @@ def class_prior(cosines: Tensor, means: Tensor, tau: float) -> Tensor:
 
 
 def expected_direction(means: Tensor, sigma: Tensor) -> Tensor:
-    """Mean of the normalised samples of N(mean, σ²), about: mean / sqrt(|mean|² + |σ|²); [..., Z] both.
+    """Estimate the mean of normalised samples of N(mean, σ²), [..., Z] all.
 
-    In many dimensions the squared length of a sample hardly differs from its mean |mean|² + |σ|², so that the mean of the
-    quotient is that of the numerator over it.
+    It is mean / sqrt(|mean|² + |σ|²). In many dimensions the squared length of a sample hardly differs from its mean |mean|² +
+    |σ|², so that the mean of the quotient is that of the numerator over it.
     """
     return means / (means.square().sum(-1, keepdim=True) + sigma.square().sum(-1, keepdim=True)).sqrt()
 
@@ -217,7 +221,10 @@ PRIORS: Mapping[str, Callable[[ProxyBank, Tensor], Tensor]] = {
 
 
 class _InplaceDropout(nn.Dropout):
-    """Dropout by 16 random bits a value, the rate rounded to them: PyTorch's adds 3 % to an iteration on a CPU."""
+    """Dropout by 16 random bits a value, the rate rounded to them.
+
+    PyTorch's adds 3 % to an iteration on a CPU.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         if not self.training or self.p == 0:
@@ -230,5 +237,5 @@ class _InplaceDropout(nn.Dropout):
 
 
 def _autocast_off(tensor: Tensor) -> torch.autocast:
-    """Norms, exponents and divergences need float32 whatever the network runs in."""
+    """Turn autocast off: norms, exponents and divergences need float32."""
     return torch.autocast(tensor.device.type, enabled=False)

@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""The cases to evaluate, out of the case lists that a bundle trains on."""
+"""The cases to evaluate, of a bundle's case list."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 
 from monai.bundle import ConfigParser
 
-from ..data.case_list import LISTS, items_by_path
+from ..data.case_entries import LISTS
+from ..data.case_list import items_by_path
 from ..errors import InputError
 
 

@@ -20,8 +20,8 @@ READING = (
     f"Differences are those of the same cases, with a {100 * CONFIDENCE:g} % bootstrap interval over the cases "
     f"({NUM_RESAMPLES} resamples) and the two-sided p of Wilcoxon's signed-rank test; p (Holm) is corrected for the number "
     "of organs. n are the cases in which both runs have a value, and everything in a line is of these. Lines of head, "
-    "tail and all are of each case's mean over its organs. The last column counts the case-organ pairs that one run "
-    "alone defines (first / second), such as an organ that it draws where there is none: they count in the Dice and NSD "
+    "tail and all are of each case's mean over its organs. The last column counts the case-organ pairs that only one run "
+    "defines (first / second), such as an organ that it draws where there is none: they count in the Dice and NSD "
     "of head, tail and all, and are left out of everything else. Runs of several seeds: the seeds' mean of each case."
 )
 

@@ -134,7 +134,7 @@ class Evaluation:
         return summary
 
     def _check_predictions(self) -> dict[str, object]:
-        """Read the weights and settings that all segmentations were made with off their JSON files."""
+        """Read the weights and settings of all segmentations from their JSON files."""
         missing = [(image, prediction) for image, _, prediction in self.cases.values() if not prediction.is_file()]
         if missing:
             raise MissingFileError(

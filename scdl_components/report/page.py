@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""Numbers and tables as text and HTML, an HTML page that needs nothing but itself, and the files of a report."""
+"""Numbers, tables and pages as text and HTML; the files of a report."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ img { max-width: 100%; border: 1px solid #d9dee4; }
 
 
 def title(metric: str, unit: str) -> str:
-    """Name of a metric, a distance with its unit."""
+    """Name a metric, a distance with its unit."""
     return f"{TITLES[metric]} ({unit})" if metric in DISTANCES else TITLES[metric]
 
 

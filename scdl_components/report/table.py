@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""Scores of all cases and organs: as ``metrics.csv``, and their means by organ and over large and small organs."""
+"""Scores of all cases and organs: ``metrics.csv``, and means of organs and groups."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class ScoreTable:
         return cls(cases, organs, unit, grid[..., 2].astype(str), dict(zip(NUMBERS, np.moveaxis(numbers, 2, 0))))
 
     def sizes(self) -> np.ndarray:
-        """Compute the mean labeled volume [O] in ml over references that hold the organ, or NaN."""
+        """Compute the mean volume [O] in ml over references with the organ, or NaN."""
         volumes = self.values["volume_reference_ml"]
         return defined_mean(np.where(volumes > 0, volumes, np.nan), axis=0)
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..data.case_list import LISTS, CaseListError
+from ..data.case_entries import LISTS, CaseListError
 from ..data.check_rules import CaseFacts, Problem
 from ..data.facts import VolumeFacts
 from ..data.input_check import count

@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints of the published networks as the weights of a bundle: a pair of V-Nets (CPS), or one MagicNet.
+"""Checkpoints of the published networks as the weights of a bundle.
 
 monai-scdl convert --student_a best_A.pth --student_b best_B.pth --output bundles/scdl_synapse/models/model.pt
 monai-scdl convert --student_a magicnet_best.pth --output bundles/scdl_synapse/models/model.pt
@@ -98,7 +98,7 @@ def convert(
 
 
 def _names(network: nn.Module) -> dict[str, str]:
-    """Names of published weights -> those of the network, in which priors wrap modules."""
+    """Map names of published weights to those of the network, where priors wrap modules."""
     own = [name for name in network.state_dict() if not name.endswith(COUNTER)]
     return {name.replace(".module", "").removeprefix("network."): name for name in own}
 

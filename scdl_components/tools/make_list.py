@@ -23,7 +23,7 @@ from monai.utils import ensure_tuple
 
 from .. import __version__
 from ..atomic import check_writable, whole_file
-from ..data.case_list import LISTS, MODALITIES, check_layouts
+from ..data.case_entries import LISTS, MODALITIES, check_layouts
 from ..data.check_rules import label_problems, volume_problems
 from ..data.input_check import read_files
 from ..data.paths import given_path

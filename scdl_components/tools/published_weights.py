@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which of the published networks a checkpoint is of, and its weights in our names."""
+"""Published checkpoints: which network they are of, and their weights in our names."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def published_weights(path: str, scdl: str | None = None) -> tuple[str, State]:
 
 
 def places_of_priors(weights: State) -> dict[str, dict[str, Any]]:
-    """Map each place where these weights allow priors to its keys of priors.yaml."""
+    """Map each possible place of priors to its keys of priors.yaml."""
     channels = weights["bank.encoder.0.weight"].shape[-1] if "bank.encoder.0.weight" in weights else 0
     # tokens with as many channels as filters come from the last features, too late for the stages
     tokens = {len(weights[FIRST]): "block_nine", 8 * len(weights[FIRST]): "block_four"}.get(channels)

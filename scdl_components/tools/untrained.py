@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""What MONAI Label needs to offer a bundle's first training.
+"""A file in place of weights, so that MONAI Label offers a first training.
 
 monai-scdl untrained --bundle label_app/monaibundle/model/scdl_synapse
 """

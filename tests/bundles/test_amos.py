@@ -13,7 +13,8 @@ from monai.bundle import ConfigParser
 from support.runner import BUNDLES, SCALE, copy_bundle, options, run_monai
 
 from scdl_components.data import InputCheck
-from scdl_components.data.case_list import LISTS, CaseListError, NoDataError
+from scdl_components.data.case_entries import LISTS, CaseListError
+from scdl_components.data.case_list import NoDataError
 from scdl_components.errors import InputError
 from scdl_components.phantom import AMOS_ORGANS
 

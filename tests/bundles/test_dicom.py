@@ -15,7 +15,7 @@ from support.runner import BUNDLES, run_monai
 from support.threshold import RUN, TESTS, agreement, body
 
 from scdl_components.data import load_cases
-from scdl_components.data.case_list import CaseListError
+from scdl_components.data.case_entries import CaseListError
 
 SPACING = np.diag([-3.0, -3.0, 3.0, 1.0])
 TILTED = nib.affines.from_matvec([[-3, 0, 0], [0, -2.95, 0], [0, 0.521, 3]])  # 10°, slices along the table

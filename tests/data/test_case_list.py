@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from scdl_components.data.case_list import CaseListError, NoDataError, items_by_path, load_cases
+from scdl_components.data.case_entries import CaseListError
+from scdl_components.data.case_list import NoDataError, items_by_path, load_cases
 
 HERE = Path(__file__).parent
 PUBLISHED = HERE.parents[1] / "bundles" / "scdl_synapse" / "configs" / "case_lists"

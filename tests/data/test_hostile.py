@@ -24,7 +24,7 @@ from support.dicom import write_series
 from support.runner import REAL_CT, SCALE, copy_bundle, options, run_monai
 
 from scdl_components.data import list_images, load_cases
-from scdl_components.data.case_list import LISTS
+from scdl_components.data.case_entries import LISTS
 from scdl_components.data.check_rules import CaseFacts, find_problems
 from scdl_components.data.facts import VolumeFacts, read_facts
 from scdl_components.errors import InputError, UserError

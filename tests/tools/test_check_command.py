@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from support.runner import BUNDLES
 
-from scdl_components.data.case_list import LISTS
+from scdl_components.data.case_entries import LISTS
 from scdl_components.errors import UserError
 from scdl_components.phantom import write_phantoms
 from scdl_components.tools import check

@@ -19,7 +19,7 @@ from support.runner import BUNDLES
 
 from scdl_components.atomic import StorageError
 from scdl_components.data import load_cases
-from scdl_components.data.case_list import LISTS
+from scdl_components.data.case_entries import LISTS
 from scdl_components.errors import InputError
 from scdl_components.phantom import AMOS_ORGANS, write_phantoms
 from scdl_components.tools.make_list import draw_lists, find_cases, make_list
