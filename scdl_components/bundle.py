@@ -16,8 +16,7 @@ from typing import Any
 from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.utils import ensure_tuple
 
-from .class_names import class_names
-from .errors import InputError, tell_user_errors
+from .errors import InputError, MissingFileError, tell_user_errors
 
 # what MONAI, its tracking and MONAI Label read or add themselves
 MONAIS_KEYS = {
@@ -65,6 +64,35 @@ def dataset_facts(bundle_root: str) -> dict[str, object]:
     files = [f"'{metadata.parent / name}.yaml'" for name in ("train", "phantom")]
     hint = f'--config_file "[{",".join(files)}]"'
     return {"class_names": names, "phantom_hint": hint, **json.loads(metadata.read_text(encoding="utf-8"))["dataset"]}
+
+
+def names_by_value(names: Mapping[str, str]) -> list[str]:
+    """Sort the names of ``{"0": "background", "1": …}`` by their values.
+
+    Raises:
+        InputError: when a value has no name.
+    """
+    missing = [value for value in range(len(names)) if str(value) not in names]
+    if missing:
+        raise InputError(
+            f"names of classes are {dict(names)}; expected one for each value from 0, there is none for {missing}"
+        )
+    return [names[str(value)] for value in range(len(names))]
+
+
+def class_names(metadata: str) -> list[str]:
+    """Read the names by value, background first, from a bundle's metadata.json.
+
+    Raises:
+        MissingFileError: when there is no such file.
+    """
+    if not Path(metadata).is_file():
+        raise MissingFileError(
+            f"no metadata at {metadata}: name a bundle's configs/metadata.json with --metadata, or in a config its folder "
+            "with --bundle_root"
+        )
+    content = json.loads(Path(metadata).read_text(encoding="utf-8"))
+    return names_by_value(content["network_data_format"]["outputs"]["pred"]["channel_def"])
 
 
 def running_workflow() -> ConfigWorkflow | None:

@@ -8,7 +8,7 @@ import pytest
 from monai.bundle import ConfigParser, ConfigWorkflow
 from support.runner import BUNDLES, run_monai
 
-from scdl_components.bundle import check_keys, dataset_facts, leaves, read_words
+from scdl_components.bundle import check_keys, class_names, dataset_facts, leaves, names_by_value, read_words
 from scdl_components.errors import InputError, MissingFileError, causes
 from scdl_components.phantom import AMOS_ORGANS
 
@@ -145,3 +145,15 @@ def test_the_words_true_and_false_are_what_they_say():
     parser = ConfigParser({"a": "true", "b": "False", "c": "truely", "d": {"e": "false"}, "f": 0})
     read_words(parser)
     assert parser.get() == {"a": True, "b": False, "c": "truely", "d": {"e": "false"}, "f": 0}
+
+
+def test_order_is_that_of_the_values_not_of_the_file():
+    names = {"10": "aorta", "2": "spleen", "0": "background"} | {str(value): str(value) for value in (1, *range(3, 10))}
+    assert names_by_value(names) == ["background", "1", "spleen", *map(str, range(3, 10)), "aorta"]
+
+
+def test_a_value_without_a_name_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"there is none for \[1\]"):
+        names_by_value({"0": "background", "2": "spleen"})
+    with pytest.raises(MissingFileError, match="no metadata at"):
+        class_names(str(tmp_path / "metadata.json"))

@@ -18,7 +18,7 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 
 from ..bundle import served_series
-from ..errors import InputError, UnreadableError, answer_with_user_errors
+from ..errors import InputError, MissingFileError, UnreadableError, answer_with_user_errors
 from .dicom import read_series, series_modality
 
 CT = "CT"
@@ -92,6 +92,7 @@ class VolumeReader(NibabelReader):
         """Read voxels and meta data with the affine (RAS, mm).
 
         Raises:
+            MissingFileError: there is no such file.
             InputError: a file cannot be read, a folder is no sound DICOM series, or one is of another modality.
         """
         path = img[0]
@@ -110,7 +111,7 @@ class VolumeReader(NibabelReader):
                 return reader.get_data(reader.read(img))
             except UnreadableError as error:
                 raise InputError(f"'{path}' {error}") from error
-            except FileNotFoundError:
-                raise  # says it all
+            except FileNotFoundError as error:
+                raise MissingFileError(f"'{path}' does not exist") from error
             except UNREADABLE as error:
                 raise InputError(f"'{path}' cannot be read ({error}); write it again") from error

@@ -5,13 +5,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import reduce
-from operator import add
 
 from torch import Tensor, nn
 
 from ..losses.scdl import SCDLLoss
-from ..losses.terms import LossTerm
+from ..losses.terms import LossTerm, total
 from ..networks.dual_student import DualStudent
 from ..networks.features import WithFeatures
 from .base import Batch, Host
@@ -68,4 +66,4 @@ class NetworkWithLoss(nn.Module):
         terms, features, curves = self.loss.host(self.students, batch)
         if (scdl := self.loss.scdl) is not None:
             terms = terms | scdl([found[scdl.feature_module] for found in features], batch.label, batch.progress)
-        return reduce(add, (weight * value for value, weight in terms.values())), terms, curves
+        return total(terms), terms, curves

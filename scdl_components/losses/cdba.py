@@ -5,15 +5,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import reduce
-from operator import add
 
 from torch import Tensor, nn
 
 from ..proxies import ProxyBank, ProxyOutput
 from ..tokens import tokenize
 from .functional import consensus, distance, proxy_to_embedding, separation, symmetric_kl, token_mean
-from .terms import LossTerm
+from .terms import LossTerm, total
 
 # the bank's output for tokens, and their labels w [B, L, C] or None -> unweighted terms by name
 Reduction = Callable[[ProxyOutput, Tensor | None], dict[str, Tensor]]
@@ -99,8 +97,7 @@ class CDBALoss(nn.Module):
             spatial_size: size of the image in voxels, where there is no label and the features are coarser.
         """
         tokens = tokenize(features, label, self.bank.num_classes, self.voxels_per_token, spatial_size)
-        terms = self.terms(self.bank(tokens.features), tokens.weights)
-        return reduce(add, (weight * value for value, weight in terms.values()))
+        return total(self.terms(self.bank(tokens.features), tokens.weights))
 
     def terms(self, output: ProxyOutput, weights: Tensor | None) -> dict[str, LossTerm]:
         """Compute terms and their weights by name; arguments as of a reduction."""

@@ -1,9 +1,12 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""A loss with its weight."""
+"""Losses with their weights."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import reduce
+from operator import add
 from typing import NamedTuple
 
 from torch import Tensor
@@ -14,3 +17,8 @@ class LossTerm(NamedTuple):
 
     value: Tensor
     weight: float | Tensor
+
+
+def total(terms: Mapping[str, LossTerm]) -> Tensor:
+    """Sum the weighted terms."""
+    return reduce(add, (weight * value for value, weight in terms.values()))

@@ -17,8 +17,7 @@ from matplotlib.patches import Patch
 from monai.data import MetaTensor
 from monai.transforms import EnsureChannelFirst, Orientation
 
-from ..data.reader import UNREADABLE, VolumeReader
-from ..errors import InputError
+from ..data.reader import VolumeReader
 
 PLANES = ("sagittal", "coronal", "axial")  # by the axis that is cut, in RAS
 
@@ -27,15 +26,9 @@ def load_volume(path: str | Path) -> MetaTensor:
     """Load a NIfTI file or DICOM folder as [1, X, Y, Z] in RAS order.
 
     With the reader alone: ``LoadImage`` sets up all its readers and warns of those whose packages are not there.
-
-    Raises:
-        InputError: it cannot be read.
     """
     reader = VolumeReader()
-    try:
-        voxels, meta = reader.get_data(reader.read(str(path)))
-    except UNREADABLE as error:
-        raise InputError(f"'{path}' cannot be drawn, as it cannot be read ({error}); copy it again") from error
+    voxels, meta = reader.get_data(reader.read(str(path)))
     volume = MetaTensor(torch.from_numpy(np.array(voxels, dtype=np.float32)), meta=meta)
     return Orientation("RAS", labels=None)(EnsureChannelFirst()(volume))  # a fourth axis of one is the channel
 

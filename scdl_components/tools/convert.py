@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from ..atomic import save_atomically
-from ..class_names import class_names
+from ..bundle import class_names
 from ..errors import InputError
 from ..networks import PriorNetwork, VNet
 from ..networks.weights import WeightsError, differences

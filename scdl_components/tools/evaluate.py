@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..class_names import class_names, names_by_value
+from ..bundle import class_names, names_by_value
 from ..data.results import find_results, read_sidecar
 from ..errors import InputError
 from ..metrics import Protocol

@@ -16,7 +16,7 @@ import nibabel as nib
 import numpy as np
 
 from ..atomic import check_writable, whole_file
-from ..class_names import class_names
+from ..bundle import class_names
 from ..data.reader import SUFFIXES, load_nifti
 from ..errors import InputError
 

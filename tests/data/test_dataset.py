@@ -76,11 +76,11 @@ def test_a_file_that_vanished_is_left_out_and_named_although_its_entry_is_there(
         dataset(data, cache)
     os.unlink(cases[1]["image"])
     data = dataset(unlabeled, cache)
-    assert f"{unlabeled[1]} cannot be loaded: FileNotFoundError" in caplog.text and counts(data) == (2, 0)
+    assert f"{unlabeled[1]} cannot be loaded: MissingFileError" in caplog.text and counts(data) == (2, 0)
     assert data[0]["image"].shape == (1, 16, 16, 16)
     with pytest.raises(RuntimeError):
         data[1]
-    with pytest.raises(InputError, match=r"labeled case .*1\.nii.* cannot be loaded: FileNotFound"):
+    with pytest.raises(InputError, match=r"labeled case .*1\.nii.* cannot be loaded: MissingFile"):
         dataset(cases, cache)
 
 

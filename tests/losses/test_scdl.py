@@ -15,6 +15,7 @@ from scdl_components.handlers import TrainingCheckpoint
 from scdl_components.handlers.resume import Start
 from scdl_components.hosts import Supervised, TrainingLoss
 from scdl_components.losses import CDBALoss, GADiceLoss, SACLoss, SCDLLoss, gaussian_ramp
+from scdl_components.losses.terms import total
 from scdl_components.networks import DualStudent, VNet
 from scdl_components.proxies import ProxyBank
 
@@ -26,10 +27,6 @@ def inputs(progress=0.5, num_unlabeled=1) -> tuple[list[torch.Tensor], torch.Ten
     torch.manual_seed(0)
     features = [torch.randn(1 + num_unlabeled, 8, 16, 16, 16, requires_grad=True) for _ in range(2)]
     return features, torch.randint(0, NUM_CLASSES, (1, 1, 16, 16, 16)), progress
-
-
-def total(terms) -> torch.Tensor:
-    return sum(weight * value for value, weight in terms.values())
 
 
 def loss(**kwargs) -> SCDLLoss:

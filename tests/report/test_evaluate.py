@@ -156,7 +156,7 @@ def test_a_report_that_fails_half_way_leaves_the_earlier_one(data, predict, tmp_
     before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
     for image in (data / "img").iterdir():
         image.write_bytes(b"")
-    with pytest.raises(InputError, match="case..nii.gz. cannot be drawn"):
+    with pytest.raises(InputError, match="case..nii.gz. cannot be read"):
         report(data, folder, tmp_path / "out")
     assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()} == before
 
