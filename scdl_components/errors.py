@@ -43,10 +43,14 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
+def user_error(error: BaseException) -> UserError | None:
+    """Find the user error in a chain of exceptions."""
+    return next((cause for cause in causes(error) if isinstance(cause, UserError)), None)
+
+
 def root_reason(error: BaseException) -> str:
     """Describe the user error in a chain of exceptions, else the original error."""
-    chain = list(causes(error))
-    told = next((cause for cause in chain if isinstance(cause, UserError)), chain[-1])
+    told = user_error(error) or list(causes(error))[-1]
     return f"{type(told).__name__}: {told}"
 
 
@@ -98,7 +102,7 @@ def show(error: BaseException) -> bool:
     if any(getattr(cause, "shown_elsewhere", False) for cause in causes(error)):
         time.sleep(2)  # torchrun ends all processes when one ends; let the one that shows it finish
         return True
-    found = any(isinstance(cause, UserError) for cause in causes(error))
-    if found:
-        print(f"\n{root_reason(error)}", file=sys.stderr)
-    return found
+    if user_error(error) is None:
+        return False
+    print(f"\n{root_reason(error)}", file=sys.stderr)
+    return True

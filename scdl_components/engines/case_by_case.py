@@ -19,7 +19,7 @@ from ..atomic import check_writable, file_hash, folder_hash, whole_file
 from ..data.dicom_seg import check_highdicom, write_dicom_seg
 from ..data.input_check import InputCheck
 from ..data.results import find_results, name_of, read_sidecar, sidecar_of
-from ..errors import InputError, SettingError, UserError, causes, root_reason
+from ..errors import InputError, SettingError, UserError, root_reason, user_error
 from ..memory import memory_shortages
 from ..networks.weights import WeightsError
 from .identity import network_hash
@@ -112,8 +112,7 @@ class CaseByCase:
             # whatever goes wrong with one case, the others go on
             except Exception as error:
                 self.failures[image] = root_reason(error)
-                told = any(isinstance(cause, UserError) for cause in causes(error))
-                logger.error("%s failed: %s", image, self.failures[image], exc_info=not told)
+                logger.error("%s failed: %s", image, self.failures[image], exc_info=user_error(error) is None)
         failed = len(self.failures)
         segmented = len(self.dataset.data) - skipped - failed
         logger.info("%d segmented, %d done before, %d failed", segmented, skipped, failed)

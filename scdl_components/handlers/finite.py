@@ -20,7 +20,7 @@ class NonFiniteError(UserError, FloatingPointError):
 
 
 class NonFiniteCheck:
-    """Report the files of undone steps, and end a training of nothing else.
+    """Report the files of undone steps; end training after too many in a row.
 
     Args:
         max_in_row: undone steps in a row that end the training.

@@ -25,7 +25,7 @@ class DiceCELoss(nn.Module):
         include_background: whether Dice counts class 0.
         batch: Dice over the whole batch, all ranks' parts of it; False: of each sample, averaged.
         smooth: added to Dice's numerator and denominator.
-        lambda_dice: factor of Dice; 0 leaves cross entropy alone.
+        lambda_dice: factor of Dice; with 0 there is cross entropy only.
     """
 
     def __init__(

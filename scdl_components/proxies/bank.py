@@ -110,7 +110,7 @@ class ProxyBank(nn.Module):
         return F.softplus(self.proxies[:, self.embed_dim :])
 
     def encode(self, tokens: Tensor) -> Tensor:
-        """Embed tokens [..., D], [..., Z]."""
+        """Embed tokens [..., D] as [..., Z]."""
         with _autocast_off(tokens):
             # as rows: in-place layers after a Linear of rank 3 work on a view, which costs three copies each
             return self.encoder(full_precision(tokens).flatten(0, -2)).unflatten(0, tokens.shape[:-1])
@@ -128,7 +128,7 @@ class ProxyBank(nn.Module):
         return self.mu[:, None] + self.sigma[:, None] * noise
 
     def embedding_samples(self, embeddings: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Sample around embeddings [B, L, Z], [B, L, E, Z].
+        """Sample around embeddings [B, L, Z], as [B, L, E, Z].
 
         z + ε ∘ σ_emb, L2-normalised; ε is drawn unless given.
         """
@@ -192,12 +192,15 @@ class ProxyBank(nn.Module):
 
 
 def class_prior(cosines: Tensor, means: Tensor, tau: float) -> Tensor:
-    """Average class directions by Σ_c softmax_c(cos / τ) μ̂_c, [B, L, Z].
+    """Average class directions, weighted by a softmax over classes.
 
     Args:
         cosines: of tokens with the classes, [B, L, C].
         means: μ, [C, Z].
         tau: temperature.
+
+    Returns:
+        Σ_c softmax_c(cos / τ) μ̂_c, [B, L, Z].
     """
     return (cosines / tau).softmax(-1) @ F.normalize(full_precision(means), dim=-1)
 

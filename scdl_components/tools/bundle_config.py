@@ -11,7 +11,7 @@ from monai.bundle import ConfigParser
 from monai.utils import ensure_tuple
 
 from ..bundle import check_keys
-from ..errors import InputError, UserError, causes
+from ..errors import InputError, causes, user_error
 
 
 def read_bundle_config(config_file: str | Sequence[str], overrides: Mapping[str, object]) -> ConfigParser:
@@ -50,9 +50,7 @@ def evaluate(parser: ConfigParser, key: str) -> object:
     try:
         return parser.get_parsed_content(key)
     except Exception as error:  # an expression can raise anything
-        reasons = list(causes(error))
-        user_error = next((reason for reason in reasons if isinstance(reason, UserError)), None)
-        raise user_error or InputError(
-            f"{key} of the config cannot be evaluated: {reasons[-1]}. Is it a path? One that begins with $, @ or % is "
+        raise user_error(error) or InputError(
+            f"{key} of the config cannot be evaluated: {list(causes(error))[-1]}. Is it a path? One that begins with $, @ or % is "
             "taken for an expression, a reference or a macro of MONAI's config language; ./ in front keeps it a path"
         ) from error
