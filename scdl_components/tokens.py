@@ -19,17 +19,15 @@ ADAPTIVE_POOLS: dict[int, Callable[..., Tensor]] = {
 
 
 class Tokens(NamedTuple):
-    """Features and class shares of L tokens, L the product of ``grid``.
+    """Features and class shares of L tokens, in the order of the flattened grid.
 
     Attributes:
         features: [B, L, D].
         weights: [B, L, C], each row the share of every class among the token's voxels. None without labels.
-        grid: tokens along every spatial axis.
     """
 
     features: Tensor
     weights: Tensor | None
-    grid: tuple[int, ...]
 
 
 def token_grid(spatial_size: Sequence[int], voxels_per_token: int | Sequence[int]) -> tuple[int, ...]:
@@ -73,7 +71,7 @@ def tokenize(
         spatial_size = features.shape[2:] if label is None else label.shape[-rank:]
     grid = token_grid(spatial_size, voxels_per_token)
     weights = None if label is None else pool_labels(label, num_classes, grid)
-    return Tokens(pool_tokens(features, grid), weights, grid)
+    return Tokens(pool_tokens(features, grid), weights)
 
 
 def pool_tokens(features: Tensor, grid: Sequence[int]) -> Tensor:

@@ -16,7 +16,7 @@ from monai.transforms import Compose, Orientationd, Spacingd
 from scdl_components.losses import CDBALoss, GACELoss, GADiceLoss, SACLoss
 from scdl_components.losses.cdba import REDUCTIONS
 from scdl_components.proxies import ProxyBank
-from scdl_components.tokens import tokenize
+from scdl_components.tokens import token_grid, tokenize
 from scdl_components.transforms import InvertArgmaxd
 
 EXAMPLES = 60
@@ -49,7 +49,7 @@ def labeled_features(draw):
 def test_tokens(case):
     features, label, num_classes, edge = case
     tokens = tokenize(features, label, num_classes, edge)
-    batch, length = len(features), math.prod(tokens.grid)
+    batch, length = len(features), math.prod(token_grid(label.shape[2:], edge))
     assert tokens.features.shape == (batch, length, features.shape[1]) and tokens.features.isfinite().all()
     assert tokens.weights.shape == (batch, length, num_classes)
     rows = tokens.weights.sum(-1)

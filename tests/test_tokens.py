@@ -48,8 +48,8 @@ def test_label_without_channel_and_float_label_are_the_same():
 
 def test_grid_follows_the_image_when_features_are_coarser():
     tokens = tokenize(torch.randn(1, 4, 6, 6, 6), torch.zeros(1, 1, 24, 24, 24), 2, 8)
-    assert tokens.grid == (3, 3, 3) and tokens.features.shape == (1, 27, 4) and tokens.weights.shape == (1, 27, 2)
-    assert tokenize(torch.randn(1, 4, 6, 6, 6), None, 2, 8, spatial_size=(24, 24, 24)).grid == (3, 3, 3)
+    assert tokens.features.shape == (1, 27, 4) and tokens.weights.shape == (1, 27, 2)
+    assert tokenize(torch.randn(1, 4, 6, 6, 6), None, 2, 8, spatial_size=(24, 24, 24)).features.shape == (1, 27, 4)
 
 
 def test_tokens_lie_in_the_order_of_the_grid():

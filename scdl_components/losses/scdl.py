@@ -117,4 +117,4 @@ class SCDLLoss(nn.Module):
         cdba, _ = self.losses[0]
         grid = token_grid(label.shape[2:], cdba.voxels_per_token)
         weights = pool_labels(label, cdba.bank.num_classes, grid)
-        return [Tokens(pool_tokens(found, grid), weights, grid) for found in features]
+        return [Tokens(pool_tokens(found, grid), weights) for found in features]

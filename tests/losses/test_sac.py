@@ -74,7 +74,7 @@ def test_steps_turn_the_means_to_their_classes():
     optimizer = torch.optim.SGD([bank.proxies], lr=0.5)
     for _ in range(200):
         optimizer.zero_grad()
-        SACLoss(bank).value(Tokens(tokens, weights, (60,))).backward()
+        SACLoss(bank).value(Tokens(tokens, weights)).backward()
         optimizer.step()
     for c in range(3):
         anchors = [bank.encode_target(tokens[b][weights[b, :, c] > 0].mean(0)) for b in range(2)]

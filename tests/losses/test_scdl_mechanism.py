@@ -64,7 +64,7 @@ def cross_entropy(seed: int) -> tuple[float, float]:
 def scdl(seed: int, reduction: str, sac_weight: float = 2) -> tuple[float, float]:
     torch.manual_seed(seed)
     points, target = mixture(NUM_HEAD, NUM_TAIL)
-    tokens = Tokens(points[None], F.one_hot(target, 2).float()[None], (len(points),))
+    tokens = Tokens(points[None], F.one_hot(target, 2).float()[None])
     bank = build_bank()
     cdba, sac = CDBALoss(bank, reduction=reduction), SACLoss(bank)
 
