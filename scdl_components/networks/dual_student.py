@@ -42,7 +42,7 @@ class DualStudent(nn.Module):
             number of students. Published are ``torch.nn.init.kaiming_normal_`` and ``xavier_normal_``, with which
             students learn later (docs/results.md).
         active: indices of the students whose logits are averaged; the others are not run. None: all.
-        trained: whether untrained weights (``monai-scdl untrained``) are always refused, as inference has to.
+        trained: always refuse untrained weights (``monai-scdl untrained``), as inference does.
 
     Raises:
         ValueError: when there is no initializer.

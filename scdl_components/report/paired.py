@@ -28,7 +28,7 @@ class Difference:
         name: of the organ or the group.
         n: cases in which both runs have a value; the means, the difference and its statistics are of these.
         only_a: (case, organ) pairs in which it is defined in the first run alone.
-        only_b: likewise the second run. To a group's Dice and NSD they count, else they are left out.
+        only_b: likewise in the second run. Both count in a group's Dice and NSD, and nowhere else.
         mean_a: of the first run.
         mean_b: of the second run.
         difference: mean of second minus first.
