@@ -52,10 +52,8 @@ class MagicNet(Host):
         cube_size: one number, or one for each axis; divides ``roi_size``.
         batch_sizes: labeled and unlabeled volumes of a batch, all processes together.
         class_names: for the curves of the blending weights; None: their numbers.
-        dice_loss: of the mixed volumes.
         supervised_weight: of each loss on labeled volumes; a quarter is the mean of cross entropy and three Dice.
-        weight: of the loss on unlabeled volumes at the end of the ramp.
-        ramp: fraction of training done -> factor of that weight.
+        weight: of the loss on unlabeled volumes at the end of :func:`~scdl_components.losses.gaussian_ramp`.
         location_weight: of the location loss.
         location_channels: of the location head's hidden layer.
         decay: of the teacher; less in the first iterations, where it is the true average.
