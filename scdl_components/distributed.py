@@ -24,10 +24,6 @@ Function = TypeVar("Function", bound=Callable)
 _alone = False
 
 
-class LostProcessError(UserError, RuntimeError):
-    """Another process of this training has ended."""
-
-
 def world_size() -> int:
     """Count the processes that train together."""
     return dist.get_world_size() if not _alone and dist.is_available() and dist.is_initialized() else 1
@@ -174,14 +170,14 @@ def on_rank_zero(function: Function) -> Function:
 
 @contextmanager
 def lost_process_errors() -> Iterator[None]:
-    """Turn torch.distributed's errors into :py:class:`LostProcessError` where another rank has ended."""
+    """Turn torch.distributed's errors into :py:class:`UserError` where another rank has ended."""
     try:
         yield
     except RuntimeError as error:
         # gloo has no error class of its own
         if world_size() == 1 or not (isinstance(error, dist.DistError) or "gloo" in str(error).lower()):
             raise
-        raise LostProcessError(
+        raise UserError(
             f"process {rank()} ends because another one of this training's {world_size()} has ended or cannot be "
             f"reached ({str(error).splitlines()[0]}). See what that one said last, mend it and run the same command "
             "again: training goes on from the last checkpoint"

@@ -23,10 +23,6 @@ from .paths import given_path
 from .reader import CT, modality_of
 
 
-class NoDataError(MissingFileError):
-    """None of a list's cases is in the dataset's folder."""
-
-
 @on_rank_zero
 def load_cases(
     dataset_dir: str,
@@ -63,7 +59,7 @@ def load_cases(
 
     Raises:
         CaseListError: the list cannot be used; the message has all its problems.
-        NoDataError: the list is sound but none of its cases is under ``dataset_dir``.
+        MissingFileError: the list is sound but none of its cases is under ``dataset_dir``.
         ValueError: a layout without ``{id}``, or an unknown list in ``allow_overlap``.
     """
     check_layouts(layouts)
@@ -85,7 +81,7 @@ def load_cases(
         looked = "".join(f"\n- {' with '.join(item.values())}" for item in entries[0].candidates)
         folder = "the folder" if os.path.isdir(dataset_dir) else "no such folder:"
         hints = (("Where to get the data", where_to_get), ("Without the data", phantom_hint))
-        raise NoDataError(
+        raise MissingFileError(
             f"no data: none of the {len(entries)} cases of '{path}' was found; {folder} '{dataset_dir}' "
             f"(dataset_dir). Looked for, for example for '{entries[0].name}':{looked}"
             + "".join(f"\n{title}: {text}" for title, text in hints if text)

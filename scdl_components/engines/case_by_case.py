@@ -31,10 +31,6 @@ FORMATS = ("nifti", "dicom_seg")
 WAY_OUT = "Make room or give another --output_dir"
 
 
-class FailedCasesError(UserError):
-    """Some cases could not be segmented."""
-
-
 class CaseByCase:
     """Segment the cases of a dataset one by one to ``<name>_seg.nii.gz``.
 
@@ -121,11 +117,11 @@ class CaseByCase:
         """Raise an error that lists the failed cases, if there are any.
 
         Raises:
-            FailedCasesError: there are.
+            UserError: there are.
         """
         if self.failures:
             lines = "\n".join(f"- {image}: {reason}" for image, reason in self.failures.items())
-            raise FailedCasesError(
+            raise UserError(
                 f"{len(self.failures)} of {len(self.dataset.data)} cases failed, the others are in {self.output_dir}; "
                 f"run the same command again when these are mended:\n{lines}"
             )

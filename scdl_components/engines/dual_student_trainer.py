@@ -116,7 +116,7 @@ class DualStudentTrainer(SupervisedTrainer):
         Raises:
             StorageError: when a log or a checkpoint cannot be written.
             MemoryShortageError: when memory runs out; the message names the keys that help.
-            LostProcessError: when another process of this training has ended.
+            UserError: when another process of this training has ended.
             InputError: when an epoch begins after the last planned iteration.
         """
         with lost_process_errors():

@@ -22,10 +22,6 @@ from .checkpoint_files import checkpoints_in, make_room
 from .resume import Start
 
 
-class MismatchError(InputError):
-    """A checkpoint is of networks or proxies of other sizes."""
-
-
 class TrainingCheckpoint:
     """Save everything that training changes, at an interval and at the end, and resume.
 
@@ -44,7 +40,7 @@ class TrainingCheckpoint:
 
     Raises:
         MissingFileError, DamagedFileError: at the start of training, when ``start`` names no checkpoint.
-        MismatchError: at its start, when the checkpoint does not fit the present networks; nothing has been moved then.
+        InputError: at its start, when the checkpoint does not fit the present networks; nothing has been moved then.
         StorageError: at its start and whenever a checkpoint cannot be written.
     """
 
@@ -112,7 +108,7 @@ class TrainingCheckpoint:
         for name, item in objects.items():
             found = isinstance(item, torch.nn.Module) and differences(content[name], item.state_dict())
             if found:
-                raise MismatchError(
+                raise InputError(
                     f"{self.start.checkpoint} is of networks or proxies of other sizes: {found}. Give the keys it was "
                     "trained with, e.g. --num_filters, --embed_dim; or train anew with --resume never (the earlier "
                     "files are kept)"

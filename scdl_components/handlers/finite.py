@@ -15,10 +15,6 @@ from ..errors import UserError
 logger = logging.getLogger(__name__)
 
 
-class NonFiniteError(UserError, FloatingPointError):
-    """Losses or gradients were not finite too often in a row."""
-
-
 class NonFiniteCheck:
     """Report the files of undone steps; end training after too many in a row.
 
@@ -28,7 +24,7 @@ class NonFiniteCheck:
         interval: iterations between two looks, each of which waits for the device.
 
     Raises:
-        NonFiniteError: at the first look after ``max_in_row`` of them. The last checkpoint is older, or has the same
+        UserError: at the first look after ``max_in_row`` of them. The last checkpoint is older, or has the same
             weights.
     """
 
@@ -69,7 +65,7 @@ class NonFiniteCheck:
         if self.in_row >= self.max_in_row:
             paths = [path for i in range(iteration - self.in_row, iteration) for path in self.files(i)]
             files = "\n".join(f"- {path}" for path in dict.fromkeys(paths))
-            raise NonFiniteError(
+            raise UserError(
                 f"loss or gradient was not finite {self.in_row} times in a row (max_in_row), up to iteration "
                 f"{iteration}; the weights are those of before. The loss was {values['loss']:.4g}, the learning rate "
                 f"{values['learning_rate']:.4g}. A learning rate too high is the usual cause (--learning_rate, --resume "

@@ -18,10 +18,6 @@ from .config_check import Settings, cases_are_given, changes, training_settings
 logger = logging.getLogger(__name__)
 
 
-class ChangedConfigError(InputError):
-    """A training cannot go on as it was begun."""
-
-
 class Start(NamedTuple):
     """Start of a training: anew, or from a checkpoint.
 
@@ -60,7 +56,7 @@ def find_start(
         allow_changed: ids that may differ from the checkpoint's, with all below them.
 
     Raises:
-        ChangedConfigError: settings have changed that may not; the message names all.
+        InputError: settings have changed that may not; the message names all.
         DamagedFileError: no checkpoint can be read.
         MissingFileError: ``resume`` names no file.
     """
@@ -75,7 +71,7 @@ def find_start(
     if "trainer" not in content:
         raise DamagedFileError(f"{path} is no checkpoint_<iteration>.pt: it has no state of a training in it")
     if "version" not in content:
-        raise ChangedConfigError(
+        raise InputError(
             f"{path} is of a training that version 0.1 began, with keys of its own: finish it with that version, or "
             "start anew with --resume never (the earlier files are kept). Its weights can be used: --weights"
         )
@@ -92,12 +88,12 @@ def find_start(
         )
         return Start(settings=settings)
     if (host := changed.get("host#_target_")) is not None:  # most other differences come with it
-        raise ChangedConfigError(
+        raise InputError(
             f"{path} is of a training with another host ({host}): go on with the overlays it was begun with, start anew with "
             "--resume never (the earlier files are kept), or leave them alone with another --ckpt_dir"
         )
     if changed:
-        raise ChangedConfigError(_refusal(path, changed))
+        raise InputError(_refusal(path, changed))
     iteration, state = trainer["iteration"], "is finished" if finished else "goes on"
     way = ". To train anew: --resume never" if finished else ""
     logger.warning("%s: the training %s at iteration %d%s", path, state, iteration, way)

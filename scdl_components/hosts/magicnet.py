@@ -146,10 +146,9 @@ class MagicNet(Host):
         return HostOutput(terms, [plain.features], curves)
 
     def in_cubes(self, student: Student, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute the features of volumes cut into cubes.
+        """Compute the deepest and last features of volumes cut into cubes.
 
-        Returns:
-            The deepest of every cube, [B · places, D, *spatial], and the last ones put together, [B, D, *spatial].
+        They are [B · places, D, *spatial], and, put together, [B, D, *spatial].
         """
         features = student(cut(images, self.grid)).features
         return features[self.deepest], put_together(features[self.last], self.grid)
@@ -163,25 +162,19 @@ class MagicNet(Host):
     def location_loss(self, deepest: Tensor) -> Tensor:
         """Compute the cross entropy of each cube's place, averaged over volumes.
 
-        Batch norm of the head is over the cubes of one volume.
-
-        Args:
-            deepest: features [B · places, D, *spatial].
+        Of deepest features [B · places, D, *spatial]. Batch norm of the head is over the cubes of one volume.
         """
         places = torch.arange(math.prod(self.grid), device=deepest.device)
         volumes = deepest.flatten(1).unflatten(0, (-1, len(places)))
         return torch.stack([F.cross_entropy(self.location_head(cubes), places) for cubes in volumes]).mean()
 
     def pseudo_label(self, images: Tensor, within: Tensor, iteration: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Label unlabeled volumes, and count the labels by class.
+        """Label unlabeled volumes, [B, 1, *spatial], and count the labels; curves, too.
 
         Args:
             images: noisy, [B, channels, *spatial].
             within: the student's logits from cubes, [B, C, *spatial].
             iteration: number of iterations before this one.
-
-        Returns:
-            Labels [B, 1, *spatial], and curves.
         """
         logits = self.teacher(images)
         label = teachers = hard_labels(logits)

@@ -57,11 +57,7 @@ class NetworkWithLoss(nn.Module):
         self.students = tuple(students if compiled is None else map(compiled, students))
 
     def forward(self, *batch) -> tuple[Tensor, dict[str, LossTerm], Mapping[str, Tensor]]:
-        """Run an iteration; arguments as of :class:`Batch`.
-
-        Returns:
-            The scalar to minimise, the terms by name, and further scalars by name.
-        """
+        """Compute the scalar to minimise, terms and curves; arguments as of :class:`Batch`."""
         batch = Batch(*batch)
         terms, features, curves = self.loss.host(self.students, batch)
         if (scdl := self.loss.scdl) is not None:

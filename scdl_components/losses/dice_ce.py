@@ -38,13 +38,7 @@ class DiceCELoss(nn.Module):
         self.lambda_dice = lambda_dice
 
     def forward(self, input: Tensor, target: Tensor, class_weights: Tensor | None = None) -> Tensor:
-        """Compute the scalar loss.
-
-        Args:
-            input: logits [B, C, *spatial].
-            target: class indices [B, 1, *spatial].
-            class_weights: [C].
-        """
+        """Compute the loss of logits [B, C, *spatial] against class indices [B, 1, *spatial]."""
         loss = mean_cross_entropy(input, target, class_weights)
         if self.lambda_dice:
             terms = dice_by_class(input, target, self.smooth, self.batch)
@@ -54,10 +48,7 @@ class DiceCELoss(nn.Module):
 
 
 def mean_cross_entropy(logits: Tensor, target: Tensor, class_weights: Tensor | None = None) -> Tensor:
-    """Average cross entropy over voxels, weighted by class: Σ w_t CE / Σ w_t.
-
-    Where all of them have weight 0, it is 0, with a graph.
-    """
+    """Average cross entropy over voxels by class weights; 0, with a graph, without any weight."""
     if class_weights is None:
         class_weights = logits.new_ones(logits.shape[1])
 

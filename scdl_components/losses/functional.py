@@ -36,18 +36,13 @@ def distance(similarity: Tensor) -> Tensor:
 
 
 def symmetric_kl(log_q: Tensor, log_r: Tensor) -> Tensor:
-    """Compute KL(q‖r) + KL(r‖q) of each token, [B, L].
-
-    As Σ_c (q − r)(log q − log r), whose summands are not negative.
-    """
+    """Compute KL(q‖r) + KL(r‖q) of each token, [B, L]."""
+    # as Σ (q − r)(log q − log r), whose summands are not negative
     return ((log_q.exp() - log_r.exp()) * (log_q - log_r)).sum(-1)
 
 
 def consensus(log_q: Tensor, log_r: Tensor) -> Tensor:
-    """Compute the class shares [B, L, C] of unlabeled tokens.
-
-    They are q ∘ r̄ normalised over the classes, without gradient.
-    """
+    """Compute q ∘ r̄ normalised over classes, without gradient: shares of unlabeled tokens."""
     return (log_q + log_r).detach().softmax(-1)
 
 
@@ -71,10 +66,7 @@ def token_mean(values: Tensor) -> Tensor:
 
 
 def class_means(values: Tensor, weights: Tensor) -> Tensor:
-    """Average values [B, L, C] over tokens by class, [C].
-
-    Σ w v / Σ w; 0 where Σ w is 0.
-    """
+    """Average values by class over tokens, [C]; 0 where a class has no weight."""
     total, mass = all_reduce_sum(torch.stack([(weights * values).sum((0, 1)), weights.sum((0, 1))]))
     return total / mass.clamp_min(torch.finfo(mass.dtype).tiny)
 

@@ -34,11 +34,5 @@ class GACELoss(nn.Module):
         self.gamma = gamma
 
     def forward(self, input: Tensor, target: Tensor, class_weights: Tensor | None = None) -> Tensor:
-        """Compute the scalar loss.
-
-        Args:
-            input: logits [B, C, *spatial].
-            target: class indices [B, 1, *spatial].
-            class_weights: [C].
-        """
+        """Compute the loss of logits [B, C, *spatial] against class indices [B, 1, *spatial]."""
         return ga_cross_entropy(input, target, self.top_k, self.gamma, class_weights)

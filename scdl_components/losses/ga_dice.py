@@ -20,11 +20,5 @@ class GADiceLoss(nn.Module):
     """
 
     def forward(self, input: Tensor, target: Tensor, class_weights: Tensor | None = None) -> Tensor:
-        """Compute the scalar loss.
-
-        Args:
-            input: logits [B, C, *spatial].
-            target: class indices [B, 1, *spatial].
-            class_weights: [C].
-        """
+        """Compute the loss of logits [B, C, *spatial] against class indices [B, 1, *spatial]."""
         return ga_dice(input, target, class_weights)

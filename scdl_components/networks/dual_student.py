@@ -83,14 +83,7 @@ class DualStudent(nn.Module):
         return super().load_state_dict(state_dict, strict=strict, assign=assign)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Average the logits of the active students.
-
-        Args:
-            x: image [B, in_channels, *spatial].
-
-        Returns:
-            [B, num_classes, *spatial].
-        """
+        """Average the active students' logits of an image x [B, in_channels, *spatial]."""
         logits = torch.zeros(1, dtype=x.dtype, device=x.device)
         for index, student in enumerate(self.students):
             if index in self.active:

@@ -79,14 +79,7 @@ class PriorNetwork(nn.Module):
         return super().get_submodule(target) if own else self.network.get_submodule(target)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Run the network.
-
-        Args:
-            x: image [B, in_channels, *spatial].
-
-        Returns:
-            logits [B, num_classes, *spatial].
-        """
+        """Compute the logits of an image x [B, in_channels, *spatial]."""
         self.exchange.prior = None
         self.exchange.grid = token_grid(x.shape[2:], self.voxels_per_token)
         logits = self.network(x)

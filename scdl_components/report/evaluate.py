@@ -12,12 +12,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from importlib.metadata import version
-from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from tqdm.auto import tqdm
+from tqdm.contrib.concurrent import thread_map
 
 from .. import __version__
 from ..atomic import check_writable
@@ -176,9 +175,8 @@ class Evaluation:
                 return error
 
         # threads: decompression, erosion and the search of neighbours release the interpreter's lock
-        with ThreadPool(CASES_AT_ONCE) as pool:
-            results = pool.imap(score, self.cases.values())
-            scores = list(tqdm(results, "comparing", len(self.cases), unit="case", disable=None))
+        bar = {"desc": "comparing", "unit": "case", "disable": None}
+        scores = thread_map(score, self.cases.values(), max_workers=CASES_AT_ONCE, **bar)
         problems = [f"\n- {result}" for result in scores if isinstance(result, InputError)]
         if problems:
             raise InputError(f"{len(problems)} case(s) cannot be evaluated:{''.join(problems)}")

@@ -14,8 +14,7 @@ from support.runner import BUNDLES, SCALE, copy_bundle, options, run_monai
 
 from scdl_components.data import InputCheck
 from scdl_components.data.case_entries import LISTS, CaseListError
-from scdl_components.data.case_list import NoDataError
-from scdl_components.errors import InputError
+from scdl_components.errors import InputError, MissingFileError
 from scdl_components.phantom import AMOS_ORGANS
 
 CONFIGS = BUNDLES / "scdl_amos" / "configs"
@@ -88,7 +87,7 @@ def test_lists_load_in_amos_layout(tmp_path, name, percent):
 
 
 def test_without_data_it_says_where_to_get_it(tmp_path):
-    with pytest.raises(NoDataError) as error:
+    with pytest.raises(MissingFileError) as error:
         load(tmp_path, "ct", 5)
     for text in ("none of the 300 cases", f"{tmp_path}/imagesTr/amos_0", f"{tmp_path}/labelsVa/amos_0", "zenodo"):
         assert text in str(error.value)

@@ -38,7 +38,7 @@ def test_a_folder_of_series_good_and_bad(tmp_path):
     (series / "a gap" / "slice033.dcm").unlink()
     write_series(series / "mr", hu, SPACING, "1.2.5", Modality="MR")
     told = segment(series, out, check=False)
-    message = told[told.rindex("FailedCasesError") :]
+    message = told[told.rindex("UserError") :]
     assert "2 of 5 cases failed" in message
     assert "after 'slice034.dcm' the next one, 'slice032.dcm', lies 6 mm away, not 3 mm" in message
     assert f"InputError: '{series}/mr' is a DICOM series of modality MR, and CT is expected" in message

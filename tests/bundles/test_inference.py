@@ -98,7 +98,7 @@ def test_a_failed_case_does_not_stop_the_others_and_done_ones_are_skipped(traine
         shutil.copy(CT, images / f"{name}.nii.gz")
     (images / "b.nii.gz").write_bytes(CT.read_bytes()[:20000])
     output = infer(trained, images, tmp_path / "out", check=False)
-    message = output[output.rindex("FailedCasesError") :]
+    message = output[output.rindex("UserError") :]
     assert "1 of 3 cases failed" in message and "b.nii.gz" in message and "a.nii.gz" not in message
     first = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
     assert set(first) == {"a_seg.nii.gz", "a_seg.json", "c_seg.nii.gz", "c_seg.json"}
@@ -178,7 +178,7 @@ def test_patients_whose_images_have_one_name(trained, tmp_path):
     infer(trained, images["s0001"], tmp_path / "out", *args)
     before = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
     output = infer(trained, images["s0002"], tmp_path / "out", *args, check=False)
-    message = output[output.rindex("FailedCasesError") :]
+    message = output[output.rindex("UserError") :]
     assert f"ct_seg.nii.gz' is the result of {images['s0001']}" in message and "another --output_dir" in message
     assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
     # the image itself has changed

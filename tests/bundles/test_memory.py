@@ -44,5 +44,5 @@ def test_inference_names_what_needs_less(trained, tmp_path, phantoms):
         cwd=tmp_path,
         check=False,
     )
-    message = output[output.rindex("FailedCasesError") :]
+    message = output[output.rindex("UserError") :]
     assert "MemoryShortageError: memory ran out" in message and "--sw_batch_size 1" in message

@@ -149,7 +149,7 @@ def test_a_killed_process_ends_the_other_and_training_goes_on_exactly(tmp_path, 
     killed = time.monotonic()
     assert training.status(timeout=60) != 0
     record_property("seconds from the kill to the end of all", round(time.monotonic() - killed, 1))
-    assert "LostProcessError: process 0 ends because another one" in training.log
+    assert "UserError: process 0 ends because another one" in training.log
     assert "run the same command again" in training.log
     resumed = TrainingByMany(tmp_path, data)
     assert resumed.status() == 0, resumed.log[-6000:]

@@ -94,7 +94,7 @@ def test_every_property_of_the_workflows_is_there(tmp_path, phantoms, workflow_t
 def test_no_data_says_what_is_looked_for_and_how_to_run_the_phantom(tmp_path):
     bundle = copy_bundle(tmp_path)
     output = run_monai("run", "training", "--config_file", bundle / TRAIN, cwd=tmp_path, check=False)
-    message = output[output.rindex("NoDataError") :]
+    message = output[output.rindex("MissingFileError") :]
     data = str(bundle / "data")
     for text in (f"{data}/img/img0", f"{data}/RawData/Training/", f"{data}/imagesTr/", "synapse.org", "phantom.yaml"):
         assert text in message
@@ -115,7 +115,7 @@ def test_a_checkpoint_is_gone_on_from_with_what_may_change_alone(trained, tmp_pa
     voxels[0, 0, 0] = 1
     nib.save(nib.Nifti1Image(voxels, label.affine), path)
     output = run_monai(*command, cwd=tmp_path, check=False)
-    refusal = output[output.rindex("ChangedConfigError") :]
+    refusal = output[output.rindex("InputError") :]
     assert "- max_iterations: 6 -> 8\n- cases#labeled: " in refusal and "Traceback" not in output
     before, now = re.search(r"gone: (.*); new: (.*)", refusal).groups()
     assert "label0002.nii.gz" in before and "label0002.nii.gz" in now and "label0001" not in refusal

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from scdl_components.data.case_entries import CaseListError
-from scdl_components.data.case_list import NoDataError, items_by_path, load_cases
+from scdl_components.data.case_list import items_by_path, load_cases
+from scdl_components.errors import MissingFileError
 
 HERE = Path(__file__).parent
 PUBLISHED = HERE.parents[1] / "bundles" / "scdl_synapse" / "configs" / "case_lists"
@@ -151,7 +152,7 @@ def test_overlap_on_purpose(tmp_path):
 
 
 def test_no_data(tmp_path):
-    with pytest.raises(NoDataError) as error:
+    with pytest.raises(MissingFileError) as error:
         load_cases(
             str(tmp_path / "absent"),
             "published",

@@ -10,8 +10,9 @@ from ignite.engine import Engine, Events
 from torch.optim.lr_scheduler import PolynomialLR
 
 from scdl_components.atomic import StorageError, read_saved, save_atomically
+from scdl_components.errors import InputError
 from scdl_components.handlers import TrainingCheckpoint
-from scdl_components.handlers.checkpoint import MismatchError, checkpoints_in
+from scdl_components.handlers.checkpoint import checkpoints_in
 from scdl_components.handlers.resume import Start
 
 
@@ -147,6 +148,6 @@ def test_a_checkpoint_of_other_sizes_is_refused_and_nothing_moved(tmp_path):
     before = names(tmp_path)
     wider = Tiny(tmp_path, start=Start(str(tmp_path / "checkpoint_4.pt")))
     wider.checkpoint.save_dict["model"] = torch.nn.Linear(2, 1)
-    with pytest.raises(MismatchError, match=r"checkpoint_4.pt .*weight is \(1, 1\), not \(1, 2\).*--resume never"):
+    with pytest.raises(InputError, match=r"checkpoint_4.pt .*weight is \(1, 1\), not \(1, 2\).*--resume never"):
         wider.run()
     assert names(tmp_path) == before

@@ -8,8 +8,8 @@ import pytest
 import torch
 from ignite.engine import Engine, Events
 
+from scdl_components.errors import UserError
 from scdl_components.handlers import NonFiniteCheck
-from scdl_components.handlers.finite import NonFiniteError
 
 
 def trainer(max_in_row: int, interval: int = 1) -> Engine:
@@ -35,5 +35,5 @@ def test_files_of_skipped_steps_are_named_now_and_then_and_at_the_end(caplog, in
 
 
 def test_too_many_in_a_row_end_with_a_report():
-    with pytest.raises(NonFiniteError, match="2 times in a row .*iteration 3;(.|\n)*- img1\n- img2$"):
+    with pytest.raises(UserError, match="2 times in a row .*iteration 3;(.|\n)*- img1\n- img2$"):
         trainer(2).run([True, False, False])

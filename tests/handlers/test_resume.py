@@ -11,8 +11,8 @@ from monai.bundle import ConfigWorkflow
 
 from scdl_components import __version__
 from scdl_components.atomic import DamagedFileError, save_atomically
-from scdl_components.errors import MissingFileError, UserError, causes
-from scdl_components.handlers.resume import ChangedConfigError, Start
+from scdl_components.errors import InputError, MissingFileError, UserError, causes
+from scdl_components.handlers.resume import Start
 
 SETTINGS = {"rate": 0.1, "train#dataset#data": "$@load_cases()['labeled']", "cases": {}}
 
@@ -63,7 +63,7 @@ def test_a_changed_configuration_is_refused_key_by_key_unless_allowed(tmp_path):
     path = write(tmp_path, 4)
     changed = {"rate": 0.2, "new": 1}
     for resume in ("auto", path):
-        with pytest.raises(ChangedConfigError) as error:
+        with pytest.raises(InputError) as error:
             find(tmp_path, resume, **changed)
         message = str(error.value)
         assert "- rate: 0.1 -> 0.2\n- new: not there -> 1\n" in message
@@ -77,7 +77,7 @@ def test_a_finished_training_is_loaded_again_or_made_way_for(tmp_path, caplog):
     assert "is finished at iteration 10. To train anew: --resume never" in caplog.text
     assert find(tmp_path, rate=1) == Start()
     assert "finished training of another configuration (rate)" in caplog.text
-    with pytest.raises(ChangedConfigError):
+    with pytest.raises(InputError):
         find(tmp_path, path, rate=1)
 
 
@@ -114,6 +114,6 @@ def test_a_checkpoint_of_the_first_version_is_refused_with_the_way_out(tmp_path)
     path = tmp_path / "checkpoint_4.pt"
     save_atomically({"trainer": {"iteration": 4, "max_epochs": 5, "epoch_length": 2}, "settings": {}}, path)
     for resume in ("auto", str(path)):
-        with pytest.raises(ChangedConfigError, match=f"{path} is of a training that version 0.1 .*--weights"):
+        with pytest.raises(InputError, match=f"{path} is of a training that version 0.1 .*--weights"):
             find(tmp_path, resume)
     assert find(tmp_path, "never") == Start()

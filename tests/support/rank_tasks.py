@@ -16,15 +16,7 @@ from support.loss_parts import values_and_gradients
 from torch.nn.parallel import DistributedDataParallel
 
 from scdl_components.data.two_stream import TwoStreamLoader, TwoStreamSampler
-from scdl_components.distributed import (
-    LostProcessError,
-    largest_of_all,
-    lost_process_errors,
-    on_rank_zero,
-    rank,
-    share,
-    world_size,
-)
+from scdl_components.distributed import largest_of_all, lost_process_errors, on_rank_zero, rank, share, world_size
 from scdl_components.engines import DualStudentTrainer
 from scdl_components.errors import InputError, UserError
 from scdl_components.handlers import IterationSeed
@@ -168,6 +160,6 @@ def end() -> dict[str, str]:
     try:
         with lost_process_errors():
             dist.all_reduce(torch.zeros(1))
-    except LostProcessError as error:
+    except UserError as error:
         return {"lost": str(error)}
     return {}
