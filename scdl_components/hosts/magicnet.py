@@ -120,11 +120,11 @@ class MagicNet(Host):
         self.register_buffer("class_counts", torch.zeros(num_classes, dtype=torch.float64))
         self.register_buffer("next_counts", torch.zeros(num_classes, dtype=torch.float64))
 
-    def forward(self, students: Sequence[Student], batch: Batch, draws: Draws | None = None) -> HostOutput:
+    def forward(self, students: Sequence[Student], batch: Batch) -> HostOutput:
         images, label, student, (head,) = batch.images, batch.label, students[0], self.head
         sizes = len(label), len(images) - len(label)
         labeled, unlabeled = images.split(sizes)
-        order, noise = draws or self.draw(images, sizes[1])
+        order, noise = self.draw(images, sizes[1])
         plain = student(images if self.unlabeled_features else labeled)
         # across volumes
         mixed = student(exchange(images, order)).features[self.last]
