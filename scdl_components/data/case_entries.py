@@ -32,9 +32,14 @@ class CaseListError(InputError):
     def __init__(
         self, path: str, problems: Sequence[str], cases: Mapping[str, list[dict[str, str]]] | None = None
     ) -> None:
-        what = f"case list '{path}' cannot be used, {len(problems)} problem(s); correct the list or the files:"
-        super().__init__("\n- ".join([what, *problems]))
+        super().__init__(path, problems, cases)
         self.path, self.problems, self.cases = path, list(problems), dict(cases or {})
+
+    def __str__(self) -> str:
+        what = (
+            f"case list '{self.path}' cannot be used, {len(self.problems)} problem(s); correct the list or the files:"
+        )
+        return "\n- ".join([what, *self.problems])
 
 
 @dataclass(frozen=True)
