@@ -49,8 +49,8 @@ def whole_file(path: str | Path, way_out: str, part: str | Path | None = None) -
     Args:
         path: where to; its folder is made.
         way_out: what the user can do where that cannot be.
-        part: path of the temporary file, one of its own where several processes may write at once; default ``path`` with
-            a suffix.
+        part: path of the temporary file, one of its own where several processes may write at once; default ``path``
+            with a suffix.
 
     Raises:
         StorageError: when the disk is full, the folder read-only, ...; a file that was at ``path`` is intact.

@@ -63,8 +63,8 @@ def is_shortage(error: BaseException) -> bool:
 def reused_memory() -> Iterator[None]:
     """Reuse memory that is freed within, where glibc would ask for new pages.
 
-    The process keeps what was freed until :func:`give_back`. Without glibc nothing changes, nor in threads other than the
-    main one, nor once an allocation has failed.
+    The process keeps what was freed until :func:`give_back`. Without glibc nothing changes, nor in threads other than
+    the main one, nor once an allocation has failed.
     """
     libc = _glibc()
     if libc is None:

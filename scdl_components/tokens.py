@@ -99,8 +99,8 @@ def pool_labels(label: Tensor, num_classes: int, grid: Sequence[int]) -> Tensor:
         [B, L, C] float32; rows sum to 1.
 
     Raises:
-        ValueError: when ``label`` has another shape, or on the CPU a value outside 0..C-1. On a GPU the check would wait
-            for the device: there such voxels count in no class.
+        ValueError: when ``label`` has another shape, or on the CPU a value outside 0..C-1. On a GPU the check would
+            wait for the device: there such voxels count in no class.
     """
     label = _index_map(label, len(grid))
     if label.device.type == "cpu":

@@ -34,7 +34,7 @@ class CaseDataset(PersistentDataset):
         cache_dir: folder of preprocessed cases, which other processes may use, too; None or False: none.
 
     Raises:
-        InputError: a labeled case cannot be loaded. For an unlabeled one there is a warning now, an error when it is used.
+        InputError: a labeled case cannot be loaded. For an unlabeled one there is a warning, and an error later.
     """
 
     def __init__(

@@ -42,8 +42,8 @@ WAY_OUT = "Training goes on without keeping what it preprocesses; --cache_dir na
 class DiskCache:
     """Keep results of cases in a folder that several processes may use.
 
-    Each is a file that is there whole or not at all. A damaged one is made anew; nothing in one is ever executed. The folder
-    can be deleted at any time. Where nothing can be kept, one warning says so.
+    Each is a file that is there whole or not at all. A damaged one is made anew; nothing in one is ever executed. The
+    folder can be deleted at any time. Where nothing can be kept, one warning says so.
 
     Args:
         folder: created when missing; None or False keeps nothing.

@@ -27,8 +27,9 @@ def list_images(path: str | os.PathLike | Sequence[str | os.PathLike]) -> list[d
       segmentations that our inference has written there.
     - A folder with DICOM files in it is one image; whether it is a sound series is not checked here.
     - A folder with neither stands for its sub-folders, down to those of a patient's studies' series: those with DICOM
-      files, the NIfTI files of those called ``img``, ``images``, ``imagesTs``, ``imagesTr`` or ``imagesVa`` (never those
-      of ``label`` or ``labelsTr``), and of any other ``ct.nii.gz`` (TotalSegmentator's layout, a folder for each patient).
+      files, the NIfTI files of those called ``img``, ``images``, ``imagesTs``, ``imagesTr`` or ``imagesVa`` (never
+      those of ``label`` or ``labelsTr``), and of any other ``ct.nii.gz`` (TotalSegmentator's layout, a folder for each
+      patient).
 
     Names that begin with a dot are skipped.
 

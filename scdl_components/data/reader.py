@@ -29,7 +29,7 @@ UNREADABLE = (OSError, EOFError, ValueError, zlib.error, HeaderDataError, ImageF
 def modality_of(image: str, other_modalities: Mapping[str, str]) -> str:
     """Tell an image's modality: a DICOM series' by its headers, a file's by its name.
 
-    MONAI Label keeps a series of a DICOMweb server in a folder beside the file, of the same name: the series counts then.
+    MONAI Label keeps a series of a DICOMweb server in a folder beside its file, of the same name.
 
     Args:
         image: its path; the name of the file that it links to counts, too.

@@ -109,7 +109,7 @@ def collate_streams(samples: Sequence[tuple[str, dict | Fault]]) -> dict[str, di
     """Collate each stream's samples as MONAI does.
 
     Returns:
-        {"labeled": batch, "unlabeled": batch}, a stream without a sample missing; where there is a fault, a list "faults".
+        {"labeled": batch, "unlabeled": batch}, a stream without a sample left out; a list "faults" where there are any.
     """
     parts: dict[str, list] = {}
     for stream, sample in samples:

@@ -37,9 +37,9 @@ def unlabeled_stream(
 ) -> UnlabeledStream:
     """Find the unlabeled cases that belong to a training's labeled ones.
 
-    Where the labeled cases are of the case list, so are the unlabeled ones. Else they are the images in the labeled cases'
-    folders, but for those that are labeled, in ``validation``, held out by the case list, or made of a DICOM series of another
-    modality. Where there are none, training goes on with the labeled cases alone, and a warning says so.
+    Where the labeled cases are of the case list, so are the unlabeled ones. Else they are the images in the labeled
+    cases' folders, but for those that are labeled, in ``validation``, held out by the case list, or made of a DICOM
+    series of another modality. Where there are none, training warns, and goes on with the labeled cases alone.
 
     Args:
         labeled: items ``{"image": path, "label": path}`` of the training.

@@ -48,8 +48,8 @@ def worker_errors(iteration: int) -> Iterator[None]:
 def start_worker(worker_id: int) -> None:
     """Let the training process end this worker after a signal to both.
 
-    If a worker dies while it holds a lock of the loader's, the training process waits for that lock for ever. After SIGTERM it
-    has some seconds more, in which the training process ends it or it goes idle.
+    If a worker dies while it holds a lock of the loader's, the training process waits for that lock for ever. After
+    SIGTERM it has some seconds more, in which the training process ends it or it goes idle.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "alarm"):  # not on Windows

@@ -35,8 +35,8 @@ class CaseByCase:
     """Segment the cases of a dataset one by one to ``<name>_seg.nii.gz``.
 
     ``<name>_seg.json`` beside it has the organs' names and what the segmentation was made with: settings, and hashes of
-    image, network and weights. A later run skips a case that was made with the same. The segmentation of another image is
-    never overwritten.
+    image, network and weights. A later run skips a case that was made with the same. The segmentation of another image
+    is never overwritten.
 
     Args:
         evaluator: MONAI evaluator whose postprocessing writes the segmentations, named by their meta data.

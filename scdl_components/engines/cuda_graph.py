@@ -21,8 +21,8 @@ class GraphedLoss:
     """Record a loss with its gradients at the first call; repeat it later.
 
     Repeated are the operations on the GPU, with new inputs and random numbers. No Python runs, so the function must not
-    depend on anything else that changes. The graph keeps its memory for good. ``torch.cuda.make_graphed_callables`` records
-    for all threads, and can fail where a loader's thread pins memory meanwhile.
+    depend on anything else that changes. The graph keeps its memory for good. ``torch.cuda.make_graphed_callables``
+    records for all threads, and can fail where a loader's thread pins memory meanwhile.
 
     Args:
         function: tensors -> (scalar loss, anything else without gradient). It never waits for the GPU.

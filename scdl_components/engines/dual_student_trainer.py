@@ -43,12 +43,12 @@ class DualStudentTrainer(SupervisedTrainer):
     """Train the students of a :py:class:`~scdl_components.networks.DualStudent` on two-stream batches.
 
     Each iteration is one optimizer step on the sum of the host's losses and SCDL's (docs/method.md). From
-    ``MODEL_COMPLETED`` on, ``engine.state.output`` is a list of dicts, one a sample, labeled ones first, as MONAI's handlers
-    expect it. Each has the sample's "image" and, if it is labeled, "label". It also has three entries of the whole batch:
-    "loss", the total; "scalars", the total, each term as ``<name>``, each weight as ``weight/<name>`` and the learning rate;
-    and "finite". Where "finite" is False, loss or gradient held a NaN or an infinity, and the step changed nothing
-    (:py:mod:`.finite`). No iteration waits for the device: these are tensors there, for handlers to fetch now and then.
-    However :meth:`run` ends, ``RunEvents.ENDED`` is fired.
+    ``MODEL_COMPLETED`` on, ``engine.state.output`` is a list of dicts, one a sample, labeled ones first, as MONAI's
+    handlers expect it. Each has the sample's "image" and, if it is labeled, "label". It also has three entries of the
+    whole batch: "loss", the total; "scalars", the total, each term as ``<name>``, each weight as ``weight/<name>`` and
+    the learning rate; and "finite". Where "finite" is False, loss or gradient held a NaN or an infinity, and the step
+    changed nothing (:py:mod:`.finite`). No iteration waits for the device: these are tensors there, for handlers to
+    fetch now and then. However :meth:`run` ends, ``RunEvents.ENDED`` is fired.
 
     Several processes (ranks) train together where ``parallel`` averages their gradients: the loss is then that of all
     ranks' batches, and so are the scalars.

@@ -20,7 +20,7 @@ def all_finite(tensors: Sequence[Tensor]) -> Tensor:
 class Backup:
     """Copy tensors, to undo later what has changed in them.
 
-    All of a device and type are copied as one: a GPU spends more on starting hundreds of small kernels than on their work.
+    All of a device and type are copied as one: a GPU spends more on starting small kernels than on their work.
 
     Args:
         tensors: of any types and dense layouts, channels last for example.

@@ -25,9 +25,9 @@ from .resume import Start
 class TrainingCheckpoint:
     """Save everything that training changes, at an interval and at the end, and resume.
 
-    Files are ``checkpoint_<iteration>.pt``. Each is written whole (:func:`~scdl_components.atomic.whole_file`) before the
-    oldest is removed. They hold the trainer's own state and its AMP scaler, too, but no random states: crops, order of cases
-    and Torch's generator are functions of seed and iteration (:py:class:`IterationSeed`).
+    Files are ``checkpoint_<iteration>.pt``. Each is written whole (:func:`~scdl_components.atomic.whole_file`) before
+    the oldest is removed. They hold the trainer's own state and its AMP scaler, too, but no random states: crops, order
+    of cases and Torch's generator are functions of seed and iteration (:py:class:`IterationSeed`).
 
     Args:
         save_dir: folder of the checkpoints, created when missing.

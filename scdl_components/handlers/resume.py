@@ -50,9 +50,9 @@ def find_start(
     Args:
         ckpt_dir: folder of the training's checkpoints.
         cases: list name -> items, as in :func:`training_settings`.
-        resume: "auto": the newest one of ``ckpt_dir``; "never": start anew; or the path of a checkpoint. "auto" starts anew
-            after a finished training of other settings, and where the cases stand in the config itself (MONAI Label, whose
-            every training starts from the present weights).
+        resume: "auto": the newest one of ``ckpt_dir``; "never": start anew; or the path of a checkpoint. "auto" starts
+            anew after a finished training of other settings, and where the cases stand in the config itself (MONAI
+            Label, whose every training starts from the present weights).
         allow_changed: ids that may differ from the checkpoint's, with all below them.
 
     Raises:

@@ -21,8 +21,8 @@ MARGIN = 1.3
 class ReusedMemory:
     """Run iterations on a CPU in :func:`~scdl_components.memory.reused_memory`, if there is room.
 
-    The first iteration runs without it, and its measured peak decides. Attach this before what validates, so that the memory
-    of whole volumes is not kept. The end of the run returns what was kept.
+    The first iteration runs without it, and its measured peak decides. Attach this before what validates, so that the
+    memory of whole volumes is not kept. The end of the run returns what was kept.
 
     Args:
         device: of the training; on any but a CPU nothing happens.

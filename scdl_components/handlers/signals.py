@@ -23,10 +23,10 @@ logger = logging.getLogger(__name__)
 class StopOnSignal:
     """End a training at SIGTERM and Ctrl-C: save the iteration, exit with 143 or 130.
 
-    A validation is cut short, and made after the resume: attach this to the validator, too. A second Ctrl-C ends the process
-    at once. A rank that gets a signal tells the others at the iteration's end, and all end after the same one; a validation
-    of several ranks is not cut short. Signals are left as they are where training runs in another thread than the main one,
-    or where one is ignored (``nohup``, ``&`` in a script).
+    A validation is cut short, and made after the resume: attach this to the validator, too. A second Ctrl-C ends the
+    process at once. A rank that gets a signal tells the others at the iteration's end, and all end after the same one;
+    a validation of several ranks is not cut short. Signals are left as they are where training runs in another thread
+    than the main one, or where one is ignored (``nohup``, ``&`` in a script).
 
     Args:
         checkpoint: that saves.

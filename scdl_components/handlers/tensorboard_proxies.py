@@ -22,8 +22,8 @@ from ..tokens import Tokens
 class TensorBoardProxyHandler:
     """Write spreads, cosines and token counts of the classes to TensorBoard.
 
-    These are the spread σ of each class, the cosines between class means, and the number of labeled tokens of each class, by
-    label and by assignment; all of the first student. Nothing is written where the trainer's loss has no :class:`SCDLLoss`.
+    These are the spread σ of each class, the cosines between class means, and the number of labeled tokens of each
+    class, by label and by assignment; all of the first student. Without :class:`SCDLLoss` nothing is written.
 
     Args:
         summary_writer: where to.

@@ -47,12 +47,12 @@ class WeightsLoader:
 class WeightsSaver:
     """Save the network's best weights as ``model.pt`` and its last ones as ``model_final.pt``.
 
-    Each is written whole, or not at all: MONAI's CheckpointSaver removes the earlier file before it writes the next. The best
-    are those of the validation with the best key metric. Where no validation could choose (there is none, or no label has an
-    organ, so that the metric is never a number), they are the last ones.
+    Each is written whole, or not at all: MONAI's CheckpointSaver removes the earlier file before it writes the next.
+    The best are those of the validation with the best key metric. Where no validation could choose (there is none, or
+    no label has an organ, so that the metric is never a number), they are the last ones.
 
-    Attach it to trainer and evaluator, and put it into the training's checkpoint: after a resume the best weights are then
-    overwritten by better ones alone.
+    Attach it to trainer and evaluator, and put it into the training's checkpoint: after a resume the best weights are
+    then overwritten by better ones alone.
 
     Args:
         folder: where to.

@@ -102,8 +102,8 @@ def supervised_terms(
 def hard_labels(logits: Tensor) -> Tensor:
     """Find the class of the largest logit [B, C, *spatial], the first of equal ones.
 
-    It is, [B, 1, *spatial], the largest of C - c over the classes c that reach the maximum, in bytes: argmax over a strided
-    dimension takes a CPU nine times as long, a tenth of an iteration or more.
+    It is, [B, 1, *spatial], the largest of C - c over the classes c that reach the maximum, in bytes: argmax over a
+    strided dimension takes a CPU nine times as long, a tenth of an iteration or more.
     """
     logits = logits.detach()
     num_classes = logits.shape[1]

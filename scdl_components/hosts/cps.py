@@ -14,8 +14,8 @@ from .base import Batch, Host, HostOutput, Loss, Student, hard_labels, supervise
 class CPS(Host):
     """Two students that learn from labels and from each other's hard labels.
 
-    The supervised losses are of the labeled samples, the other student's hard labels of all; these carry no gradient. With
-    GA losses this is the host of the published SCDL code.
+    The supervised losses are of the labeled samples, the other student's hard labels of all; these carry no gradient.
+    With GA losses this is the host of the published SCDL code.
 
     Args:
         supervised_losses: name -> loss(logits [B, C, *spatial], label [B, 1, *spatial]), e.g. GA-CE and GA-Dice.

@@ -23,8 +23,8 @@ DIFFICULTY_MOMENTUM, DISTRIBUTION_MOMENTUM = 49 / 50, 0.99
 class DHC(Host):
     """Two students with class weights of their own, which learn from each other's hard labels.
 
-    The first student weighs classes by how hard they are for it, the second by how rare they are, so that neither follows
-    the other's bias. Weights are renewed in every iteration, before its losses.
+    The first student weighs classes by how hard they are for it, the second by how rare they are, so that neither
+    follows the other's bias. Weights are renewed in every iteration, before its losses.
 
     Args:
         supervised_losses: name -> loss(logits [B, C, *spatial], label [B, 1, *spatial], class_weights [C]).
@@ -87,8 +87,8 @@ class DHC(Host):
 class DifficultyWeights(nn.Module):
     """Weigh classes by how hard they are: low Dice, and Dice that falls.
 
-    With the Dice d of hard labels and Δ = d − d_last, learn = EMA(max(Δ, 0) log(d / d_last)) and unlearn = EMA(min(Δ, 0)
-    log(d / d_last)). The weights are ((unlearn + ε) / (learn + ε))^(1/5) · EMA(1 − d), divided by their maximum, times C.
+    With the Dice d of hard labels and Δ = d − d_last, learn = EMA(max(Δ, 0) log(d / d_last)) and unlearn =
+    EMA(min(Δ, 0) log(d / d_last)). The weights are ((unlearn + ε) / (learn + ε))^(1/5) · EMA(1 − d), :func:`scaled`.
 
     Args:
         num_classes: C.

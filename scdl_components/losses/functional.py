@@ -49,8 +49,8 @@ def consensus(log_q: Tensor, log_r: Tensor) -> Tensor:
 def proxy_to_embedding(similarity: Tensor, weights: Tensor) -> Tensor:
     """Compute L_P2E, the mean over all C classes of exp(−(E_c⁺ − E_c⁻)).
 
-    E_c⁺ = Σ w a / Σ w and E_c⁻ = Σ (1 − w) a / Σ (1 − w), sums over tokens. The mean over no token is 0: a class that is
-    absent is only pushed away. Without any token the loss is 0.
+    E_c⁺ = Σ w a / Σ w and E_c⁻ = Σ (1 − w) a / Σ (1 − w), sums over tokens. The mean over no token is 0: a class that
+    is absent is only pushed away. Without any token the loss is 0.
     """
     own, others = class_means(similarity, weights), class_means(similarity, 1 - weights)
     number = all_reduce_sum(weights.new_full((), weights.shape[:2].numel()))
@@ -130,8 +130,8 @@ def ga_cross_entropy(
 ) -> Tensor:
     """Compute the gradient-aware cross entropy Σ_c Σ CE / (n_c^(1 − γ) K^γ).
 
-    The sum is over the K voxels, ``top_k`` % of all, of largest CE; n_c of them are of class c. With class weights [C], CE is
-    w_c CE throughout.
+    The sum is over the K voxels, ``top_k`` % of all, of largest CE; n_c of them are of class c. With class weights [C],
+    CE is w_c CE throughout.
     """
 
     def by_class(target: Tensor, dtype: torch.dtype) -> Tensor:
@@ -156,8 +156,8 @@ def weighted_cross_entropy(logits: Tensor, target: Tensor, weights_of: Callable[
 def ga_class_weights(target: Tensor, num_classes: int, gamma: float) -> Tensor:
     """Compute 1 / (n_c^(1 − γ) K^γ) of each class; 0 where it is absent.
 
-    n_c of the K given voxels are of class c. Of several ranks, n_c and K are means over them: the mean of the ranks' weighted
-    sums is then that of all voxels.
+    n_c of the K given voxels are of class c. Of several ranks, n_c and K are means over them: the mean of the ranks'
+    weighted sums is then that of all voxels.
 
     Args:
         target: class indices, [K].
@@ -173,8 +173,8 @@ def ga_class_weights(target: Tensor, num_classes: int, gamma: float) -> Tensor:
 def ga_dice(logits: Tensor, target: Tensor, class_weights: Tensor | None = None) -> Tensor:
     """Compute the gradient-aware Dice loss, averaged over classes.
 
-    It is 1 − (2Σpt + s) / (Σp² + Σt² + s), or Σ stopgrad(p / Σ(1−t)) p where a class is absent. With class weights [C], w_c
-    times that.
+    It is 1 − (2Σpt + s) / (Σp² + Σt² + s), or Σ stopgrad(p / Σ(1−t)) p where a class is absent. With class weights [C],
+    w_c times that.
     """
     overlap, squares, size = dice_sums(logits, target)
     outside = (size.sum() - size).clamp(min=1)
@@ -217,8 +217,8 @@ def class_counts(target: Tensor, num_classes: int) -> Tensor:
 class _WeightedCrossEntropy(torch.autograd.Function):
     """Sum w CE over voxels, with weights w(CE [N], t [N]) [N] as constants.
 
-    Of logits [B, C, *spatial] against t [B, 1, *spatial]. One pass over C channels on the way back, where autograd makes one
-    for each step: 2 % of an iteration on a CPU.
+    Of logits [B, C, *spatial] against t [B, 1, *spatial]. One pass over C channels on the way back, where autograd
+    makes one for each step: 2 % of an iteration on a CPU.
     """
 
     @staticmethod
@@ -240,9 +240,9 @@ class _WeightedCrossEntropy(torch.autograd.Function):
 class _ClassSums(torch.autograd.Function):
     """Sum pt and p² of each class [C], float64.
 
-    Of p [B, C, *spatial] and class indices t [B, 1, *spatial]. By index, 4 % of an iteration faster on a CPU than autograd's.
-    float64: a sum of a million voxels one after the other has steps of 1/16 in float32, and 1 − their ratio is no Dice any
-    more.
+    Of p [B, C, *spatial] and class indices t [B, 1, *spatial]. By index, 4 % of an iteration faster on a CPU than
+    autograd's. float64: a sum of a million voxels one after the other has steps of 1/16 in float32, and 1 − their ratio
+    is no Dice any more.
     """
 
     @staticmethod

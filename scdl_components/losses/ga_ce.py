@@ -12,8 +12,8 @@ from .functional import ga_cross_entropy
 class GACELoss(nn.Module):
     """GA-CE: cross entropy of the hardest voxels, balanced by class.
 
-    Per class it is Σ CE / (n_c^(1 - γ) K^γ) over the ``top_k`` % hardest voxels, summed over classes. Source: GALoss (ECCV
-    2024); docs/method.md; numbers in ``reference/ga_losses.npz``.
+    Per class it is Σ CE / (n_c^(1 - γ) K^γ) over the ``top_k`` % hardest voxels, summed over classes. Source: GALoss
+    (ECCV 2024); docs/method.md; numbers in ``reference/ga_losses.npz``.
 
     >>> logits, target = torch.randn(2, 14, 24, 24, 24, requires_grad=True), torch.randint(14, (2, 1, 24, 24, 24))
     >>> GACELoss()(logits, target).backward()

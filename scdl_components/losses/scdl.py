@@ -22,8 +22,8 @@ from .terms import LossTerm
 class SCDLLoss(nn.Module):
     """Weighted sum of CDBA and SAC over students, unlabeled tokens in CDBA.
 
-    It is weight · (CDBA + SAC of labeled tokens + CDBA of unlabeled ones). Every student has a proxy bank of its own, as
-    features of different students have nothing in common (arXiv 2603.05202; docs/method.md).
+    It is weight · (CDBA + SAC of labeled tokens + CDBA of unlabeled ones). Every student has a proxy bank of its own,
+    as features of different students have nothing in common (arXiv 2603.05202; docs/method.md).
 
     >>> bank = ProxyBank(in_channels=16, num_classes=14)
     >>> scdl = SCDLLoss(CDBALoss(bank), SACLoss(bank))
@@ -32,8 +32,8 @@ class SCDLLoss(nn.Module):
         cdba: of the first student; the others get copies.
         sac: likewise, with the same bank.
         students: the networks, or how many there are. Networks with priors
-            (:class:`~scdl_components.networks.PriorNetwork`) have banks already: these are trained, stay in the networks'
-            parameters and state dict, and name the module of the tokens.
+            (:class:`~scdl_components.networks.PriorNetwork`) have banks already: these are trained, stay in the
+            networks' parameters and state dict, and name the module of the tokens.
         feature_module: name of the module of a student whose output is pooled to tokens, the V-Net's "block_nine".
         weight: factor of everything; the paper's is 1, that of the published code 0.1.
         sac_weight: further factor of SAC.

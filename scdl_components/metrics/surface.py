@@ -41,10 +41,10 @@ def surface_distances(pred: np.ndarray, label: np.ndarray, axes: np.ndarray) -> 
 def area_within(pred: np.ndarray, label: np.ndarray, axes: np.ndarray, tolerance: float) -> float:
     """Compute the share of two surfaces' area that is near the other.
 
-    It equals MONAI's ``compute_surface_dice(use_subvoxels=True)`` and takes its table of areas: the surface runs between
-    voxels, and each cube of 2 × 2 × 2 voxel centres has the area of its pattern of inside and outside. MONAI's function
-    takes 10 times the time and memory, as it holds each cube in single precision. On a sheared grid distances are exact,
-    areas those of right angles.
+    It equals MONAI's ``compute_surface_dice(use_subvoxels=True)`` and takes its table of areas: the surface runs
+    between voxels, and each cube of 2 × 2 × 2 voxel centres has the area of its pattern of inside and outside. MONAI's
+    function takes 10 times the time and memory, as it holds each cube in single precision. On a sheared grid distances
+    are exact, areas those of right angles.
 
     Args:
         pred: boolean mask [X, Y, Z], not empty.

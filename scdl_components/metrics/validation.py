@@ -14,9 +14,9 @@ class ValidationDice(DiceMetric):
     """MONAI's Dice, with absent organs left out and invented ones counted.
 
     A case counts for the organs that its label has, and an organ that no label has is left out, where MONAI gives it 0.
-    Without names the result is the mean over organs, then over cases, NaN where no label has any organ. With names it is
-    ``val_dice/<organ>``, each organ's mean over cases, and for organs that a label lacks ``val_invented/<organ>``, the
-    number of such cases that it was found in.
+    Without names the result is the mean over organs, then over cases, NaN where no label has any organ. With names it
+    is ``val_dice/<organ>``, each organ's mean over cases, and for organs that a label lacks ``val_invented/<organ>``,
+    the number of such cases that it was found in.
 
     Args:
         num_classes: with the background.

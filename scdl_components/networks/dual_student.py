@@ -71,8 +71,8 @@ class DualStudent(nn.Module):
         """Load weights, or raise one sentence on how they differ.
 
         Args:
-            strict: with False, as MONAI Label loads, a file of ``monai-scdl untrained`` changes nothing, unless the network
-                has to be ``trained``. Other weights must fit all the same.
+            strict: with False, as MONAI Label loads, a file of ``monai-scdl untrained`` changes nothing, unless the
+                network has to be ``trained``. Other weights must fit all the same.
 
         Raises:
             WeightsError: they are of another network, or none yet.

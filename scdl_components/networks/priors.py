@@ -22,8 +22,8 @@ class PriorNetwork(nn.Module):
     """A network whose decoder gets the priors of its own tokens.
 
     Wrappers replace the module that the tokens come from and those that the priors are added to. Each place has a
-    projection of its own, a 1³ convolution without bias. It is applied to the tokens before they are upsampled, which is
-    equal and cheaper. Projections start at zero, so that training begins with the network as it is.
+    projection of its own, a 1³ convolution without bias. It is applied to the tokens before they are upsampled, which
+    is equal and cheaper. Projections start at zero, so that training begins with the network as it is.
 
     >>> bank = ProxyBank(in_channels=16, num_classes=14)
     >>> network = PriorNetwork(VNet(in_channels=1, out_channels=14, num_filters=2), bank)
@@ -34,7 +34,7 @@ class PriorNetwork(nn.Module):
         network: any segmentation network [B, in, *spatial] -> [B, num_classes, *spatial]; it is changed.
         bank: with as many ``in_channels`` as the tokens have.
         at: names of modules whose outputs get the priors -> channels of these outputs; or a name of the network's own
-            table, of the V-Net "head" (the last decoder features), "stages" (each stage of the decoder) or "bottleneck".
+            table, of the V-Net "head" (the last decoder features), "stages" (of the decoder) or "bottleneck".
         tokens: name of the module whose output is pooled to tokens; it runs before those of ``at``, or is one of them.
         priors: which of ``scdl_components.proxies.PRIORS``.
         voxels_per_token: edge of a token in voxels of the image, one number or one per axis.
@@ -172,8 +172,8 @@ class _WithPrior(nn.Module):
 def resample(values: Tensor, size: Sequence[int]) -> Tensor:
     """Resample [B, C, *S] to [B, C, *size] linearly along each axis.
 
-    As ``F.interpolate`` without align_corners, but axis by axis, as products with small matrices: a CPU is slow at torch's
-    trilinear kernel.
+    As ``F.interpolate`` without align_corners, but axis by axis, as products with small matrices: a CPU is slow at
+    torch's trilinear kernel.
     """
     last = values.ndim - 1  # ONNX takes no axis from the end
     for axis, target in enumerate(size, start=2):

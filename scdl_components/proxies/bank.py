@@ -53,8 +53,8 @@ class ProxyBank(nn.Module):
         initial_sigma: spread of the classes at the start, about. Published is log 2 = 0.69, with which samples are
             noise: in 64 dimensions a sample is 5.5 away from its mean, whose length is 1.
         tau: temperature of P(c|z), the softmax over classes of the cosines with their means.
-        tau_p2e: temperature of the published code's proxy→embedding assignment, which is a softmax over classes, too; None:
-            ``tau``, with which both assignments are the same.
+        tau_p2e: temperature of the published code's proxy→embedding assignment, which is a softmax over classes, too;
+            None: ``tau``, with which both assignments are the same.
 
     Raises:
         ValueError: when ``dropout`` is not in [0, 1), or a temperature is not positive.
@@ -142,9 +142,9 @@ class ProxyBank(nn.Module):
     def similarity(self, embeddings: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Compute cosines of embeddings [B, L, Z] with class samples and class means.
 
-        The cosine is linear in the normalised sample, so the mean of the cosines with S samples is one product with the mean of
-        the normalised samples: no [B, C, L, S] tensor, the same value and gradient. In evaluation no samples are drawn, unless
-        ``noise`` is given: their expected direction takes the place of that mean.
+        The cosine is linear in the normalised sample, so the mean of the cosines with S samples is one product with the
+        mean of the normalised samples: no [B, C, L, S] tensor, the same value and gradient. In evaluation no samples
+        are drawn, unless ``noise`` is given: their expected direction takes the place of that mean.
 
         Returns:
             Two tensors [B, L, C]: mean over the samples (a), and with the mean μ.
@@ -208,8 +208,8 @@ def class_prior(cosines: Tensor, means: Tensor, tau: float) -> Tensor:
 def expected_direction(means: Tensor, sigma: Tensor) -> Tensor:
     """Estimate the mean of normalised samples of N(mean, σ²), [..., Z] all.
 
-    It is mean / sqrt(|mean|² + |σ|²). In many dimensions the squared length of a sample hardly differs from its mean |mean|² +
-    |σ|², so that the mean of the quotient is that of the numerator over it.
+    It is mean / sqrt(|mean|² + |σ|²). In many dimensions the squared length of a sample hardly differs from its mean
+    |mean|² + |σ|², so that the mean of the quotient is that of the numerator over it.
     """
     return means / (means.square().sum(-1, keepdim=True) + sigma.square().sum(-1, keepdim=True)).sqrt()
 
