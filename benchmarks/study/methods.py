@@ -10,18 +10,26 @@ TOKENS = {"feature_module": "block_three", "voxels_per_token": 4, "proxy_bank#in
 METHODS: dict[str, dict[str, object]] = {
     # as many labeled samples an iteration as the others have samples in all
     "supervised": {"overlays": ["supervised"]},
+    "supervised_two": {"overlays": ["supervised"], "labeled_batch_size": 2},  # as many labeled samples as the others
     "cps": {"overlays": ["dice_ce"], "scdl": False},
     "cps_ga": {"scdl": False},
     "scdl_published": {"overlays": ["published"]},
     "scdl": {},
-    # SCDL where nothing else balances the classes: its parts, added one by one
+    # hosts, with CDBA, with SAC as well (of CPS+GA that is scdl), and with priors
     "cps_cdba": {"overlays": ["dice_ce"], "scdl_loss#sac_weight": 0.0},
     "cps_scdl": {"overlays": ["dice_ce"]},
     "cps_whole": {"overlays": ["priors", "dice_ce"], **TOKENS},
-    # other hosts
+    "cps_ga_cdba": {"scdl_loss#sac_weight": 0.0},
+    "cps_ga_whole": {"overlays": ["priors"], **TOKENS},
     "dhc": {"overlays": ["dhc"], "scdl": False},
+    "dhc_cdba": {"overlays": ["dhc"], "scdl_loss#sac_weight": 0.0},
     "dhc_scdl": {"overlays": ["dhc"]},
     "dhc_whole": {"overlays": ["priors", "dhc"], **TOKENS},
+    # its cubes of 32 voxels need patches of 64 or more: --roi_size "[64,64,64]", or the scale of a GPU
+    "magicnet": {"overlays": ["magicnet"], "scdl": False},
+    "magicnet_cdba": {"overlays": ["magicnet"], "scdl_loss#sac_weight": 0.0},
+    "magicnet_scdl": {"overlays": ["magicnet"]},
+    "magicnet_whole": {"overlays": ["priors", "magicnet"], **TOKENS},
     # one part at a time off
     "scdl_no_sac": {"scdl_loss#sac_weight": 0.0},
     "scdl_no_e2p": {"scdl_loss#cdba#weights#e2p": 0.0},
@@ -34,7 +42,7 @@ METHODS: dict[str, dict[str, object]] = {
 }
 MAIN = ("supervised", "cps", "cps_ga", "scdl_published", "scdl")
 
-# what a size of the study sets in all methods alike
+# what a size of the study sets in all methods alike; num_training, of the phantoms, is no key of a config
 SCALES: dict[str, dict[str, object]] = {
     "cpu": {
         "dataset_dir#spacing": [4.0, 4.0, 5.0],
@@ -47,6 +55,21 @@ SCALES: dict[str, dict[str, object]] = {
         "embed_dim": 32,
         "max_iterations": 1500,
         "val_interval": 250,
+    },
+    # as small, with room between two labels and all: patients and scanners differ more, and there are more of them
+    "room": {
+        "num_training": 40,
+        "dataset_dir#variation": 2.5,
+        "dataset_dir#spacing": [4.0, 4.0, 5.0],
+        "dataset_dir#num_validation": 8,
+        "dataset_dir#num_test": 20,
+        "pixdim": [4.0, 4.0, 5.0],
+        "roi_size": [32, 32, 32],
+        "num_filters": 8,
+        "voxels_per_token": 2,
+        "embed_dim": 32,
+        "max_iterations": 6000,
+        "val_interval": 500,
     },
     "gpu": {
         "dataset_dir#spacing": [1.5, 1.5, 2.0],

@@ -62,8 +62,12 @@ def check_same(folder: Path, overrides: Mapping[str, str], cases: str) -> None:
         raise InputError(f"{folder} is finished, with other keys: {names}. Give another --folder, or delete it")
 
 
-def run_one(folder: Path, data: Path, method: Method, seed: int, num_labeled: int, settings: dict, cases: str) -> None:
+def run_one(
+    folder: Path, data: Path, method: Method, seed: int, labels: Mapping[str, int], settings: dict, cases: str
+) -> None:
     """Trains once and evaluates the best validated weights in ``folder``; ``done.json`` is written last.
+
+    ``labels`` are num_labeled and, of phantoms, num_unlabeled.
 
     Raises:
         InputError: there is a finished run with other keys.
@@ -72,7 +76,7 @@ def run_one(folder: Path, data: Path, method: Method, seed: int, num_labeled: in
     phantom, common = [], settings
     if not own_data(settings):
         phantom = ["phantom"]
-        numbers = {"dataset_dir#num_labeled": num_labeled, "dataset_dir#num_unlabeled": 16 - num_labeled}
+        numbers = {f"dataset_dir#{name}": number for name, number in labels.items()}
         common = {"dataset_dir#output_dir": data, "dataset_dir#seed": 0, **numbers, **settings}
     training = {**common, **method, "seed": seed, "ckpt_dir": folder / "models", "output_dir": folder / "logs"}
     overrides = {key: str(value) for key, value in training.items()}
@@ -94,7 +98,7 @@ def run_one(folder: Path, data: Path, method: Method, seed: int, num_labeled: in
     evaluation |= {"weights": folder / "models" / "model.pt", "output_dir": folder / "segmentations", "cases": cases}
     evaluation |= {"report_dir": folder / "report", "progress": False}
     measured(monai_run(["inference", "evaluate", *shared, *phantom], **evaluation), folder / "evaluate.log")
-    done = {"seed": seed, "num_labeled": num_labeled, "cases": cases, "training": cost, "commit": commit}
+    done = {"seed": seed, "num_labeled": labels["num_labeled"], "cases": cases, "training": cost, "commit": commit}
     done |= {"own_keys": list(method), "overrides": overrides}
     (folder / "done.part").write_text(json.dumps(done, indent=2))
     os.replace(folder / "done.part", folder / "done.json")
@@ -136,8 +140,9 @@ def main(
         folder: of all runs: ``<folder>/<num_labeled>_labeled/<method>/seed_<seed>``.
         methods: names of methods.py, or {name: {key of train.yaml: value}}, "overlays" for configs behind it.
         seeds: of initialisation, crops and order of cases; the phantoms are the same for all.
-        num_labeled: labeled ones of the 16 training phantoms, by default 2; of a dataset's cases, those of its list.
-        scale: "cpu" or "gpu".
+        num_labeled: labeled ones of the training phantoms (--num_training, by default 16), by default 2; of a dataset's
+            cases, those of its list.
+        scale: "cpu", "room" or "gpu".
         cases: list that is reported: test, or validation while tuning.
         jobs: runs at a time.
         overrides: keys of the configs for all runs, e.g. --max_iterations 300; with ``dataset_dir`` the runs are of the
@@ -150,11 +155,12 @@ def main(
     if own_data(settings) and num_labeled:
         raise InputError("num_labeled is of phantoms; a dataset's labeled cases are those of its case list")
     num_labeled = [len(cases_of(settings, "labeled"))] if own_data(settings) else num_labeled or [2]
-    root = Path(folder).resolve()
+    root, num_training = Path(folder).resolve(), int(settings.pop("num_training", 16))
 
     def run(seed: int, number: int, name: str) -> None:
         place, start = root / f"{number}_labeled" / name / f"seed_{seed}", time.time()
-        run_one(place, root / f"phantoms_{number}_labeled", grid[name], seed, number, settings, cases)
+        labels = {"num_labeled": number, "num_unlabeled": num_training - number}
+        run_one(place, root / f"phantoms_{number}_labeled", grid[name], seed, labels, settings, cases)
         print(f"{place.relative_to(root)}: done, {(time.time() - start) / 60:.1f} minutes", flush=True)
 
     with ThreadPool(jobs) as pool:

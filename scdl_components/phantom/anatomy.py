@@ -7,7 +7,7 @@ The anatomy is in millimetres and knows no grid: the same patient can be scanned
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.interpolate import BSpline
@@ -91,14 +91,20 @@ class Anatomy:
     scale: tuple[float, float, float]
 
 
-def draw_anatomy(rng: np.random.Generator) -> Anatomy:
-    """Draw one patient: sex, build, contrast phase, absent organs, and every part's shape."""
+def draw_anatomy(rng: np.random.Generator, variation: float = 1.0) -> Anatomy:
+    """Draw one patient: sex, build, contrast phase, absent organs, and every part's shape.
+
+    Args:
+        rng: of all draws; the number of draws does not depend on ``variation``.
+        variation: factor of what patients differ by: places, sizes, turns, deformation, attenuation.
+    """
     absent = _draw_absent(rng)
     phase = int(rng.choice(len(PHASES), p=list(PHASES.values())))
     tissues = {name: hu[phase] for name, hu in HU.items()}
     for name in tissues:
         # patients in the same phase differ, more so with more contrast
-        tissues[name] += (4.0 + 0.05 * abs(tissues[name])) * _normal(rng) if tissues[name] > 0 else 3.0 * _normal(rng)
+        spread = 4.0 + 0.05 * abs(tissues[name]) if tissues[name] > 0 else 3.0
+        tissues[name] += variation * spread * _normal(rng)
     if rng.random() < 0.12:
         tissues["liver"] -= 30.0  # steatosis
     fat = rng.uniform(8.0, 32.0)
@@ -108,13 +114,17 @@ def draw_anatomy(rng: np.random.Generator) -> Anatomy:
         fat=fat,
         dome=(98.0 + 5.0 * _normal(rng), 88.0 + 5.0 * _normal(rng)),
     )
-    deformation = SmoothField(np.clip(6.0 * rng.standard_normal((3, 8, 7, 9)), -11.0, 11.0))
-    scale = (1.0 + 0.04 * _normal(rng), 1.0 + 0.04 * _normal(rng), 1.0 + 0.04 * _normal(rng))
+    deformation = SmoothField(variation * np.clip(6.0 * rng.standard_normal((3, 8, 7, 9)), -11.0, 11.0))
+    scale = tuple(1.0 + 0.04 * variation * _normal(rng) for _ in range(3))
     female = bool(rng.random() < 0.5)
     oral_contrast = bool(rng.random() < 0.2)
     # thin patients have little fat between their organs
     bedding = fat / 20.0
-    structures = [_draw_structure(part, tissues, bedding, oral_contrast, rng) for part in table(female)]
+    parts = [
+        replace(part, shift=variation * part.shift, size=variation * part.size, turn=variation * part.turn)
+        for part in table(female)
+    ]
+    structures = [_draw_structure(part, tissues, bedding, oral_contrast, rng) for part in parts]
     present = tuple(structure for structure in structures if structure.part.name not in absent)
     return Anatomy(present, torso, deformation, scale)
 

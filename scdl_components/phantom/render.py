@@ -39,7 +39,7 @@ class Grid:
 
 
 def phantom_case(
-    seed: int, case: tuple[int, int], organs: Sequence[str], spacing: Sequence[float]
+    seed: int, case: tuple[int, int], organs: Sequence[str], spacing: Sequence[float], variation: float = 1.0
 ) -> tuple[nib.Nifti1Image, nib.Nifti1Image]:
     """Draw one case; the result depends on the arguments alone.
 
@@ -48,15 +48,16 @@ def phantom_case(
         case: number of the stream (train, validation or test) and of the case within it.
         organs: organ names; the label of a voxel is the 1-based position of its organ, 0 where it is none of them.
         spacing: nominal voxel size (x, y, z) in mm, varied from case to case.
+        variation: factor of what patients and scanners differ by.
 
     Returns:
         The CT (int16, HU) and its label (uint8), with the same affine.
     """
     anatomy_seed, grid_seed, noise_seed = np.random.SeedSequence(seed, spawn_key=case).spawn(3)
-    anatomy = draw_anatomy(np.random.Generator(np.random.PCG64(anatomy_seed)))
+    anatomy = draw_anatomy(np.random.Generator(np.random.PCG64(anatomy_seed)), variation)
     grid = draw_grid(anatomy, organs, spacing, np.random.Generator(np.random.PCG64(grid_seed)))
     hu, known = rasterise(anatomy, grid)
-    hu = _acquire(hu, grid, np.random.Generator(np.random.PCG64(noise_seed)))
+    hu = _acquire(hu, grid, np.random.Generator(np.random.PCG64(noise_seed)), variation)
     organs = list(organs)
     values = np.array([0, *(organs.index(name) + 1 if name in organs else 0 for name in KNOWN_ORGANS)], dtype=np.uint8)
     return _to_nifti(hu, grid), _to_nifti(values[known], grid)
@@ -175,14 +176,15 @@ def _paint(hu: np.ndarray, distance: np.ndarray, value: float, voxel: float) -> 
     hu += share * (value - hu)
 
 
-def _acquire(hu: np.ndarray, grid: Grid, rng: np.random.Generator) -> np.ndarray:
+def _acquire(hu: np.ndarray, grid: Grid, rng: np.random.Generator, variation: float) -> np.ndarray:
     """Add what a scanner does: point spread, a slight shading, correlated noise; int16."""
-    spread = rng.uniform(0.7, 1.1)
+    wider = variation - 1.0
+    spread = rng.uniform(0.7, 1.1 + wider)
     through_plane = rng.uniform(0.35, 0.6)
     sigma = [np.hypot(spread, 0.35 * grid.spacing[0])] * 2 + [np.hypot(spread, through_plane * grid.spacing[2])]
     hu = gaussian_filter(hu, [s / v for s, v in zip(sigma, grid.spacing)], mode="nearest", truncate=3.0)
-    shading = SmoothField(4.0 * np.clip(rng.standard_normal((5, 5, 6)), -2.0, 2.0))
-    deviation, grain = rng.uniform(15.0, 25.0), rng.uniform(0.5, 0.7)
+    shading = SmoothField(4.0 * variation * np.clip(rng.standard_normal((5, 5, 6)), -2.0, 2.0))
+    deviation, grain = rng.uniform(15.0, 25.0 + 15.0 * wider), rng.uniform(0.5, 0.7)
     noise = gaussian_filter(rng.standard_normal(hu.shape), [grain, grain, 0.4], mode="wrap", truncate=3.0)
     hu += shading.on_grid(grid.axes) * (hu > -500.0) + deviation / noise.std() * noise
     return np.maximum(np.round(hu), _LOWEST).astype(np.int16)

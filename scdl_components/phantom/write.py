@@ -36,6 +36,7 @@ def write_phantoms(
     seed: int = 0,
     organs: Sequence[str] = SYNAPSE_ORGANS,
     spacing: Sequence[float] = (4.0, 4.0, 5.0),
+    variation: float = 1.0,
 ) -> str:
     """Write abdominal CT phantoms in the BTCV layout, with a case list ``case_list.json``.
 
@@ -53,6 +54,7 @@ def write_phantoms(
         seed: of all random numbers, not negative.
         organs: organ names in the order of their label values, from 1; what is not named is drawn but not labeled.
         spacing: nominal voxel size (x, y, z) in mm; each case has its own around it.
+        variation: factor of what patients and scanners differ by, 1 to 4; with 1 two labels teach nearly all there is.
 
     Returns:
         ``output_dir``.
@@ -65,7 +67,9 @@ def write_phantoms(
     organs, spacing = list(ensure_tuple(organs)), [float(mm) for mm in ensure_tuple(spacing)]
     numbers = {f"num_{split}": count for split, count in counts.items()}
     parameters = {"version": VERSION, "seed": seed, **numbers, "organs": organs, "spacing": spacing}
-    _check({**numbers, "seed": seed}, organs, spacing)
+    if variation != 1:
+        parameters["variation"] = variation
+    _check({**numbers, "seed": seed}, organs, spacing, variation)
     output = Path(output_dir).expanduser().resolve()
     if _is_complete(output, parameters):
         logger.info("phantom: %s is complete, nothing to do", output)
@@ -73,7 +77,7 @@ def write_phantoms(
 
     unfinished = output.parent / f".{output.name}.unfinished-{uuid.uuid4().hex[:12]}"
     try:
-        lists = _write_cases(unfinished, counts, seed, organs, spacing)
+        lists = _write_cases(unfinished, counts, seed, organs, spacing, variation)
         content = {"name": "abdominal CT phantom", **lists, "phantom": parameters}
         (unfinished / CASE_LIST).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         try:
@@ -88,7 +92,7 @@ def write_phantoms(
     return str(output_dir)
 
 
-def _check(numbers: dict[str, int], organs: list[str], spacing: list[float]) -> None:
+def _check(numbers: dict[str, int], organs: list[str], spacing: list[float], variation: float) -> None:
     for name, value in numbers.items():
         if not isinstance(value, int) or value < 0:
             raise ValueError(f"write_phantoms: {name} is {value!r}; give a whole number, 0 or more.")
@@ -100,6 +104,8 @@ def _check(numbers: dict[str, int], organs: list[str], spacing: list[float]) -> 
         )
     if len(spacing) != 3 or not all(0.3 <= mm <= 20 for mm in spacing):
         raise ValueError(f"write_phantoms: spacing is {spacing}; give three voxel sizes (x, y, z) of 0.3 to 20 mm.")
+    if not 1 <= variation <= 4:
+        raise ValueError(f"write_phantoms: variation is {variation!r}; give a number from 1 to 4.")
 
 
 def _is_complete(output: Path, parameters: dict) -> bool:
@@ -119,7 +125,7 @@ def _is_complete(output: Path, parameters: dict) -> bool:
 
 
 def _write_cases(
-    folder: Path, counts: dict[str, int], seed: int, organs: list[str], spacing: list[float]
+    folder: Path, counts: dict[str, int], seed: int, organs: list[str], spacing: list[float], variation: float
 ) -> dict[str, list[dict[str, str]]]:
     """Write the files of all cases; list -> its items."""
     lists: dict[str, list[dict[str, str]]] = {split: [] for split in counts}
@@ -127,7 +133,8 @@ def _write_cases(
     for split in (split for split, count in counts.items() for _ in range(count)):
         stream, number = STREAMS[split], sum(drawn.values()) + 1
         item = {"image": f"img/img{number:04d}.nii.gz", "label": f"label/label{number:04d}.nii.gz"}
-        for name, volume in zip(item.values(), phantom_case(seed, (stream, drawn[stream]), organs, spacing)):
+        case = phantom_case(seed, (stream, drawn[stream]), organs, spacing, variation)
+        for name, volume in zip(item.values(), case):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             nib.save(volume, folder / name)
         lists[split].append({"image": item["image"]} if split == "unlabeled" else item)

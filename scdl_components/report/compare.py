@@ -22,7 +22,8 @@ READING = (
     "of organs. n are the cases in which both runs have a value, and everything in a line is of these. Lines of head, "
     "tail and all are of each case's mean over its organs. The last column counts the case-organ pairs that only one run "
     "defines (first / second), such as an organ that it draws where there is none: they count in the Dice and NSD "
-    "of head, tail and all, and are left out of everything else. Runs of several seeds: the seeds' mean of each case."
+    "of head, tail and all, and are left out of everything else. Runs of several seeds: the seeds' mean of each case, and "
+    "the interval is over cases and seeds together."
 )
 
 

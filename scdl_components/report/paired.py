@@ -61,7 +61,7 @@ def compare_tables(a: Sequence[ScoreTable], b: Sequence[ScoreTable], num_tail: i
 
     Args:
         a: scores of the first run, a table for each seed; compared is the seeds' mean of each case.
-        b: scores of the second run, of the same cases and organs.
+        b: scores of the second run, of the same cases and organs; with as many seeds, in pairs with the first run's.
         num_tail: how many of the smallest organs are the tail.
     """
     organs, masks = a[0].organs, a[0].group_masks(num_tail)
@@ -75,7 +75,7 @@ def compare_tables(a: Sequence[ScoreTable], b: Sequence[ScoreTable], num_tail: i
         rows = []
         for scope, name, mask in scopes:
             counted = in_both | (scope == "group" and metric not in DISTANCES)
-            by_case = [defined_mean(np.where(counted, each, nan)[..., mask], axis=2).mean(axis=0) for each in values]
+            by_case = [defined_mean(np.where(counted, each, nan)[..., mask], axis=2) for each in values]
             only_a, only_b = (int((one & ~in_both)[:, mask].sum()) for one in defined)
             rows.append(Difference(metric, scope, name, only_a=only_a, only_b=only_b, **_statistics(*by_case)))
         corrected = iter(holm([row.p_value for row in rows if row.scope == "organ"]))
@@ -84,25 +84,32 @@ def compare_tables(a: Sequence[ScoreTable], b: Sequence[ScoreTable], num_tail: i
 
 
 def _statistics(a: np.ndarray, b: np.ndarray) -> dict[str, float | int]:
-    """Compare two runs' values [N] of the cases."""
-    paired = ~np.isnan(a + b)
-    difference = (b - a)[paired]
+    """Compare two runs' values [seeds, N] of the cases."""
+    if len(a) != len(b):
+        a, b = (values.mean(axis=0, keepdims=True) for values in (a, b))
+    paired = ~np.isnan(a + b).any(axis=0)
+    difference = (b - a)[:, paired]
     low, high = bootstrap_interval(difference)
-    mean_a, mean_b, mean = (float(v.mean()) if len(difference) else nan for v in (a[paired], b[paired], difference))
-    found = {"n": len(difference), "mean_a": mean_a, "mean_b": mean_b, "difference": mean}
-    return {**found, "low": low, "high": high, "p_value": signed_rank_p(difference)}
+    n = difference.shape[1]
+    mean_a, mean_b, mean = (float(v.mean()) if n else nan for v in (a[:, paired], b[:, paired], difference))
+    found = {"n": n, "mean_a": mean_a, "mean_b": mean_b, "difference": mean}
+    return {**found, "low": low, "high": high, "p_value": signed_rank_p(difference.mean(axis=0))}
 
 
 def bootstrap_interval(differences: np.ndarray) -> tuple[float, float]:
-    """Compute the bootstrap interval of a mean [N] over cases; NaN for less than two.
+    """Compute the bootstrap interval of a mean [seeds, N] over seeds and cases; NaN for less than two cases.
 
-    Each interval draws the same resamples, so that none depends on what else is compared. SciPy's ``bootstrap`` does
-    the same, but names its random generator differently from version to version.
+    Each resample draws seeds, and cases for all of them alike. Each interval draws the same resamples, so that none
+    depends on what else is compared. SciPy's ``bootstrap`` resamples one axis.
     """
-    if len(differences) < 2:
+    num_seeds, num_cases = differences.shape
+    if num_cases < 2:
         return nan, nan
-    draws = np.random.default_rng(0).integers(len(differences), size=(NUM_RESAMPLES, len(differences)))
-    low, high = np.percentile(differences[draws].mean(axis=1), [50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE)])
+    rng = np.random.default_rng(0)
+    cases = rng.integers(num_cases, size=(NUM_RESAMPLES, num_cases))
+    seeds = rng.integers(num_seeds, size=(NUM_RESAMPLES, num_seeds))
+    means = np.take_along_axis(differences[seeds].mean(axis=1), cases, axis=1).mean(axis=1)
+    low, high = np.percentile(means, [50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE)])
     return float(low), float(high)
 
 

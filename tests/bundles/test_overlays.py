@@ -71,7 +71,7 @@ def test_dhc_without_scdl_segments_and_its_checkpoint_is_of_no_other_host(tmp_pa
     assert events.Scalars("class_weight/student_1/background")[0].value < 0.15
     assert events.Scalars("class_weight/student_1/left adrenal gland")[0].value > 10
     checkpoint = torch.load(bundle / "models" / "checkpoint_2.pt", weights_only=True)
-    assert checkpoint["settings"]["train#random_transforms#3#_target_"] == "RandFlipd"
+    assert checkpoint["settings"]["augmentation#1#_target_"] == "RandFlipd"
     assert checkpoint["optimizer"]["param_groups"][0]["nesterov"]
 
     segment = ("run", "--config_file", bundle / "configs" / "inference.yaml", "--output_dir", tmp_path / "out")

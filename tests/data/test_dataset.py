@@ -6,6 +6,7 @@ import os
 import shutil
 
 import pytest
+import torch
 from monai.transforms import Compose, LoadImaged, RandCoarseDropoutd, RandSpatialCropd
 from support.cases import assert_same, counts, dataset, preprocessing, write_case
 
@@ -53,6 +54,25 @@ def test_changed_preprocessing_is_done_anew(cases, cache, change):
     assert counts(again) == (0, 3)
     assert_same(dataset(cases, None, **change).memory[0], again.memory[0])
     assert counts(dataset(cases, cache)) == (3, 0)  # and what there was before stays
+
+
+def test_augmentation_changes_crops_and_can_be_left_out(cases):
+    """As crops they are plain tensors of the same size and types either way; an unlabeled case has an image alone."""
+    crops, augmented = dataset(cases, None, augmentation=[]), dataset(cases, None)
+    changed = []
+    for seed in range(8):
+        for data in (crops, augmented):
+            data.transform.set_random_state(seed)
+        before, after = crops[0], augmented[0]
+        for key, dtype in (("image", torch.float32), ("label", torch.uint8)):
+            assert (
+                type(before[key]) is type(after[key]) is torch.Tensor and before[key].dtype == after[key].dtype == dtype
+            )
+            assert before[key].shape == after[key].shape
+        assert set(after["label"].unique().tolist()) <= set(crops.memory[0]["label"].unique().tolist())
+        changed.append(not torch.equal(before["image"], after["image"]))
+    assert sum(changed) >= 4
+    assert "label" not in dataset([{"image": cases[0]["image"]}], None)[0]
 
 
 def test_random_transforms_do_not_count_and_used_transforms_are_the_same(cases, cache):

@@ -119,6 +119,21 @@ def test_organs_present_at_working_spacing(working_cases):
             assert counts[there, value].min() >= 15, organ
 
 
+def test_more_variation_is_patients_that_differ_more_and_noisier_scanners():
+    def spread(variation: float) -> tuple[float, float]:
+        """Of the way from liver to left kidney, mm; and the liver's noise, HU."""
+        ways, noise = [], []
+        for case in range(8):
+            image, label = phantom_case(0, (0, case), ("left kidney", "liver"), WORKING, variation)
+            kidney, liver = (np.argwhere(voxels(label) == value).mean(axis=0) for value in (1, 2))
+            ways.append(label.affine[:3, :3] @ (kidney - liver))
+            noise.append(voxels(image)[voxels(label) == 2].std())
+        return float(np.std(ways, axis=0).mean()), float(np.mean(noise))
+
+    (adults, quiet), (wider, noisy) = spread(1.0), spread(3.0)
+    assert wider > 1.5 * adults and noisy > 1.3 * quiet
+
+
 def test_organs_outside_the_table_are_drawn_but_not_labeled():
     grids = [phantom_case(0, (0, 0), organs, COARSE) for organs in (SYNAPSE_ORGANS, ("liver", "aorta"))]
     known = [voxels(nib.as_closest_canonical(label)) for _, label in grids]
@@ -186,6 +201,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path, content):
         ({"spacing": (4, 4)}, "spacing"),
         ({"spacing": (4, 4, 0)}, "spacing"),
         ({"num_test": -1}, "num_test is -1"),
+        ({"variation": 0.5}, "variation is 0.5; give a number from 1 to 4"),
         ({"num_labeled": 0, "num_unlabeled": 0, "num_validation": 0, "num_test": 0}, "at least one case"),
     ],
 )

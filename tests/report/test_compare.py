@@ -57,9 +57,20 @@ def differences(a, b):
 
 def test_interval_covers_the_true_mean_as_often_as_it_says():
     rng = np.random.default_rng(0)
-    intervals = [bootstrap_interval(rng.normal(1.0, 1.0, 40)) for _ in range(200)]
+    intervals = [bootstrap_interval(rng.normal(1.0, 1.0, (1, 40))) for _ in range(200)]
     assert 0.9 <= np.mean([low <= 1.0 <= high for low, high in intervals]) <= 0.98
-    assert np.isnan(bootstrap_interval(np.array([0.1]))).all()
+    assert np.isnan(bootstrap_interval(np.array([[0.1]]))).all()
+
+
+def test_interval_of_several_seeds_covers_what_other_seeds_would_give():
+    """Seeds differ more than cases do: an interval over cases alone would hold the true mean in few of the studies."""
+    rng = np.random.default_rng(0)
+    studies = [rng.normal(1.0, 0.5, (6, 1)) + rng.normal(0.0, 0.2, (6, 20)) for _ in range(100)]
+    together, cases_alone = (
+        np.mean([low <= 1.0 <= high for low, high in map(bootstrap_interval, found)])
+        for found in (studies, [study.mean(axis=0, keepdims=True) for study in studies])
+    )
+    assert together >= 0.8 and cases_alone <= 0.5
 
 
 def test_signed_rank_p_is_that_of_all_sign_flips():
