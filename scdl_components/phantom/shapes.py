@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""The two solids the phantom's organs are made of, as signed distances in millimetres (negative inside).
+"""The two solids of the organs, as signed distances in millimetres (negative inside).
 
 Coordinates are the patient's: +x right, +y anterior, +z superior, as in nibabel's RAS+.
 """

@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""The phantom as a data set on disk: images, labels and a case list, complete or not there at all."""
+"""Writes phantoms as a data set: images, labels and a case list, all or none."""
 
 from __future__ import annotations
 
