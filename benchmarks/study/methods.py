@@ -86,7 +86,7 @@ SCALES: dict[str, dict[str, object]] = {
     },
 }
 # these make the data or belong to training; inference has no use for them
-NOT_OF_INFERENCE = ("max_iterations", "val_interval", "voxels_per_token", "embed_dim", "num_workers")
+NOT_OF_INFERENCE = ("max_iterations", "val_interval", "voxels_per_token", "embed_dim", "num_workers", "augmentation")
 # overlays that inference needs as well, and keys of the first one
 OF_INFERENCE = ("priors", "magicnet")
 OF_PRIORS = ("priors", "prior_places", "feature_module", "voxels_per_token", "embed_dim", "proxy_bank")
