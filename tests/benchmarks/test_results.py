@@ -80,7 +80,7 @@ def test_commands_of_the_study_run_in_their_order(tmp_path):
     """Of the sets, which differ in seeds and phantoms alone, the first one; of its commands, the last method."""
     commands = [command for command in COMMANDS if "benchmarks.study" in command]
     for command in commands:
-        if any(words in command for words in ("study/long", "study/first --seeds", "study/guard")):
+        if any(words in command for words in ("study/long", "study/room", "study/first --seeds", "study/guard")):
             run(command, tmp_path)
     drawn = [command for command in commands if re.search(r"study\.(report|picture)", command)]
     for command in drawn[-2:]:  # of a set that is there
