@@ -88,7 +88,7 @@ def monai_run(configs: Sequence[str | Path], *words: str, **overrides: object) -
 def training_workflow(
     folder: str | Path, spacing: float, overlays: Sequence[str] = (), **overrides: object
 ) -> ConfigWorkflow:
-    """The bundle's training on 2 labeled and 4 unlabeled phantoms, ready to run.
+    """The bundle's training with SCDL on 2 labeled and 4 unlabeled phantoms, ready to run.
 
     Args:
         folder: for the phantoms and what the training writes.
@@ -106,6 +106,7 @@ def training_workflow(
         "ckpt_dir": str(folder),
         "output_dir": str(folder),
         "num_workers": 0,
+        "scdl": True,
         "val_interval": 10**6,
         **overrides,
     }

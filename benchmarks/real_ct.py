@@ -45,6 +45,7 @@ def main(output: str = "demo_output/real_ct", max_iterations: int = 800) -> None
     start = time.time()
     keys = {"dataset_dir": folder, "case_list": "cases.json", "ckpt_dir": folder, "output_dir": folder, **SCALE}
     keys |= {"labeled_batch_size": 1, "unlabeled_batch_size": 1, "max_iterations": max_iterations, "num_workers": 0}
+    keys |= {"scdl": True, "augmentation": []}
     keys |= {"load_cases#allow_overlap": ["labeled", "unlabeled", "test"]}
     subprocess.run(monai_run(["train"], "training", **keys), check=True)
     minutes = (time.time() - start) / 60

@@ -115,6 +115,7 @@ def replaced(code: str, words: dict[str, str]) -> str:
 def client_code(bundle: str, data: Path, case_list: str, rounds: int = ROUNDS, epochs: int = EPOCHS) -> str:
     """The page's client, at a scale of minutes; bundle and case list are expressions."""
     scale = {"num_filters": 4, "student#norm": "instance", "learning_rate": 0.03, "log_interval": 5}
+    scale["scdl"] = True
     scale["augmentation"] = []  # too few iterations to gain from it
     scale = {**SCALE, "voxels_per_token": 4, "embed_dim": 16, "class_names": ["background", *ORGANS], **scale}
     words = {'"/data/cts/case_list.json"': case_list, '"/data/cts"': repr(str(data)), '"bundles/scdl_synapse"': bundle}

@@ -20,11 +20,11 @@ DHC = {f"class_weight/student_{index}/{name}" for index in (0, 1) for name in ("
 # overlays, words of the command line, curves that are there, beginnings of those that are not
 METHODS = {
     "supervised": ("supervised", [], {"supervised/ga_ce"}, ("cps", "scdl/", "proxies_")),
-    "cps": ("", ["--scdl", "false"], {"supervised/ga_ce", "cps"}, ("scdl/", "proxies_")),
+    "default": ("", [], {"supervised/ga_ce", "cps"}, ("scdl/", "proxies_")),
     "dice_ce": ("dice_ce", [], {"supervised/dice_ce", "cps", "scdl/sac"}, ("supervised/ga_",)),
     "encoder tokens": (
         "",
-        ["--feature_module", "block_four", "--proxy_bank#in_channels", "16"],
+        ["--scdl", "true", "--feature_module", "block_four", "--proxy_bank#in_channels", "16"],
         {"cps", "scdl/sac"},
         (),
     ),
@@ -44,7 +44,8 @@ WEIGHTS = {
 def train(bundle, phantoms, overlays: str, *words: object, check=True) -> str:
     """Output of a training of two iterations by these configs behind train.yaml."""
     files = [str(bundle / "configs" / f"{file}.yaml") for file in ("train", *overlays.split())]
-    scale = options(dataset_dir=phantoms, voxels_per_token=8, **DATA)
+    own = {"scdl": None} if overlays in ("", "supervised", "published") else {}  # as the configs have it
+    scale = options(dataset_dir=phantoms, voxels_per_token=8, **DATA, **own)
     return run_monai("run", "training", "--config_file", str(files), *scale, *words, cwd=bundle.parent, check=check)
 
 

@@ -21,6 +21,7 @@ TINY = {
     "--val_interval": "3",
     "--max_iterations": "6",
     "--log_interval": "2",
+    "--scdl": "true",
     # as published: six iterations of the default leave one class everywhere
     "--network_def#initializers": "['$torch.nn.init.kaiming_normal_','$torch.nn.init.xavier_normal_']",
 }
@@ -51,6 +52,6 @@ def run_monai(*args: str, cwd: Path, check: bool = True) -> str:
 
 
 def options(**overrides: object) -> list[str]:
-    """Command-line overrides of the tiny scale."""
-    merged = {**TINY, **{f"--{key}": str(value) for key, value in overrides.items()}}
-    return [word for pair in merged.items() for word in pair]
+    """Command-line overrides of the tiny scale; None leaves a key of it out."""
+    merged = {**TINY, **{f"--{key}": value for key, value in overrides.items()}}
+    return [str(word) for pair in merged.items() if pair[1] is not None for word in pair]
