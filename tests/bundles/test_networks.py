@@ -66,6 +66,7 @@ def test_scdl_trains_any_network(tmp_path, phantoms, name, priors):
         logging_file=False,
         dataset_dir=str(phantoms),
         case_list="case_list.json",
+        scdl=True,
         student={"_target_": name, "out_channels": "@num_classes", **arguments},
         feature_module=feature_module,
         roi_size=[size] * 3,

@@ -96,6 +96,6 @@ def test_a_host_of_ones_own_as_documented(tmp_path, phantoms):
     page = METHOD.read_text(encoding="utf-8")
     bundle = copy_bundle(tmp_path)
     (bundle / "my_host.py").write_text(re.search(r"```python\n(.*?class Agreement.*?)```", page, re.DOTALL).group(1))
-    train(bundle, phantoms, "", "--host", re.search(r'--host "(.*?)"', page).group(1))
+    train(bundle, phantoms, "", "--scdl", "true", "--host", re.search(r'--host "(.*?)"', page).group(1))
     curves = set(EventAccumulator(str(bundle / "eval")).Reload().Tags()["scalars"])
     assert {"supervised/ga_ce", "agreement", "scdl/sac", "val_mean_dice"} <= curves and "cps" not in curves
