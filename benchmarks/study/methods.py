@@ -44,34 +44,23 @@ METHODS: dict[str, dict[str, object]] = {
 MAIN = ("supervised", "cps", "cps_ga", "scdl_published", "scdl")
 
 # what a size of the study sets in all methods alike; num_training, of the phantoms, is no key of a config
+CPU: dict[str, object] = {
+    "dataset_dir#spacing": [4.0, 4.0, 5.0],
+    "dataset_dir#num_validation": 4,
+    "dataset_dir#num_test": 8,
+    "pixdim": [4.0, 4.0, 5.0],
+    "roi_size": [32, 32, 32],
+    "num_filters": 8,
+    "voxels_per_token": 2,
+    "embed_dim": 32,
+    "max_iterations": 1500,
+    "val_interval": 250,
+}
+# room between two labels and all: patients and scanners differ more, and there are more of them
+VARIED = {"dataset_dir#variation": 2.5, "num_training": 40, "dataset_dir#num_validation": 8, "dataset_dir#num_test": 20}
 SCALES: dict[str, dict[str, object]] = {
-    "cpu": {
-        "dataset_dir#spacing": [4.0, 4.0, 5.0],
-        "dataset_dir#num_validation": 4,
-        "dataset_dir#num_test": 8,
-        "pixdim": [4.0, 4.0, 5.0],
-        "roi_size": [32, 32, 32],
-        "num_filters": 8,
-        "voxels_per_token": 2,
-        "embed_dim": 32,
-        "max_iterations": 1500,
-        "val_interval": 250,
-    },
-    # as small, with room between two labels and all: patients and scanners differ more, and there are more of them
-    "room": {
-        "num_training": 40,
-        "dataset_dir#variation": 2.5,
-        "dataset_dir#spacing": [4.0, 4.0, 5.0],
-        "dataset_dir#num_validation": 8,
-        "dataset_dir#num_test": 20,
-        "pixdim": [4.0, 4.0, 5.0],
-        "roi_size": [32, 32, 32],
-        "num_filters": 8,
-        "voxels_per_token": 2,
-        "embed_dim": 32,
-        "max_iterations": 6000,
-        "val_interval": 500,
-    },
+    "cpu": CPU,
+    "room": {**CPU, **VARIED, "max_iterations": 6000, "val_interval": 500},
     "gpu": {
         "dataset_dir#spacing": [1.5, 1.5, 2.0],
         "dataset_dir#num_validation": 4,
