@@ -110,8 +110,8 @@ def blocks() -> list[float]:
 def test_freed_memory_is_kept_used_again_and_given_back(process):
     first, tenth, later, end = process.submit(blocks).result()
     assert first > 0.9
-    # aligned pieces do not always fit where one of the same size was
-    assert 0.9 < tenth < 3.5 and 0.9 < later < 3.5
+    # eleven pieces, none of them used again, would be 11; aligned ones do not always fit where one of the same size was
+    assert 0.9 < tenth < 8 and 0.9 < later < 8
     assert end < 0.5
 
 
