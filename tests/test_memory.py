@@ -96,7 +96,7 @@ def blocks() -> list[float]:
     with reused_memory():
         allocate()
         seen.append(held())
-        for _ in range(10):
+        for _ in range(100):
             allocate()
     seen.append(held())
     with reused_memory():
@@ -108,10 +108,10 @@ def blocks() -> list[float]:
 
 @only_glibc
 def test_freed_memory_is_kept_used_again_and_given_back(process):
-    first, tenth, later, end = process.submit(blocks).result()
+    first, hundredth, later, end = process.submit(blocks).result()
     assert first > 0.9
-    # eleven pieces, none of them used again, would be 11; aligned ones do not always fit where one of the same size was
-    assert 0.9 < tenth < 8 and 0.9 < later < 8
+    # a piece does not always fit where one was, for it is aligned and small ones come in between: this ends after a few
+    assert 0.9 < hundredth < 10 and 0.9 < later < 10
     assert end < 0.5
 
 
