@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,8 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.utils import ensure_tuple
 
 from .errors import InputError, MissingFileError, tell_user_errors
+
+logger = logging.getLogger(__name__)
 
 # what MONAI, its tracking and MONAI Label read or add themselves
 MONAIS_KEYS = {
@@ -149,7 +152,7 @@ def run_section(section: str, needs: Mapping[str, str] | None = None) -> None:
 
 
 def check_keys(config: Mapping[str, object], configs_dir: str | Path) -> None:
-    """Refuse top-level keys that nothing refers to.
+    """Refuse top-level keys that nothing refers to; warn of SCDL's keys where it is off.
 
     Args:
         config: content of the running config, overlays and overrides included.
@@ -160,8 +163,9 @@ def check_keys(config: Mapping[str, object], configs_dir: str | Path) -> None:
     """
     referred = re.findall(r"[@%](\w+)", json.dumps(config, default=str))
     files = [file for file in Path(configs_dir).glob("*.yaml") if file.stem not in ("inference", "evaluate", "deploy")]
-    shipped = {key.split("#")[0].lstrip("+") for file in files for key in ConfigParser.load_config_file(file)}
-    known = shipped | MONAIS_KEYS | set(referred)
+    shipped = {file.stem: ConfigParser.load_config_file(file) for file in files}
+    known = {key.split("#")[0].lstrip("+") for content in shipped.values() for key in content}
+    known |= MONAIS_KEYS | set(referred)
     ids = {id_.rpartition("#")[2]: id_ for id_ in reversed(leaves(config))}
     problems = []
     for key in (key for key in config if key not in known):
@@ -169,6 +173,10 @@ def check_keys(config: Mapping[str, object], configs_dir: str | Path) -> None:
         problems.append(f"there is no key '{key}'" + "".join(f"; did you mean {name}?" for name in near))
     if problems:
         raise InputError("\n".join(problems))
+    if str(config.get("scdl")).lower() == "false":
+        default = shipped.get("train", {})
+        if changed := [key for key in ("scdl_weight", "scdl_loss") if key in default and config[key] != default[key]]:
+            logger.warning("SCDL is off (scdl: false), so what was changed in %s has no effect", " and ".join(changed))
 
 
 def leaves(value: object, prefix: str = "") -> dict[str, Any]:

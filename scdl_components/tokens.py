@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .errors import SettingError
+
 ADAPTIVE_POOLS: dict[int, Callable[..., Tensor]] = {
     1: F.adaptive_avg_pool1d,
     2: F.adaptive_avg_pool2d,
@@ -83,7 +85,16 @@ def pool_tokens(features: Tensor, grid: Sequence[int]) -> Tensor:
 
     Returns:
         [B, L, D] in the order of ``grid`` flattened, float32 of half precision.
+
+    Raises:
+        SettingError: there are more tokens than features along an axis, which would be copies of one another.
     """
+    size = tuple(features.shape[2:])
+    if any(tokens > found for tokens, found in zip(grid, size)):
+        raise SettingError(
+            f"features of {size} cannot make {tuple(grid)} tokens: raise voxels_per_token, or take a feature_module of "
+            "a finer resolution"
+        )
     return _pool(features, grid).flatten(2).transpose(1, 2)
 
 

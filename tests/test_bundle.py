@@ -118,6 +118,16 @@ def test_a_key_of_another_workflow_or_of_a_part_is_told_where_it_stands():
         check_keys({**read("inference").get(), "cases": "test"}, CONFIGS)
 
 
+def test_changed_keys_of_scdl_are_told_where_scdl_is_off(caplog):
+    train = read("train").get()
+    for changed in (train, {**train, "scdl_weight": 3, "scdl": True}, read("train", "published").get()):
+        check_keys(changed, CONFIGS)
+    assert not caplog.records
+    sac = {**train["scdl_loss"], "sac_weight": 0.5}
+    check_keys({**train, "scdl_weight": 3, "scdl_loss": sac, "scdl": "False"}, CONFIGS)
+    assert "SCDL is off (scdl: false), so what was changed in scdl_weight and scdl_loss has no effect" in caplog.text
+
+
 def test_leaves_are_by_id():
     config = {"a": {"b": 1, "c": []}, "d": [8, 8], "e": [{"f": 2}, "g"], "h": {}}
     assert leaves(config) == {"a#b": 1, "a#c": [], "d": [8, 8], "e#0#f": 2, "e#1": "g", "h": {}}

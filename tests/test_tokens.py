@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from scdl_components.errors import SettingError
 from scdl_components.tokens import pool_labels, pool_tokens, token_grid, tokenize
 
 
@@ -50,6 +51,11 @@ def test_grid_follows_the_image_when_features_are_coarser():
     tokens = tokenize(torch.randn(1, 4, 6, 6, 6), torch.zeros(1, 1, 24, 24, 24), 2, 8)
     assert tokens.features.shape == (1, 27, 4) and tokens.weights.shape == (1, 27, 2)
     assert tokenize(torch.randn(1, 4, 6, 6, 6), None, 2, 8, spatial_size=(24, 24, 24)).features.shape == (1, 27, 4)
+
+
+def test_more_tokens_than_features_are_refused():
+    with pytest.raises(SettingError, match=r"features of \(4, 4, 8\) cannot make \(8, 4, 8\) tokens: raise voxels_per_token"):
+        pool_tokens(torch.randn(1, 2, 4, 4, 8), (8, 4, 8))
 
 
 def test_tokens_lie_in_the_order_of_the_grid():

@@ -13,7 +13,7 @@ METHODS: dict[str, dict[str, object]] = {
     "supervised_two": {"overlays": ["supervised"], "labeled_batch_size": 2},  # as many labeled samples as the others
     "cps": {"overlays": ["dice_ce"], "scdl": False},
     "cps_ga": {"scdl": False},
-    "scdl_published": {"overlays": ["published"]},
+    "scdl_published": {"overlays": ["published"]},  # crops alone: compare with --augmentation "[]"
     "scdl": {"scdl": True},
     # hosts, with CDBA, with SAC as well (of CPS+GA that is scdl), and with priors
     "cps_cdba": {"overlays": ["dice_ce"], "scdl": True, "scdl_loss#sac_weight": 0.0},
@@ -41,7 +41,7 @@ METHODS: dict[str, dict[str, object]] = {
         "network_def#initializers": [{"_target_": "scdl_components.networks.pytorch_init_", "_mode_": "callable"}],
     },
 }
-MAIN = ("supervised", "cps", "cps_ga", "scdl_published", "scdl")
+MAIN = ("supervised", "cps", "cps_ga", "scdl")
 
 # what a size of the study sets in all methods alike; num_training, of the phantoms, is no key of a config
 CPU: dict[str, object] = {

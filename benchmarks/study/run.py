@@ -3,7 +3,7 @@
 """Trains and evaluates methods × seeds; a finished run is kept, an interrupted one goes on.
 
     python -m benchmarks.study.run --folder study                       # the main methods, three seeds, on a CPU
-    python -m benchmarks.study.run --folder study --methods "{'weight_3':{'scdl_weight':3.0}}" --seeds "[0]"
+    python -m benchmarks.study.run --folder study --methods "{'weight_3':{'scdl':True,'scdl_weight':3.0}}" --seeds "[0]"
     python -m benchmarks.study.run --folder mine --dataset_dir /data/btcv --case_list my_list.json --scale gpu
     python -m benchmarks.study.run --folder long --max_iterations 4500 --val_interval 500   # does a method fall later?
 

@@ -210,7 +210,7 @@ class TwoStreamLoader(DataLoader):
         if len(self.failing) == num_unlabeled:
             raise InputError(
                 f"none of the {num_unlabeled} unlabeled cases can be loaded any more, the last in iteration {number} "
-                f"({files}: {reason}). Is their disk still there? When it is, {again}"
+                f"({files}: {reason}). If their disk is away, bring it back; if it is a transform, mend that. Then {again}"
             )
 
 

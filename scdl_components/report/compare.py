@@ -22,8 +22,8 @@ READING = (
     "of organs. n are the cases in which both runs have a value, and everything in a line is of these. Lines of head, "
     "tail and all are of each case's mean over its organs. The last column counts the case-organ pairs that only one run "
     "defines (first / second), such as an organ that it draws where there is none: they count in the Dice and NSD "
-    "of head, tail and all, and are left out of everything else. Runs of several seeds: the seeds' mean of each case, and "
-    "the interval is over cases and seeds together."
+    "of head, tail and all, and are left out of everything else. Runs of several seeds: the seeds' mean of each case, the "
+    "interval is over cases and seeds together, and there is no p. With less than six seeds it is too narrow: look at each."
 )
 
 
@@ -111,9 +111,13 @@ def compare_runs(a: Run, b: Run) -> list[Difference]:
     """Compute ``b - a`` as :py:func:`scdl_components.report.paired.compare_tables` does.
 
     Raises:
-        InputError: the runs cannot be compared.
+        InputError: the runs cannot be compared, or have not as many seeds.
     """
     check_comparable([a, b])
+    if len(a.tables) != len(b.tables):
+        raise InputError(
+            f"'{a.name}' has {len(a.tables)} seeds and '{b.name}' {len(b.tables)}: give as many of both, in the same order"
+        )
     return compare_tables(a.tables, b.tables, a.num_tail)
 
 

@@ -34,7 +34,7 @@ class Difference:
         difference: mean of second minus first.
         low: lower end of the confidence interval of the difference; NaN for less than two cases.
         high: its upper end.
-        p_value: Wilcoxon signed-rank test, two-sided; NaN without a case.
+        p_value: Wilcoxon signed-rank test, two-sided; NaN without a case, and of several seeds.
         p_holm: the same, corrected for the number of organs; NaN for groups.
     """
 
@@ -85,15 +85,14 @@ def compare_tables(a: Sequence[ScoreTable], b: Sequence[ScoreTable], num_tail: i
 
 def _statistics(a: np.ndarray, b: np.ndarray) -> dict[str, float | int]:
     """Compare two runs' values [seeds, N] of the cases."""
-    if len(a) != len(b):
-        a, b = (values.mean(axis=0, keepdims=True) for values in (a, b))
     paired = ~np.isnan(a + b).any(axis=0)
     difference = (b - a)[:, paired]
     low, high = bootstrap_interval(difference)
     n = difference.shape[1]
     mean_a, mean_b, mean = (float(v.mean()) if n else nan for v in (a[:, paired], b[:, paired], difference))
     found = {"n": n, "mean_a": mean_a, "mean_b": mean_b, "difference": mean}
-    return {**found, "low": low, "high": high, "p_value": signed_rank_p(difference.mean(axis=0))}
+    p_value = signed_rank_p(difference[0]) if len(difference) == 1 else nan  # of cases alone it would be far too small
+    return {**found, "low": low, "high": high, "p_value": p_value}
 
 
 def bootstrap_interval(differences: np.ndarray) -> tuple[float, float]:

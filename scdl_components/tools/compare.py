@@ -19,8 +19,8 @@ def compare(runs: str | Sequence[str | Sequence[str]], output: str, names: str |
     """Compare runs, print the differences of Dice, and write all to ``comparison.csv``.
 
     Args:
-        runs: report folders of evaluations; a list of folders in place of one is a run of several seeds. On the
-            command line "[a,b]" or "[[a1,a2],[b1,b2]]".
+        runs: report folders of evaluations; a list of folders in place of one is a run of several seeds, in the same
+            order in all of them. On the command line "[a,b]" or "[[a1,a2],[b1,b2]]".
         output: folder to write to.
         names: of the runs, "[A,B]"; default the folders.
 

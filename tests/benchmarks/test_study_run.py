@@ -37,13 +37,13 @@ def study(module: str, *words: str) -> str:
 @pytest.mark.slow
 def test_a_grid_is_run_gone_on_with_and_reported(tmp_path):
     cps_ga = {"scdl": False}
-    methods = ("--methods", str({"cps_ga": cps_ga, "lighter": {"scdl_weight": 1.0}}), "--seeds", "[0]")
+    methods = ("--methods", str({"cps_ga": cps_ga, "lighter": {"scdl": True, "scdl_weight": 0.5}}), "--seeds", "[0]")
     tiny = [word for key, value in TINY.items() for word in (f"--{key}", str(value))]
     study("benchmarks.study.run", "--folder", str(tmp_path), "--jobs", "2", *methods, *tiny)
     finished, interrupted = (tmp_path / "2_labeled" / method / "seed_0" for method in ("cps_ga", "lighter"))
     kept = (finished / "models" / "model.pt").stat().st_mtime_ns
     done = json.loads((interrupted / "done.json").read_text())
-    assert done["overrides"]["scdl_weight"] == "1.0" and done["overrides"]["max_iterations"] == "12"
+    assert done["overrides"]["scdl_weight"] == "0.5" and done["overrides"]["max_iterations"] == "12"
     assert len(list((interrupted / "segmentations").rglob("*_seg.nii.gz"))) == 2
     (interrupted / "done.json").unlink()
     (interrupted / "models" / "checkpoint_14.pt").unlink()

@@ -106,7 +106,7 @@ def test_an_organ_drawn_where_there_is_none_counts_in_groups_as_in_the_run_s_own
     """B draws the gallbladder that case 2 does not have, with one seed of two."""
     exact, other = run("seed 0"), run("seed 1")
     other.tables[0].values["dice"][2, 2] = 0.0
-    found = differences(run("A"), run_of_seeds([exact, other], "B"))
+    found = differences(run_of_seeds([run("A"), run("A")], "A"), run_of_seeds([exact, other], "B"))
     assert (found["dice", "all"].n, found["dice", "all"].difference) == (4, pytest.approx(-1 / 3 / 2 / 4))
     assert (found["dice", "gallbladder"].n, found["dice", "gallbladder"].difference) == (3, 0)
     assert found["hd95", "all"].difference == 0
@@ -114,7 +114,11 @@ def test_an_organ_drawn_where_there_is_none_counts_in_groups_as_in_the_run_s_own
 
 def test_seeds_are_averaged_by_case_before_they_are_compared():
     seeds = run_of_seeds([run("seed 0", 1), run("seed 1", 2)], "B")
-    assert differences(run("A"), seeds)["dice", "liver"].difference == pytest.approx(-(1 / 8 + 2 / 8) / 2)
+    liver = differences(run_of_seeds([run("A"), run("A")], "A"), seeds)["dice", "liver"]
+    assert liver.difference == pytest.approx(-(1 / 8 + 2 / 8) / 2)
+    assert np.isnan(liver.p_value) and np.isnan(liver.p_holm)  # of the cases alone, whatever other seeds give
+    with pytest.raises(InputError, match="'A' has 1 seeds and 'B' 2: give as many"):
+        compare_runs(run("A"), seeds)
 
 
 def test_a_report_is_read_as_it_was_written(tmp_path):
@@ -131,8 +135,8 @@ def test_command_prints_dice_and_writes_every_metric(tmp_path, capsys):
     output = tmp_path / "out"
     compare(folders, str(output))
     assert capsys.readouterr().out.count("Dice, ") == 3
-    # two runs, the second of two seeds, as the command line gives them
-    compare(f"[{folders[0]},[{folders[1]},{folders[2]}]]", str(output), "[exact,moved]")
+    # two runs of two seeds, as the command line gives them
+    compare(f"[[{folders[0]},{folders[0]}],[{folders[1]},{folders[2]}]]", str(output), "[exact,moved]")
     with open(output / "comparison.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 36 and {(row["first"], row["second"]) for row in rows} == {("exact", "moved")}
