@@ -54,7 +54,9 @@ def test_grid_follows_the_image_when_features_are_coarser():
 
 
 def test_more_tokens_than_features_are_refused():
-    with pytest.raises(SettingError, match=r"features of \(4, 4, 8\) cannot make \(8, 4, 8\) tokens: raise voxels_per_token"):
+    with pytest.raises(
+        SettingError, match=r"features of \(4, 4, 8\) cannot make \(8, 4, 8\) tokens: raise voxels_per_token"
+    ):
         pool_tokens(torch.randn(1, 2, 4, 4, 8), (8, 4, 8))
 
 

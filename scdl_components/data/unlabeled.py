@@ -46,8 +46,10 @@ def unlabeled_stream(
         validation: items of its validation.
         load_cases: reads the case list, as :func:`scdl_components.data.load_cases`. A ``UserError`` counts as no list:
             a training on the list's labeled cases has met it before.
-        batch_size: unlabeled samples of a batch.
+        batch_size: unlabeled samples of a batch; with 0 no case is looked for.
     """
+    if not batch_size:
+        return UnlabeledStream([], 0)
     try:
         lists = load_cases()
     except UserError:
@@ -58,7 +60,7 @@ def unlabeled_stream(
     folders = sorted({_study_folder(item) for item in labeled})
     files = [path for folder in folders for path in filter(is_nifti, visible(folder))]
     images = [path for path in files if os.path.realpath(path) not in taken and modality_of(path, {}) == CT]
-    if not images and batch_size:
+    if not images:
         warnings.warn(
             f"no image without a label in {', '.join(folders)}: training on the {len(labeled)} labeled alone. Put "
             "images there that have no label to learn from them, too",

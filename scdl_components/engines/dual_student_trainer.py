@@ -103,7 +103,7 @@ class DualStudentTrainer(SupervisedTrainer):
         self.network_with_loss = network_with_loss if parallel is None else parallel(network_with_loss)
         self._num_iterations = num_iterations
         self.graphed_loss = None
-        alike = parallel is None and self.loss_function.host.repeatable and self.scaler_in_use is None
+        alike = parallel is None and self.loss_function.host.repeatable and not self.needs_scaler
         if cuda_graph and alike and self.state.device.type == "cuda":
             self.graphed_loss = GraphedLoss(self._losses, network_with_loss.parameters(), network_with_loss.buffers())
         # an epoch may be one iteration, and ignite logs each; handlers show the progress
@@ -141,11 +141,15 @@ class DualStudentTrainer(SupervisedTrainer):
         self.data_loader.batch_sampler.start = self.state.iteration
 
     @property
+    def needs_scaler(self) -> bool:
+        """Whether mixed precision has gradients to scale: those of float16, as bfloat16 has float32's range."""
+        return self.amp and self.amp_kwargs.get("dtype") != torch.bfloat16
+
+    @property
     def scaler_in_use(self) -> torch.amp.GradScaler | None:
-        """MONAI's gradient scaler, where mixed precision needs one."""
-        # bfloat16 has float32's range; without a GPU the scaler is off, and would step on infinities
-        needed = self.amp_kwargs.get("dtype") != torch.bfloat16
-        return self.scaler if self.scaler is not None and self.scaler.is_enabled() and needed else None
+        """MONAI's gradient scaler, made when a run starts; None where it is not needed."""
+        # without a GPU the scaler is off, and would step on infinities
+        return self.scaler if self.needs_scaler and self.scaler is not None and self.scaler.is_enabled() else None
 
     def _losses(self, images: Tensor, label: Tensor, iteration: int | Tensor) -> tuple[Tensor, tuple]:
         with torch.autocast(self.state.device.type, enabled=self.amp, **self.amp_kwargs):

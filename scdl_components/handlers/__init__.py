@@ -12,7 +12,6 @@ from .reused_memory import ReusedMemory
 from .seed import IterationSeed
 from .shared import shared_handler
 from .signals import StopOnSignal
-from .tensorboard_proxies import TensorBoardProxyHandler
 from .weights import WeightsLoader, WeightsSaver
 from .writer import summary_writer
 
@@ -22,7 +21,6 @@ __all__ = [
     "ReusedMemory",
     "RunEvents",
     "StopOnSignal",
-    "TensorBoardProxyHandler",
     "TrainingCheckpoint",
     "TrainingProgressBar",
     "WeightsLoader",

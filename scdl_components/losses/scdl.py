@@ -98,23 +98,19 @@ class SCDLLoss(nn.Module):
                 terms[prefix + name] = LossTerm(others + value, self.weight * factor * weight)
 
         number = len(label)
-        for (cdba, sac), tokens in zip(self.losses, self.tokens(features, label)):
-            labeled = tokens._replace(features=tokens.features[:number])
-            # of several ranks, one without unlabeled samples takes part in the sums over tokens all the same
-            with_unlabeled = self.unlabeled_weight and (len(tokens.features) > number or world_size() > 1)
-            # one pass through the bank for both: a GPU spends its time on starting the many small kernels
-            output = cdba.bank(tokens.features if with_unlabeled else labeled.features)
-            parts = zip(*(values.tensor_split([number]) for values in output))
-            of_labeled, of_unlabeled = (ProxyOutput(*part) for part in parts)
-            add(cdba.terms(of_labeled, tokens.weights))
-            add({"sac": LossTerm(sac.value(labeled), self.sac_weight)})
-            if with_unlabeled:
-                add(cdba.terms(of_unlabeled, None), "scdl/unlabeled_", factor)
-        return terms
-
-    def tokens(self, features: Sequence[Tensor], label: Tensor) -> list[Tokens]:
-        """Pool every student's features of all samples, with the shares of the labeled ones."""
         cdba, _ = self.losses[0]
         grid = token_grid(label.shape[2:], cdba.voxels_per_token)
         weights = pool_labels(label, cdba.bank.num_classes, grid)
-        return [Tokens(pool_tokens(found, grid), weights) for found in features]
+        for (cdba, sac), found in zip(self.losses, features):
+            tokens = pool_tokens(found, grid)
+            # of several ranks, one without unlabeled samples takes part in the sums over tokens all the same
+            with_unlabeled = self.unlabeled_weight and (len(tokens) > number or world_size() > 1)
+            # one pass through the bank for both: a GPU spends its time on starting the many small kernels
+            output = cdba.bank(tokens if with_unlabeled else tokens[:number])
+            parts = zip(*(values.tensor_split([number]) for values in output))
+            of_labeled, of_unlabeled = (ProxyOutput(*part) for part in parts)
+            add(cdba.terms(of_labeled, weights))
+            add({"sac": LossTerm(sac.value(Tokens(tokens[:number], weights)), self.sac_weight)})
+            if with_unlabeled:
+                add(cdba.terms(of_unlabeled, None), "scdl/unlabeled_", factor)
+        return terms

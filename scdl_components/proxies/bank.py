@@ -19,14 +19,12 @@ class ProxyOutput(NamedTuple):
     """Tokens compared with the classes.
 
     Attributes:
-        embeddings: [B, L, Z], not normalised.
         similarity: [B, L, C], mean cosine between a token and the samples of a class (a in docs/method.md).
         cosines: [B, L, C], with the class means.
         log_q: [B, L, C], log of the embedding→proxy assignment, the softmax over classes of cosines / ``tau``.
         log_r: likewise proxy→embedding, with ``tau_p2e``.
     """
 
-    embeddings: Tensor
     similarity: Tensor
     cosines: Tensor
     log_q: Tensor
@@ -87,10 +85,10 @@ class ProxyBank(nn.Module):
         # dropout before ReLU is the same function as after it, and leaves one hidden map to keep instead of two
         self.encoder = nn.Sequential(
             nn.Linear(in_channels, hidden),
-            _InplaceDropout(dropout),
+            nn.Dropout(dropout, inplace=True),
             nn.ReLU(inplace=True),
             nn.Linear(hidden, hidden),
-            _InplaceDropout(dropout),
+            nn.Dropout(dropout, inplace=True),
             nn.ReLU(inplace=True),
             nn.Linear(hidden, embed_dim),
         )
@@ -185,10 +183,9 @@ class ProxyBank(nn.Module):
             tokens: [B, L, D].
             noise: ε of the proxy samples, [C, S, Z]; drawn if None.
         """
-        embeddings = self.encode(tokens)
-        similarity, cosines = self.similarity(embeddings, noise)
+        similarity, cosines = self.similarity(self.encode(tokens), noise)
         log_q, log_r = ((cosines / tau).log_softmax(-1) for tau in (self.tau, self.tau_p2e))
-        return ProxyOutput(embeddings, similarity, cosines, log_q, log_r)
+        return ProxyOutput(similarity, cosines, log_q, log_r)
 
 
 def class_prior(cosines: Tensor, means: Tensor, tau: float) -> Tensor:
@@ -221,22 +218,6 @@ PRIORS: Mapping[str, Callable[[ProxyBank, Tensor], Tensor]] = {
     "samples": lambda bank, z: bank.token_direction(z),
     "published": lambda bank, z: F.normalize(class_prior(bank.similarity(z)[1], bank.mu, bank.tau_p2e), dim=-1),
 }
-
-
-class _InplaceDropout(nn.Dropout):
-    """Dropout by 16 random bits a value, the rate rounded to them.
-
-    PyTorch's adds 3 % to an iteration on a CPU.
-    """
-
-    def forward(self, input: Tensor) -> Tensor:
-        if not self.training or self.p == 0:
-            return input
-        # drawn four values at a time, as whole numbers of 64 bits
-        draws = torch.empty(-(-input.numel() // 4), dtype=torch.int64, device=input.device).random_(-(2**63), None)
-        bits = draws.view(torch.int16)[: input.numel()].view(input.shape)
-        kept = (bits >= round(self.p * 2**16) - 2**15).to(input.dtype)
-        return input.mul_(kept.div_(1 - self.p))
 
 
 def _autocast_off(tensor: Tensor) -> torch.autocast:

@@ -19,8 +19,8 @@ DATA = {"case_list": "case_list.json", "max_iterations": 2, "val_interval": 2, "
 DHC = {f"class_weight/student_{index}/{name}" for index in (0, 1) for name in ("background", "left adrenal gland")}
 # overlays, words of the command line, curves that are there, beginnings of those that are not
 METHODS = {
-    "supervised": ("supervised", [], {"supervised/ga_ce"}, ("cps", "scdl/", "proxies_")),
-    "default": ("", [], {"supervised/ga_ce", "cps"}, ("scdl/", "proxies_")),
+    "supervised": ("supervised", [], {"supervised/ga_ce"}, ("cps", "scdl/")),
+    "default": ("", [], {"supervised/ga_ce", "cps"}, ("scdl/",)),
     "dice_ce": ("dice_ce", [], {"supervised/dice_ce", "cps", "scdl/sac"}, ("supervised/ga_",)),
     "encoder tokens": (
         "",
@@ -30,7 +30,6 @@ METHODS = {
     ),
     "published": ("published", [], {"supervised/ga_ce", "cps", "scdl/separation"}, ("scdl/p2e",)),
     "dhc": ("dhc", [], {"supervised/dice_ce", "cps", "scdl/sac", *DHC}, ("supervised/ga_",)),
-    "dhc with dice_ce": ("dhc dice_ce", [], {"supervised/dice_ce", "cps", "scdl/sac", *DHC}, ("supervised/ga_",)),
     "dhc with ga": ("dhc ga", [], {"supervised/ga_ce", "supervised/ga_dice", "cps", *DHC}, ("supervised/dice_",)),
 }
 WEIGHTS = {

@@ -53,6 +53,18 @@ def test_a_cpu_has_no_graph():
     assert trainer().graphed_loss is None
 
 
+@pytest.mark.parametrize("dtype, needed", [(torch.float16, True), (torch.bfloat16, False)])
+def test_a_graph_knows_before_the_run_whether_gradients_are_scaled(dtype, needed):
+    """MONAI makes the scaler when a run starts, and a recorded loss is not scaled."""
+    assert trainer(amp=True, amp_kwargs={"dtype": dtype}).needs_scaler == needed
+    assert not trainer(amp_kwargs={"dtype": dtype}).needs_scaler
+
+
+@gpu
+def test_float16_has_no_graph():
+    assert trainer(device="cuda:0", amp=True, amp_kwargs={"dtype": torch.float16}).graphed_loss is None
+
+
 @gpu
 @pytest.mark.parametrize("host", HOSTS)
 def test_a_training_is_the_same_with_a_graph(host):

@@ -26,7 +26,7 @@ def tokens_and_weights(num_classes: int = 3) -> tuple[torch.Tensor, torch.Tensor
 def output(similarity: torch.Tensor, tau: float = 0.2) -> ProxyOutput:
     """Of embeddings whose cosines with means and samples are the same."""
     log_q = (similarity / tau).log_softmax(-1)
-    return ProxyOutput(similarity, similarity, similarity, log_q, log_q)
+    return ProxyOutput(similarity, similarity, log_q, log_q)
 
 
 def test_values_of_a_case_done_by_hand():

@@ -75,20 +75,6 @@ def test_targets_have_no_dropout_and_no_gradient():
     assert torch.equal(bank.eval().encode(tokens), target)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_dropout_keeps_its_share_and_the_mean_and_passes_gradient_where_it_keeps(dtype):
-    torch.manual_seed(0)
-    dropout = ProxyBank(in_channels=16, num_classes=4, dropout=0.2).encoder[1]
-    values = torch.ones(201, 499, requires_grad=True)
-    outputs = dropout(values.to(dtype) * 1)
-    outputs.float().sum().backward()
-    kept = outputs > 0
-    assert kept.float().mean() == pytest.approx(0.8, abs=0.005)
-    assert outputs.dtype == dtype and torch.allclose(outputs[kept].float(), torch.tensor(1.25))
-    assert torch.equal(values.grad, outputs.float())
-    assert torch.equal(dropout.eval()(torch.ones(3, 3)), torch.ones(3, 3))
-
-
 @pytest.mark.parametrize("dropout", [-0.1, 1])
 def test_dropout_that_leaves_nothing_is_refused(dropout):
     with pytest.raises(ValueError, match="dropout="):
@@ -161,7 +147,7 @@ def test_autocast_leaves_it_in_float32(dtype):
     with torch.autocast("cpu", dtype=dtype):
         low = bank(tokens, noise=noise)
         prior = bank.priors(tokens, list(PRIORS))
-        samples = bank.embedding_samples(low.embeddings)
+        samples = bank.embedding_samples(bank.encode(tokens))
         low.similarity.sum().backward()  # a backward pass inside the context is tolerated, too
     assert {values.dtype for values in (*low, prior, samples)} == {torch.float32}
     torch.testing.assert_close(low.similarity, full.similarity)

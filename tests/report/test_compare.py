@@ -141,7 +141,7 @@ def test_command_prints_dice_and_writes_every_metric(tmp_path, capsys):
         rows = list(csv.DictReader(file))
     assert len(rows) == 36 and {(row["first"], row["second"]) for row in rows} == {("exact", "moved")}
     text = capsys.readouterr().out
-    assert "Dice, moved minus exact" in text and re.search(r"\| liver .* -0\.188 \[-0\.188, -0\.188\] \|", text)
+    assert "Dice, moved minus exact" in text and re.search(r"\| liver .* -0\.188 \[-0\.250, -0\.125\] \|", text)
 
 
 @pytest.mark.parametrize(
