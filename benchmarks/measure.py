@@ -107,6 +107,7 @@ def training_workflow(
         "output_dir": str(folder),
         "num_workers": 0,
         "scdl": True,
+        "augmentation": [],  # the loader's part is no iteration's; a plain loop has none
         "val_interval": 10**6,
         **overrides,
     }

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from ..errors import SettingError
 from ..losses.functional import gaussian_ramp
 from ..losses.terms import LossTerm
 from .base import Batch, Host, HostOutput, Loss, Student, hard_labels, supervised_terms
@@ -23,7 +24,7 @@ class CPS(Host):
         weight: of ``cps_loss`` at the end of :func:`~scdl_components.losses.gaussian_ramp`.
 
     Raises:
-        ValueError: in training, when there is one student.
+        SettingError: in training, when there is one student.
     """
 
     repeatable = True
@@ -36,7 +37,7 @@ class CPS(Host):
 
     def forward(self, students: Sequence[Student], batch: Batch) -> HostOutput:
         if len(students) < 2:
-            raise ValueError("cross pseudo supervision needs two students: give network_def two initializers")
+            raise SettingError("cross pseudo supervision needs two students: give network_def two initializers")
         outputs = [student(batch.images) for student in students]
         logits = [output.logits for output in outputs]
         terms = supervised_terms(self.supervised_losses, logits, batch.label)

@@ -37,7 +37,7 @@ class DHC(Host):
 
     Raises:
         SettingError: when a loss takes no class weights.
-        ValueError: in training, when there are not two students.
+        SettingError: in training, when there are not two students.
     """
 
     repeatable = True
@@ -67,7 +67,7 @@ class DHC(Host):
 
     def forward(self, students: Sequence[Student], batch: Batch) -> HostOutput:
         if len(students) != 2:
-            raise ValueError(f"DHC needs two students, not {len(students)}: give network_def two initializers")
+            raise SettingError(f"DHC needs two students, not {len(students)}: give network_def two initializers")
         outputs = [student(batch.images) for student in students]
         logits = [output.logits for output in outputs]
         labels = [hard_labels(values) for values in logits]

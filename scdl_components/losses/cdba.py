@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor, nn
 
+from ..errors import SettingError
 from ..proxies import ProxyBank, ProxyOutput
 from ..tokens import tokenize
 from .functional import consensus, distance, proxy_to_embedding, separation, symmetric_kl, token_mean
@@ -66,7 +67,7 @@ class CDBALoss(nn.Module):
         weights: of terms by name; by default 1, of distance and symmetric_kl 0.1.
 
     Raises:
-        ValueError: when there is no such reduction or term.
+        SettingError: when there is no such reduction or term.
     """
 
     def __init__(
@@ -78,9 +79,9 @@ class CDBALoss(nn.Module):
     ) -> None:
         super().__init__()
         if isinstance(reduction, str) and reduction not in REDUCTIONS:
-            raise ValueError(f"reduction={reduction!r}: expected one of {list(REDUCTIONS)}, or a function")
+            raise SettingError(f"reduction={reduction!r}: expected one of {list(REDUCTIONS)}, or a function")
         if isinstance(reduction, str) and not set(weights or {}) <= set(WEIGHTS):
-            raise ValueError(f"weights={weights}: expected weights of {list(WEIGHTS)}")
+            raise SettingError(f"weights={weights}: expected weights of {list(WEIGHTS)}")
         self.bank = bank
         self.voxels_per_token = voxels_per_token
         self.reduction = REDUCTIONS[reduction] if isinstance(reduction, str) else reduction

@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""The equations of the losses (docs/method.md), each once.
+"""The equations of the losses (docs/method.md).
 
 Batch B, tokens L, classes C, embedding Z; a similarity [B, L, C], token labels w [B, L, C]. The mean of several ranks'
 losses is the loss of the whole batch.

@@ -10,6 +10,7 @@ from copy import deepcopy
 from torch import Tensor, nn
 
 from ..distributed import world_size
+from ..errors import SettingError
 from ..networks.priors import PriorNetwork
 from ..proxies import ProxyBank, ProxyOutput
 from ..tokens import Tokens, pool_labels, pool_tokens, token_grid
@@ -41,7 +42,7 @@ class SCDLLoss(nn.Module):
             :func:`~scdl_components.losses.gaussian_ramp`; 0 leaves them out.
 
     Raises:
-        ValueError: when the losses have different banks.
+        SettingError: when the losses have different banks.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class SCDLLoss(nn.Module):
     ) -> None:
         super().__init__()
         if cdba.bank is not sac.bank:
-            raise ValueError("SCDLLoss needs CDBALoss and SACLoss of one bank")
+            raise SettingError("SCDLLoss needs CDBALoss and SACLoss of one bank")
         number, networks = (students, []) if isinstance(students, int) else (len(students), students)
         with_banks = [network for network in networks if isinstance(network, PriorNetwork)]
         self.banks: nn.ModuleList | tuple[ProxyBank, ...]
@@ -82,10 +83,10 @@ class SCDLLoss(nn.Module):
             progress: fraction of training done.
 
         Raises:
-            ValueError: there are more or fewer students than banks.
+            SettingError: there are more or fewer students than banks.
         """
         if len(features) != len(self.banks):
-            raise ValueError(
+            raise SettingError(
                 f"SCDL has {len(self.banks)} proxy banks and got features of {len(features)} students: give "
                 "students those of the network, or their number"
             )

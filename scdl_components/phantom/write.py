@@ -16,6 +16,7 @@ import nibabel as nib
 from monai.utils import ensure_tuple
 
 from ..distributed import on_rank_zero
+from ..errors import InputError
 from .render import phantom_case
 from .table import KNOWN_ORGANS, SYNAPSE_ORGANS
 
@@ -60,8 +61,8 @@ def write_phantoms(
         ``output_dir``.
 
     Raises:
-        ValueError: an argument is out of its range, or an organ is unknown.
-        FileExistsError: ``output_dir`` holds something else, or phantoms with other parameters.
+        InputError: an argument is out of its range, or an organ is unknown.
+        InputError: ``output_dir`` holds something else, or phantoms with other parameters.
     """
     counts = dict(zip(STREAMS, (num_labeled, num_unlabeled, num_validation, num_test), strict=True))
     organs, spacing = list(ensure_tuple(organs)), [float(mm) for mm in ensure_tuple(spacing)]
@@ -95,17 +96,17 @@ def write_phantoms(
 def _check(numbers: dict[str, int], organs: list[str], spacing: list[float], variation: float) -> None:
     for name, value in numbers.items():
         if not isinstance(value, int) or value < 0:
-            raise ValueError(f"write_phantoms: {name} is {value!r}; give a whole number, 0 or more.")
+            raise InputError(f"write_phantoms: {name} is {value!r}; give a whole number, 0 or more.")
     if not any(value for name, value in numbers.items() if name != "seed"):
-        raise ValueError("write_phantoms: all four numbers of cases are 0; ask for at least one case.")
+        raise InputError("write_phantoms: all four numbers of cases are 0; ask for at least one case.")
     if not organs or len(set(organs)) < len(organs) or not set(organs) <= set(KNOWN_ORGANS):
-        raise ValueError(
+        raise InputError(
             f"write_phantoms: organs is {organs}; give at least one, each only once, of {', '.join(KNOWN_ORGANS)}."
         )
     if len(spacing) != 3 or not all(0.3 <= mm <= 20 for mm in spacing):
-        raise ValueError(f"write_phantoms: spacing is {spacing}; give three voxel sizes (x, y, z) of 0.3 to 20 mm.")
+        raise InputError(f"write_phantoms: spacing is {spacing}; give three voxel sizes (x, y, z) of 0.3 to 20 mm.")
     if not 1 <= variation <= 4:
-        raise ValueError(f"write_phantoms: variation is {variation!r}; give a number from 1 to 4.")
+        raise InputError(f"write_phantoms: variation is {variation!r}; give a number from 1 to 4.")
 
 
 def _is_complete(output: Path, parameters: dict) -> bool:
@@ -118,7 +119,7 @@ def _is_complete(output: Path, parameters: dict) -> bool:
         found = "something else"
     if found == parameters:
         return True
-    raise FileExistsError(
+    raise InputError(
         f"write_phantoms: '{output}' is left alone, for it holds {found}, and {parameters} are asked for. Choose another "
         "output_dir (in a config: dataset_dir), or delete it first."
     )

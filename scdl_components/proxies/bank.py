@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..errors import SettingError
 from ..tokens import full_precision
 
 
@@ -55,7 +56,7 @@ class ProxyBank(nn.Module):
             None: ``tau``, with which both assignments are the same.
 
     Raises:
-        ValueError: when ``dropout`` is not in [0, 1), or a temperature is not positive.
+        SettingError: when ``dropout`` is not in [0, 1), or a temperature is not positive.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class ProxyBank(nn.Module):
     ) -> None:
         super().__init__()
         if not 0 <= dropout < 1:
-            raise ValueError(f"dropout={dropout}: a rate in [0, 1), e.g. 0.2")
+            raise SettingError(f"dropout={dropout}: a rate in [0, 1), e.g. 0.2")
         self.num_classes = num_classes
         self.embed_dim = embed_dim
         self.num_samples = num_samples
@@ -80,7 +81,7 @@ class ProxyBank(nn.Module):
         self.tau = tau
         self.tau_p2e = tau if tau_p2e is None else tau_p2e
         if not min(self.tau, self.tau_p2e) > 0:
-            raise ValueError(f"tau={tau}, tau_p2e={tau_p2e}: a temperature must be positive, e.g. 0.2")
+            raise SettingError(f"tau={tau}, tau_p2e={tau_p2e}: a temperature must be positive, e.g. 0.2")
         hidden = 2 * embed_dim
         # dropout before ReLU is the same function as after it, and leaves one hidden map to keep instead of two
         self.encoder = nn.Sequential(

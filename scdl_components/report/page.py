@@ -106,9 +106,9 @@ def html_page(heading: str, lead: str, sections: Mapping[str, str]) -> str:
 
 
 def write_files(folder: str | Path, texts: Mapping[str, str]) -> None:
-    """Write files {name: text}, all or none.
+    """Write files {name: text}, all or none where one cannot be written.
 
-    Each takes its place when all are on the disk.
+    Each takes its place when all are on the disk. A process killed in between leaves some of the earlier report.
 
     Raises:
         StorageError: one cannot be written; what an earlier report left is as it was.

@@ -27,7 +27,6 @@ PHANTOMS = "--dataset_dir#spacing [12,12,12] --dataset_dir#num_test 2 --dataset_
 TOY = {
     "benchmarks.study.run": f"{TINY} {PHANTOMS}",
     "benchmarks.step_time": f"{SMALL} --spacing 8 --pairs 1",
-    "benchmarks.hosts": f"{SMALL} --spacing 8 --pairs 1",
     "benchmarks.inference memory": "--shape [48,48,30] --spacing [6.0,6.0,8.0] --num_classes [2] --num_filters 2 "
     "--roi_size [32,32,32]",
     "benchmarks.inference windows": f"{SMALL} --repeats 1",

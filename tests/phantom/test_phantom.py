@@ -176,9 +176,9 @@ def test_a_complete_data_set_is_kept_and_other_parameters_are_refused(tmp_path):
     folder = write(tmp_path / "deep" / "phantom")
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     assert write(folder) == folder and [path.name for path in folder.parent.iterdir()] == ["phantom"]
-    with pytest.raises(FileExistsError, match="'seed': 0.*'seed': 1.*another "):
+    with pytest.raises(InputError, match="'seed': 0.*'seed': 1.*another "):
         write(folder, seed=1)
-    with pytest.raises(FileExistsError, match="'num_test': 1.*'num_test': 2"):
+    with pytest.raises(InputError, match="'num_test': 1.*'num_test': 2"):
         write(folder, num_test=2)
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
@@ -188,7 +188,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path, content):
     (tmp_path / "scan.nii.gz").write_bytes(b"somebody's")
     if content is not None:
         (tmp_path / "case_list.json").write_text(content)
-    with pytest.raises(FileExistsError, match="left alone"):
+    with pytest.raises(InputError, match="left alone"):
         write(tmp_path)
     assert (tmp_path / "scan.nii.gz").read_bytes() == b"somebody's"
 
