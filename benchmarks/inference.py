@@ -7,8 +7,6 @@ python -m benchmarks.inference memory --shape "[512,512,800]" --spacing "[0.8,0.
 python -m benchmarks.inference windows
 """
 
-from __future__ import annotations
-
 import sys
 import tempfile
 from collections.abc import Sequence

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the benchmarks share: clocks, the bundle's training on phantoms, tables."""
 
-from __future__ import annotations
-
 import csv
 import os
 import platform

@@ -6,8 +6,6 @@ Written for the benchmarks from the equations of docs/method.md: float32, volume
 SCDL as [B, C, L, S], every loss fetched in every step; windows one by one, added up in NumPy.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -8,8 +8,6 @@ It shows that the pipeline works on real voxels. The case is its own training da
 other patients.
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 import subprocess

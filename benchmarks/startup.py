@@ -8,8 +8,6 @@ The user's command in a process of its own each time, the three in turn, with a 
 takes no time.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -11,8 +11,6 @@ In turn, in one process: an iteration of the bundle's trainer (data, both studen
 forward and backward of the bare students on the same tensors, and SCDL alone.
 """
 
-from __future__ import annotations
-
 import json
 import tempfile
 from collections.abc import Callable, Iterable, Sequence

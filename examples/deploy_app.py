@@ -5,8 +5,6 @@
 python deploy_app.py --input <series> --model <bundle>/models/model.ts --output <folder>
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from highdicom.sr import CodedConcept

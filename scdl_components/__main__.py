@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """``monai-scdl <verb>``, or ``python -m scdl_components <verb>`` in an unpacked bundle."""
 
-from __future__ import annotations
-
 from .command import run_command
 
 

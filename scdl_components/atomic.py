@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files: written whole or not at all, and hashed."""
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import json

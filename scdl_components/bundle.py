@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a running config does not know: its bundle, its workflow, its series."""
 
-from __future__ import annotations
-
 import json
 import logging
 import re

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Functions as commands."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable
 

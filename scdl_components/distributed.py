@@ -7,8 +7,6 @@ gradients. A sum over tokens or voxels is therefore divided by a count *averaged
 A loss that is no mean takes sums over all ranks, with their gradient (:func:`all_reduce_sum`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps

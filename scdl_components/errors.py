@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Errors that the user can mend, shown without a traceback."""
 
-from __future__ import annotations
-
 import sys
 import time
 from collections.abc import Iterator

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sliding windows."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

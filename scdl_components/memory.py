@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Memory: measured, reused on a CPU, and an error with advice where it runs out."""
 
-from __future__ import annotations
-
 import ctypes
 import os
 import re

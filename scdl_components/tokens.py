@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tokens: feature maps and label maps pooled to a coarse grid (arXiv 2603.05202; docs/method.md)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 

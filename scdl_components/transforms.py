@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """From the network's grid back to the patient's."""
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Mapping
 
 import torch

@@ -9,8 +9,6 @@
 The same commit gives the same bytes. Only files that git knows are packed, and weights only when they are named.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

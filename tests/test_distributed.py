@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two processes: their losses are one process's, and what befalls one is known to the other."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from support.loss_parts import NAMES, values_and_gradients

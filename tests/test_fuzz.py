@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What must hold for any shape, class count, spacing and orientation, drawn by hypothesis."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

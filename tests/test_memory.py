@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What keeps memory runs in a process of its own: one whose allocator has once failed takes large pieces from elsewhere."""
 
-from __future__ import annotations
-
 import os
 import platform
 import resource

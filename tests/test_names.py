@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What people import, and the examples that show it."""
 
-from __future__ import annotations
-
 import doctest
 import re
 import subprocess

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Inversion class by class against MONAI's own transforms."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

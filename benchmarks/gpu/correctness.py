@@ -5,8 +5,6 @@
 python -m benchmarks.gpu.correctness --output correctness.csv
 """
 
-from __future__ import annotations
-
 import re
 import tempfile
 import warnings

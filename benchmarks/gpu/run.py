@@ -8,8 +8,6 @@
 In ``results``: a CSV of each part, written while it runs, summary.md and log.txt.
 """
 
-from __future__ import annotations
-
 import csv
 import os
 import shutil

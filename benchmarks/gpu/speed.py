@@ -6,8 +6,6 @@ python -m benchmarks.gpu.speed steps --output steps.csv
 python -m benchmarks.gpu.speed memory --output memory.csv
 """
 
-from __future__ import annotations
-
 import gc
 import resource
 import tempfile

@@ -8,8 +8,6 @@ An earlier default learned faster and then lost what it had learned, after 2,500
 a short training does not see that. The phantoms are of four organs, so that an iteration is short.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is compared, and at what size: overlays and overrides of the bundle's train.yaml, and nothing else."""
 
-from __future__ import annotations
-
 # keys of train.yaml; "overlays" are configs of the bundle behind it
 # of the encoder's third level, a quarter of the resolution: the fourth has four tokens a side of a patch of 32³
 TOKENS = {"feature_module": "block_three", "voxels_per_token": 4, "proxy_bank#in_channels": "$4 * @num_filters"}

@@ -5,8 +5,6 @@
 python -m benchmarks.study.picture --folder study --output organ.png --methods "['cps_ga','scdl']"
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

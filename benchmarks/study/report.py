@@ -8,8 +8,6 @@
 The comparisons are those of ``scdl_components.report.compare``, each method against the baseline.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 

@@ -10,8 +10,6 @@
 Every run is two calls of MONAI's runner with overrides of the bundle's configs: its training, and its evaluation.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 import os

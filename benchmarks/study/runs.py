@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The runs of a study, read from their folders: scores, validation curves, cost and settings."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping, Sequence

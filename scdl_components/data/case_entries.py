@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Entries of a case list, read from its JSON."""
 
-from __future__ import annotations
-
 import json
 import os
 import reprlib

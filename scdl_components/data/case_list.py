@@ -8,8 +8,6 @@ A case list is a JSON object in MONAI's decathlon manner with the lists ``labele
 is of CTs unless its ``"modalities"`` says what else it holds.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import reprlib

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rules of the input check, each from facts of files to problems."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

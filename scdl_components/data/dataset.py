@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cases preprocessed once, then kept in memory and on disk."""
 
-from __future__ import annotations
-
 import logging
 import os
 from collections.abc import Mapping, Sequence

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """DICOM series as volumes, their slices ordered by position."""
 
-from __future__ import annotations
-
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence

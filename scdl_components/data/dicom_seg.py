@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Segmentations of DICOM series as DICOM SEG, by highdicom."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A folder of results, found by content of the files and the recipe."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

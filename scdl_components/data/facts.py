@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Facts about a volume file, read to its end in bounded memory."""
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import io

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """How the voxels of a volume lie in the patient."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 

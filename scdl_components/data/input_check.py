@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Input check: every file is read before anything runs; one report has all problems."""
 
-from __future__ import annotations
-
 import os
 import warnings
 from collections.abc import Mapping, Sequence

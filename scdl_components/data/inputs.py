@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Images to segment: NIfTI files, folders of them, DICOM series folders."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 

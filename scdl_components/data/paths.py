@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Paths of a config, as the command line and MONAI's config language changed them."""
 
-from __future__ import annotations
-
 import os
 
 from ..errors import InputError

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reading volumes: NIfTI as MONAI does, DICOM series by position; and modalities."""
 
-from __future__ import annotations
-
 import os
 import re
 import zlib

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Names and places of images' segmentations, the same for who writes and who reads."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

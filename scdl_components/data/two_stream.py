@@ -8,8 +8,6 @@ number of workers, and several processes (ranks) share a batch without communica
 loaded is left out of its batch; a labeled one ends the training.
 """
 
-from __future__ import annotations
-
 import itertools
 import logging
 from collections import Counter

@@ -6,8 +6,6 @@ MONAI Label replaces the config's labeled cases by the studies with a final labe
 them. It does not tell the config of studies without a label; they lie in the same folder.
 """
 
-from __future__ import annotations
-
 import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Worker processes of a loader: how they end, and what to do when one dies."""
 
-from __future__ import annotations
-
 import signal
 import threading
 from collections.abc import Iterator

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Inference case by case, where a failed case does not stop the others."""
 
-from __future__ import annotations
-
 import json
 import logging
 import os

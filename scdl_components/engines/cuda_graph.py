@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A loss and its gradients as one CUDA graph: one call in place of thousands."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The trainer of students on two-stream batches: MONAI's SupervisedTrainer with a host's losses."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -156,7 +154,7 @@ class DualStudentTrainer(SupervisedTrainer):
             loss, terms, curves = self.network_with_loss(images, label, iteration, self.num_iterations)
         return loss, (terms, curves)
 
-    def _iteration(self, engine: DualStudentTrainer, batchdata: dict) -> list[dict]:
+    def _iteration(self, engine: "DualStudentTrainer", batchdata: dict) -> list[dict]:
         images, label = engine.prepare_batch(batchdata, engine.state.device, engine.non_blocking, **engine.to_kwargs)
         for module in (engine.network, engine.loss_function):
             if not module.training:  # train() walks through hundreds of modules

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Optimizer steps that change nothing where a value is not finite, decided on the device."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A hash of what a network computes."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The files of a training's checkpoint folder, and what an earlier training left there."""
 
-from __future__ import annotations
-
 import logging
 import re
 import shutil

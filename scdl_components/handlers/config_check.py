@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A training's settings as plain values, saved and compared key by key."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Events beside those of ignite and MONAI."""
 
-from __future__ import annotations
-
 from ignite.engine import EventEnum
 
 

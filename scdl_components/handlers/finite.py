@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Losses and gradients that are not finite."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Mapping, Sequence
 

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Progress on the terminal."""
 
-from __future__ import annotations
-
 from ignite.engine import Engine, Events
 from tqdm.auto import tqdm
 

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The start of a training: anew, or from a checkpoint."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path

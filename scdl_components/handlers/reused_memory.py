@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reuse of freed memory in the iterations of a training on a CPU."""
 
-from __future__ import annotations
-
 import logging
 from contextlib import ExitStack
 

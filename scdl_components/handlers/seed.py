@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Random numbers as a function of the iteration."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from ignite.engine import Engine, Events

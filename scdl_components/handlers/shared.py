@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Handlers that stand in more than one place of a config."""
 
-from __future__ import annotations
-
 from typing import Any
 
 

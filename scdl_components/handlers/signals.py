@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """SIGTERM and Ctrl-C: save, then end with their exit status."""
 
-from __future__ import annotations
-
 import logging
 import os
 import signal

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The network's weights: loaded at the start of a run, saved by a training."""
 
-from __future__ import annotations
-
 import logging
 import math
 from pathlib import Path

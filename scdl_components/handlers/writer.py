@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """TensorBoard's writer, on rank zero alone."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from torch.utils.tensorboard import SummaryWriter

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Base of the hosts, semi-supervised methods that run the students of an iteration."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cross pseudo supervision: students learn from each other's hard labels (CPS, CVPR 2021; docs/method.md)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from ..errors import SettingError

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Volumes in cubes: cut, put together, exchanged between volumes of a batch."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import chain
 

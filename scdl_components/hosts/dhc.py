@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Dual-debiased co-training: two students that weigh classes differently (DHC, MICCAI 2023; docs/method.md)."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Mapping, Sequence
 

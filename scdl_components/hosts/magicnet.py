@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """MagicNet: cubes mixed across and within volumes, and a mean teacher (CVPR 2023; docs/method.md)."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from copy import deepcopy

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Supervised training, which any semi-supervised host has to beat."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from .base import Batch, Host, HostOutput, Loss, Student, supervised_terms

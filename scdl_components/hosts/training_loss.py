@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The training loss: a host's losses, and SCDL's beside them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 
 from torch import Tensor, nn

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """CDBA: class distributions and embeddings pulled together from both sides (arXiv 2603.05202; docs/method.md)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor, nn

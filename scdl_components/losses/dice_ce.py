@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Dice and cross entropy with class weights, as in DHC (MICCAI 2023; docs/method.md)."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -6,8 +6,6 @@ Batch B, tokens L, classes C, embedding Z; a similarity [B, L, C], token labels 
 losses is the loss of the whole batch.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import TypeVar

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Gradient-aware soft Dice, which pushes down absent classes (GALoss, ECCV 2024)."""
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 
 from .functional import ga_dice

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """SAC: semantic anchor constraints on the class means (arXiv 2603.05202; docs/method.md)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """SCDL beside a host's losses: CDBALoss and SACLoss on the tokens of every student."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 

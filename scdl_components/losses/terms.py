@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Losses with their weights."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import reduce
 from operator import add

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Scores of a segmentation and a reference that are files."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

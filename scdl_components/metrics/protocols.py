@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Evaluation protocols: grid, unit, and the cost of a missing organ."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 import numpy as np

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Scores of every organ of two label maps."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from math import nan
 

@@ -7,8 +7,6 @@ volume's border is outside. Distances are between centres of surface voxels. MON
 same in single precision, which misses the published numbers by more than 1e-6, and knows no sheared grid.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from monai.metrics.utils import get_code_to_measure_table
 from scipy.ndimage import binary_erosion

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Dice of a validation, where a case may lack organs."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Students of one architecture and different initialisation, trained together and averaged at inference."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy

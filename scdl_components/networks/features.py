@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Features of any network: the outputs of its named modules."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Feature enhancement: priors of the proxies in the decoder (docs/method.md)."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Mapping, Sequence
 

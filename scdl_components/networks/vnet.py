@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """V-Net with added skips, as the published SCDL and its hosts train it."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files of weights, and whether they fit a network."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 

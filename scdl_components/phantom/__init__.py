@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Abdominal CT phantoms, written as a data set in the BTCV layout: the data that can be had anywhere."""
 
-from __future__ import annotations
-
 from .render import phantom_case
 from .table import AMOS_ORGANS, KNOWN_ORGANS, SYNAPSE_ORGANS
 from .write import write_phantoms

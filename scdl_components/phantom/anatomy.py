@@ -5,8 +5,6 @@
 The anatomy is in millimetres and knows no grid: the same patient can be scanned at any spacing.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 import numpy as np

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A scan of one patient: the grid of the scanner, the attenuation of every voxel, blur and noise."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

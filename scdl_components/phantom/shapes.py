@@ -5,8 +5,6 @@
 Coordinates are the patient's: +x right, +y anterior, +z superior, as in nibabel's RAS+.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

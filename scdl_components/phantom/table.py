@@ -6,8 +6,6 @@ The origin lies in the middle of the trunk at the height of the kidneys; +x righ
 and sizes are those of an adult; the anatomy of a case (``anatomy.py``) is drawn around them.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 SYNAPSE_ORGANS = (

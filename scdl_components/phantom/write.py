@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes phantoms as a data set: images, labels and a case list, all or none."""
 
-from __future__ import annotations
-
 import json
 import logging
 import os

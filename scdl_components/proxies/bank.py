@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The proxy bank: one learned distribution per class in an embedding space (docs/method.md)."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The cases to evaluate, of a bundle's case list."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from monai.bundle import ConfigParser

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The report of an evaluation as one HTML page."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from matplotlib.figure import Figure

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Evaluation of segmentations that are files, and its report."""
 
-from __future__ import annotations
-
 import json
 import os
 import platform

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Numbers, tables and pages as text and HTML; the files of a report."""
 
-from __future__ import annotations
-
 import base64
 import io
 from collections.abc import Mapping, Sequence

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Differences between two runs on the same cases: means, bootstrap intervals, Wilcoxon tests."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import nan

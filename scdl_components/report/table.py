@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Scores of all cases and organs: ``metrics.csv``, and means of organs and groups."""
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Sequence
@@ -39,7 +37,7 @@ class ScoreTable:
     @classmethod
     def from_scores(
         cls, cases: Sequence[str], organs: Sequence[str], unit: str, scores: Sequence[Sequence[OrganScore]]
-    ) -> ScoreTable:
+    ) -> "ScoreTable":
         """Build the table of each case's scores, an ``OrganScore`` for each organ."""
         status = np.array([[score.status for score in case] for case in scores])
         values = {name: np.array([[getattr(score, name) for score in case] for case in scores]) for name in NUMBERS}
@@ -55,7 +53,7 @@ class ScoreTable:
         return csv_text([columns(self.unit), *rows])
 
     @classmethod
-    def read_csv(cls, path: str | Path, unit: str) -> ScoreTable:
+    def read_csv(cls, path: str | Path, unit: str) -> "ScoreTable":
         """Read a file that holds what :py:meth:`to_csv` gave.
 
         Raises:

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A report in MLflow (configs/mlflow.yaml of the bundles)."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from types import SimpleNamespace

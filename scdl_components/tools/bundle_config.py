@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A bundle's config for commands of our own, read as MONAI's runner reads it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 

@@ -7,8 +7,6 @@
 The exit status is 0 where a training may start (there may be warnings), 1 where there is an error.
 """
 
-from __future__ import annotations
-
 import sys
 from collections import Counter
 from collections.abc import Sequence

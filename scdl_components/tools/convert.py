@@ -6,8 +6,6 @@ monai-scdl convert --student_a best_A.pth --student_b best_B.pth --output bundle
 monai-scdl convert --student_a magicnet_best.pth --output bundles/scdl_synapse/models/model.pt
 """
 
-from __future__ import annotations
-
 import json
 import shlex
 from collections.abc import Mapping

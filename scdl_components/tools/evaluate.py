@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Evaluation of segmentations that exist, as a command."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from ..bundle import class_names, names_by_value

@@ -8,8 +8,6 @@
 The same cases and the same seed give the same list on every machine: what is drawn depends on ids and labels alone.
 """
 
-from __future__ import annotations
-
 import glob
 import hashlib
 import json

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Published checkpoints: which network they are of, and their weights in our names."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from torch import Tensor

@@ -6,8 +6,6 @@
         --metadata bundles/scdl_synapse/configs/metadata.json
 """
 
-from __future__ import annotations
-
 import gzip
 from collections.abc import Sequence
 from pathlib import Path

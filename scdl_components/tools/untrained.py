@@ -5,8 +5,6 @@
 monai-scdl untrained --bundle label_app/monaibundle/model/scdl_synapse
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import torch

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The GPU's measurements: a dry run of all on the CPU as docs/gpus.md has it, time limits, goals."""
 
-from __future__ import annotations
-
 import csv
 import os
 import re

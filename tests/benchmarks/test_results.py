@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The commands, links and figures of docs/results.md; the commands as they stand there, at a scale of seconds."""
 
-from __future__ import annotations
-
 import csv
 import re
 import shlex

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The study's command, run as one starts it, with trainings of one iteration."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

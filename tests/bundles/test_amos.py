@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The AMOS bundle: its lists, its MR cases, and a run on phantoms."""
 
-from __future__ import annotations
-
 import json
 
 import nibabel as nib

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The bundles are one: what differs is named here, and nothing else does."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

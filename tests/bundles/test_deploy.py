@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The bundle outside this package: TorchScript alone, MONAI Deploy, ONNX, and MONAI's functions (docs/deploy.md)."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

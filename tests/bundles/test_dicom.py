@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """DICOM series through the runner, with a network that shows where each voxel went."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import nibabel as nib

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Evaluation of a list through MONAI's runner, in both protocols; which cases it takes."""
 
-from __future__ import annotations
-
 import csv
 import json
 

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Federated learning by MONAI's own client, several sites in one process."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What people reported of other tools (docs/field_reports.md), through MONAI's runner here."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """MagicNet by its overlay: trained for two iterations as a user starts it, then segmenting with the same file."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Too little memory, met by a user in training and in inference."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """MLflow beside a training that is interrupted and gone on with, and beside an evaluation."""
 
-from __future__ import annotations
-
 import signal
 
 import pytest

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training by two processes on a CPU (gloo), started by torchrun and MONAI's runner, as multi_gpu_train.yaml says."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import signal

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Another network in the bundle's training, by config alone."""
 
-from __future__ import annotations
-
 import pytest
 from ignite.engine import Events
 from monai.bundle import ConfigWorkflow

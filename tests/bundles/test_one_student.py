@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """One student of two at inference, evaluation and export, by the key ``students`` of inference.yaml alone."""
 
-from __future__ import annotations
-
 import json
 
 import nibabel as nib

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The other methods of the bundle, by an overlay or a word: two iterations each, as a user starts them."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training that starts from weights."""
 
-from __future__ import annotations
-
 import torch
 from support.runner import options, run_monai
 

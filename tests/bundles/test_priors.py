@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Priors by the overlay, as a user starts it: trained, resumed, evaluated and exported by MONAI's runner."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The commands of README, docs/method.md and docs/gpus.md, as they stand there, at a scale of seconds."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trainings that are killed, stopped, run out of disk or lose their data: real processes, real signals, real files."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import random

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Case lists: what is found, and that a list with faults is refused with all of them."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Input checks: every planted fault is found in one report that names the file; sound data raises no alarm."""
 
-from __future__ import annotations
-
 import gzip
 import os
 import struct

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """DICOM series: voxels and geometry as they were written, or the reason why not."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from pathlib import Path

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What nobody should have to fear: damaged or hostile files, arbitrary lists, names of any characters."""
 
-from __future__ import annotations
-
 import gzip
 import json
 import logging

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Inference inputs: what a path stands for."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Headers at the edge of the standard: what the check says of a file is what MONAI loads, or the file is refused."""
 
-from __future__ import annotations
-
 import struct
 import warnings
 from collections.abc import Callable

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The reader of the configs, in MONAI's LoadImage."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

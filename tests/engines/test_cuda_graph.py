@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a CUDA graph repeats; the graphs themselves where there is a GPU."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from support.trainer import cps, trainer, weights

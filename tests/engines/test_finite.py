@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Steps that are undone on the device."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

@@ -1,7 +1,5 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest
@@ -42,7 +40,7 @@ class Tiny:
         self.model(torch.ones(1)).sum().square().backward()
         self.optimizer.step()
 
-    def run(self) -> Tiny:
+    def run(self) -> "Tiny":
         self.engine.run([0, 1], max_epochs=self.total // 2)
         return self
 

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """In processes of their own: one whose allocator has once failed takes large pieces from elsewhere."""
 
-from __future__ import annotations
-
 import platform
 import resource
 from collections.abc import Iterator

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """MagicNet in training: two processes, resume, steps that are not finite, no waiting, what it refuses."""
 
-from __future__ import annotations
-
 from contextlib import nullcontext
 
 import pytest

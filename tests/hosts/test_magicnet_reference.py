@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """MagicNet against numbers of the published code, float64; two volumes in eight cubes."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 
 import pytest

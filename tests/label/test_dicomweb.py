@@ -6,8 +6,6 @@ Needs Debian's packages orthanc and orthanc-dicomweb, and itkimage2segimage, wit
 which is in the Python package dcmqi; both on the PATH.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Options in the panels of MONAI Label's clients: displayable_configs, read and replaced as MONAI Label does it."""
 
-from __future__ import annotations
-
 import pytest
 from monai.bundle import ConfigParser
 from support.runner import BUNDLES

@@ -5,8 +5,6 @@
 MONAI Label lives in an environment of its own, which is built here where it is missing (minutes).
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 import subprocess

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """SCDL as a term of training: which gradients it gives, how it is ramped, and that its state is kept."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from monai.data import Dataset

@@ -6,8 +6,6 @@ Every method trains an encoder of the same size for the same steps, optimizer an
 fresh points of either class. The best possible mean of both recalls is 0.93. All figures are medians over the seeds.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from statistics import median

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Organs that labels lack, of predictions of one row of voxels."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Priors in the decoder: equal to the published networks, deterministic in evaluation, refused where they cannot be."""
 
-from __future__ import annotations
-
 from copy import deepcopy
 from functools import partial
 from pathlib import Path

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """scripts/package.py, run on a copy of the repository with its own commit."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

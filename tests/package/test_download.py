@@ -5,8 +5,6 @@
 The environment is built in build/ where it is missing (minutes).
 """
 
-from __future__ import annotations
-
 import os
 import shlex
 import shutil

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Zips that try to write elsewhere, unpacked by our own command."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import stat

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A built bundle, pushed to the Hugging Face Hub by MONAI and downloaded again; of the hub, the API alone is played."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 import sys

@@ -5,8 +5,6 @@
 Its scripts are no part of this repository: MODEL_ZOO names a checkout of Project-MONAI/model-zoo.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The phantom: the same on every machine, anatomically in order, hard to threshold, complete on disk or not there."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import signal
@@ -17,6 +15,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from scdl_components.errors import InputError
 from scdl_components.phantom import AMOS_ORGANS, SYNAPSE_ORGANS, phantom_case, write_phantoms
 
 ROOT = Path(__file__).parents[2]

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the published SCDL module gave in float64 (tests/reference/scdl_module.npz) is reproduced by our parts."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

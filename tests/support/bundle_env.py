@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The environment of somebody who has a bundle's zip and nothing of this repository: what its metadata lists."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Small CTs and the bundle's preprocessing of them, kept in a cache."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import nibabel as nib

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Small real volumes: crops of the real CT that stands in ``real_ct``."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import nibabel as nib

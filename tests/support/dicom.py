@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """DICOM series, written from voxels."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

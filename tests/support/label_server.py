@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """MONAI Label as its users run it: the copied monaibundle app, a server of its own, requests over HTTP."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal
@@ -83,7 +81,7 @@ class LabelServer:
         path = {"PYTHONPATH": python_path, "OMP_NUM_THREADS": "1", "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
         self.env = {**os.environ, **nobody, **home, **path}
 
-    def __enter__(self) -> LabelServer:
+    def __enter__(self) -> "LabelServer":
         with open(self.log_file, "wb") as log:
             self.process = subprocess.Popen(
                 list(map(str, self.command)),

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """One batch and the losses of it, of a rank's part or, where there is one process, of the whole."""
 
-from __future__ import annotations
-
 import torch
 
 from scdl_components.distributed import rank, world_size

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The published MagicNet of tests/reference/magicnet.npz in our names, and a small host."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

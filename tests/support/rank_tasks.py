@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the ranks of tests/test_distributed.py do."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Functions run by several processes that speak to each other through gloo."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path

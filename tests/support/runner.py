@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bundles as a user has them: a copy of the folder, MONAI's runner in a process of its own, real files."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

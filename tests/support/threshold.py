@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A network whose classes are intensities: it shows where a voxel went without any training."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import nibabel as nib

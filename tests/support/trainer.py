@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A trainer of two tiny students on bright boxes in noise."""
 
-from __future__ import annotations
-
 import torch
 from monai.data import Dataset
 from monai.transforms import Compose, RandSpatialCropd

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A training in a process of its own, to be watched, killed and gone on with."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

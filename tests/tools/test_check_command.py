@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The input checks as a command: what sound cases hold, and faults of the list and the files in one report."""
 
-from __future__ import annotations
-
 import gzip
 import json
 import os

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The published V-Net's weights of tests/reference, as the authors' checkpoint pair may hold them."""
 
-from __future__ import annotations
-
 import os
 import resource
 import signal

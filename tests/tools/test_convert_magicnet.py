@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The published MagicNet's weights of tests/reference, as the authors' checkpoints hold them."""
 
-from __future__ import annotations
-
 import ast
 import json
 import shlex

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """New case lists: from the seed alone, every organ among the labeled cases, refused where that cannot be."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import os

@@ -1,7 +1,5 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-from __future__ import annotations
-
 import runpy
 import subprocess
 import sys
