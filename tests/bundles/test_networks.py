@@ -74,7 +74,7 @@ def test_scdl_trains_any_network(tmp_path, phantoms, name, priors):
         unlabeled_batch_size=1,
         num_workers=0,
         val_interval=1000,
-        voxels_per_token=4,
+        voxels_per_token=size // 2 if priors else 4,  # priors come from the deepest features
         **places,
         **{"proxy_bank#in_channels": channels, "train#unlabeled_dataset#data": "$@train#unlabeled_stream.cases[:1]"},
     )

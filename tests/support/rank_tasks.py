@@ -113,7 +113,9 @@ def training(host: Host | None = None, priors: Sequence[str] = ()) -> dict[str, 
     student = VNet(1, 2, num_filters=2, norm=norm)
     bank = ProxyBank(16 if priors else 2, 2, embed_dim=8, num_samples=5, dropout=0.0)
     network = DualStudent(PriorNetwork(student, bank, priors=priors) if priors else student).double()
-    scdl = SCDLLoss(CDBALoss(bank, reduction="token"), SACLoss(bank), students=list(network.students)).double()
+    edge = 8 if priors else 4
+    cdba, sac = CDBALoss(bank, edge, reduction="token"), SACLoss(bank, edge)
+    scdl = SCDLLoss(cdba, sac, students=list(network.students)).double()
     cps = CPS({"ga_ce": GACELoss(), "ga_dice": GADiceLoss()}, GACELoss(top_k=100))
     loss = TrainingLoss(host or cps, scdl)
     trainer = DualStudentTrainer(
