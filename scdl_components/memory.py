@@ -13,8 +13,11 @@ from pathlib import Path
 from .distributed import world_size
 from .errors import UserError, causes
 
-# beside MemoryError: the CPU's allocator, CUDA, cuBLAS and cuDNN raise RuntimeErrors
-PHRASES = ("DefaultCPUAllocator", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+# beside MemoryError: the CPU's allocator, oneDNN, CUDA, cuBLAS and cuDNN raise RuntimeErrors
+PHRASES = (
+    *("DefaultCPUAllocator", "could not create a primitive"),
+    *("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED"),
+)
 # of malloc.h, and what they are at the start of a process
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 TRIM_THRESHOLD, MMAP_MAX = 128 * 1024, 65536

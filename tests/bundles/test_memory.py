@@ -8,6 +8,8 @@ import sys
 import pytest
 from support.runner import SCALE, copy_bundle, options, run_monai
 
+from scdl_components.memory import PHRASES
+
 # as the runner has it, with so little address space that an iteration cannot have what it needs
 SHORT = """
 import resource, sys
@@ -31,7 +33,7 @@ def test_memory_that_runs_out_in_training_is_told_with_the_way_out(tmp_path, pha
     command = [sys.executable, "-c", SHORT, str(bundle / "configs" / "train.yaml"), *words]
     output = subprocess.run(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout
     message = output[output.rindex("MemoryShortageError") :].split("\n\n")[0]
-    assert "can't allocate memory" in message
+    assert any(phrase in message for phrase in PHRASES)  # which part it is that finds none depends on the processor
     assert "--labeled_batch_size" in message and "--roi_size" in message and "--allow_changed" in message
 
 
