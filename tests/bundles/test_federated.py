@@ -209,7 +209,7 @@ def test_two_sites_learn_together(tmp_path):
     together, means, files = train_together(both, start)
     alone = [train_together([client(f"alone_{part}", part)], start)[0] for part in (0, 1)]
     print("Dice after each round, together and alone:", together, *alone)
-    assert together[-1] > max(run[-1] for run in alone)  # reached: 0.80, and 0.54 and 0.61
+    assert together[-1] > max(run[-1] for run in alone)  # reached: 0.79, and 0.50 and 0.74
 
     best = first.get_weights({ExtraItems.MODEL_TYPE: ModelType.BEST_MODEL}).weights
     assert change(means[together.index(max(together))], best) == 0
