@@ -173,7 +173,9 @@ def check_keys(config: Mapping[str, object], configs_dir: str | Path) -> None:
         raise InputError("\n".join(problems))
     if str(config.get("scdl")).lower() == "false":
         default = shipped.get("train", {})
-        if changed := [key for key in ("scdl_weight", "scdl_loss") if key in default and config[key] != default[key]]:
+        if changed := [
+            key for key in ("scdl_weight", "scdl_loss") if key in config and config[key] != default.get(key)
+        ]:
             logger.warning("SCDL is off (scdl: false), so what was changed in %s has no effect", " and ".join(changed))
 
 

@@ -14,9 +14,9 @@ from .distributed import world_size
 from .errors import UserError, causes
 
 # beside MemoryError: the CPU's allocator, oneDNN, CUDA, cuBLAS and cuDNN raise RuntimeErrors
-PHRASES = (
-    *("DefaultCPUAllocator", "could not create a primitive"),
-    *("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED"),
+PHRASES = re.compile(
+    "DefaultCPUAllocator|could not create a primitive$|out of memory|CUBLAS_STATUS_ALLOC_FAILED|CUDNN_STATUS_ALLOC_FAILED",
+    re.MULTILINE,
 )
 # of malloc.h, and what they are at the start of a process
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
@@ -56,7 +56,7 @@ def memory_shortages(way_out: str) -> Iterator[None]:
 
 def is_shortage(error: BaseException) -> bool:
     """Tell whether an error says that memory ran out."""
-    words = isinstance(error, RuntimeError) and any(phrase in str(error) for phrase in PHRASES)
+    words = isinstance(error, RuntimeError) and PHRASES.search(str(error)) is not None
     return words or isinstance(error, MemoryError)
 
 

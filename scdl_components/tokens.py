@@ -38,12 +38,12 @@ def token_grid(spatial_size: Sequence[int], voxels_per_token: int | Sequence[int
         voxels_per_token: edge of a token in voxels of the image, one number or one per axis.
 
     Raises:
-        ValueError: when ``voxels_per_token`` is not positive or has another length than ``spatial_size``.
+        SettingError: when ``voxels_per_token`` is not positive or has another length than ``spatial_size``.
     """
     size = tuple(int(n) for n in spatial_size)
     edge = (voxels_per_token,) * len(size) if isinstance(voxels_per_token, int) else tuple(voxels_per_token)
     if len(edge) != len(size) or min(edge) < 1:
-        raise ValueError(
+        raise SettingError(
             f"voxels_per_token={voxels_per_token} does not fit spatial_size={size}: "
             f"give one positive number, or {len(size)} of them"
         )

@@ -49,7 +49,14 @@ def test_the_inner_of_two_has_the_word():
     assert str(raised.value).endswith("inner")
 
 
-@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory. Tried"), MemoryError()])
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried"),
+        RuntimeError("could not create a primitive"),  # oneDNN's
+        MemoryError(),
+    ],
+)
 def test_other_words_for_the_same(error):
     with pytest.raises(MemoryShortageError):
         with memory_shortages(""):
@@ -60,6 +67,13 @@ def test_other_errors_are_left_alone():
     with pytest.raises(RuntimeError, match="size of tensor") as raised:
         with memory_shortages("Take less"):
             torch.ones(2) + torch.ones(3)
+    assert not isinstance(raised.value, MemoryShortageError)
+    # what oneDNN cannot do at all
+    with pytest.raises(RuntimeError) as raised:
+        with memory_shortages("Take less"):
+            raise RuntimeError(
+                "could not create a primitive descriptor for a convolution forward propagation primitive"
+            )
     assert not isinstance(raised.value, MemoryShortageError)
 
 

@@ -37,8 +37,8 @@ READING = (
     "machine."
 )
 PAIRING = (
-    "Of the seeds' mean of each case, with a 95 % bootstrap interval over cases and seeds together. With less than six seeds "
-    "it is too narrow, so they are shown one by one, too. Every organ and metric: `{folder}/comparison.csv`."
+    "Of the seeds' mean of each case, with a 95 % bootstrap interval over cases and seeds together. Few seeds make it "
+    "too narrow, so they are shown one by one, too. Every organ and metric: `{folder}/comparison.csv`."
 )
 CURVES = (
     f"Mean / tail Dice of the validation cases while training. The last column says where the mean ends more than "

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from ..errors import InputError
+from ..errors import InputError, SettingError
 from .reader import SUFFIXES
 
 LISTS = ("labeled", "unlabeled", "validation", "test")
@@ -90,10 +90,10 @@ def check_layouts(layouts: Sequence[Mapping[str, str]]) -> None:
     """Check that each layout has an ``{id}`` in ``"image"`` and in ``"label"``.
 
     Raises:
-        ValueError: one has not, or there is no layout.
+        SettingError: one has not, or there is no layout.
     """
     if not layouts or any("{id}" not in layout.get(key, "") for layout in layouts for key in ("image", "label")):
-        raise ValueError(
+        raise SettingError(
             f"layouts is {layouts}; expected one or more of 'image' and 'label', paths containing '{{id}}'"
         )
 

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from ..distributed import on_rank_zero
-from ..errors import MissingFileError
+from ..errors import MissingFileError, SettingError
 from .case_entries import LISTS, MODALITIES, CaseListError, Entry, check_layouts, parse_entries, read_json
 from .paths import given_path
 from .reader import CT, modality_of
@@ -58,11 +58,11 @@ def load_cases(
     Raises:
         CaseListError: the list cannot be used; the message has all its problems.
         MissingFileError: the list is sound but none of its cases is under ``dataset_dir``.
-        ValueError: a layout without ``{id}``, or an unknown list in ``allow_overlap``.
+        SettingError: a layout without ``{id}``, or an unknown list in ``allow_overlap``.
     """
     check_layouts(layouts)
     if unknown := [name for name in allow_overlap if name not in LISTS]:
-        raise ValueError(f"allow_overlap names {unknown}; the lists are {list(LISTS)}")
+        raise SettingError(f"allow_overlap names {unknown}; the lists are {list(LISTS)}")
     dataset_dir = os.path.abspath(given_path(dataset_dir, "dataset_dir"))
     path = find_case_list(case_list, case_lists_dir, labeled_percent, dataset_dir)
     content = read_json(path)

@@ -51,11 +51,11 @@ def mean_cross_entropy(logits: Tensor, target: Tensor, class_weights: Tensor | N
     return weighted_cross_entropy(logits, target, voxel_weights)
 
 
-def dice_by_class(logits: Tensor, target: Tensor, smooth: float = 1.0) -> Tensor:
+def dice_by_class(logits: Tensor, target: Tensor) -> Tensor:
     """Compute the Dice loss of each class over the batch of all ranks.
 
     Returns:
-        1 − (2 Σpt + s) / (Σp + Σt + s), [C].
+        1 − (2 Σpt + 1) / (Σp + Σt + 1), [C].
     """
     prob = torch.softmax(full_precision(logits), dim=1)
     target = target.long()
@@ -67,4 +67,4 @@ def dice_by_class(logits: Tensor, target: Tensor, smooth: float = 1.0) -> Tensor
     overlap, size = (zeros.scatter_add(2, target, x).sum((0, 1)) for x in (hit, torch.ones_like(hit)))
     size = size + prob.flatten(2).sum(-1).double().sum(0)
     overlap, size = all_reduce_sum(torch.stack([overlap, size]))
-    return (1 - (2 * overlap + smooth) / (size + smooth)).to(prob.dtype)
+    return (1 - (2 * overlap + 1) / (size + 1)).to(prob.dtype)

@@ -4,6 +4,7 @@
 
 from torch import Tensor, nn
 
+from ..errors import SettingError
 from .functional import ga_cross_entropy
 
 
@@ -21,13 +22,13 @@ class GACELoss(nn.Module):
         gamma: 0 weighs every class alike, 1 every voxel alike.
 
     Raises:
-        ValueError: when ``top_k`` is not in (0, 100].
+        SettingError: when ``top_k`` is not in (0, 100].
     """
 
     def __init__(self, top_k: float = 10.0, gamma: float = 0.5) -> None:
         super().__init__()
         if not 0 < top_k <= 100:
-            raise ValueError(f"top_k is a percentage in (0, 100], got {top_k}")
+            raise SettingError(f"top_k is a percentage in (0, 100], got {top_k}")
         self.top_k = top_k
         self.gamma = gamma
 

@@ -97,9 +97,9 @@ class SCDLLoss(nn.Module):
                 terms[prefix + name] = LossTerm(others + value, self.weight * factor * weight)
 
         number = len(label)
-        cdba, _ = self.losses[0]
-        grid = token_grid(label.shape[2:], cdba.voxels_per_token)
-        weights = pool_labels(label, cdba.bank.num_classes, grid)
+        first, _ = self.losses[0]
+        grid = token_grid(label.shape[2:], first.voxels_per_token)
+        weights = pool_labels(label, first.bank.num_classes, grid)
         for (cdba, sac), found in zip(self.losses, features):
             tokens = pool_tokens(found, grid)
             # of several ranks, one without unlabeled samples takes part in the sums over tokens all the same

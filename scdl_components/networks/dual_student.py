@@ -11,7 +11,7 @@ import torch
 from monai.utils import ensure_tuple
 from torch import nn
 
-from ..errors import InputError, tell_user_errors
+from ..errors import InputError, SettingError, tell_user_errors
 from .weights import UNTRAINED, check_fits
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -43,7 +43,7 @@ class DualStudent(nn.Module):
         trained: always refuse untrained weights (``monai-scdl untrained``), as inference does.
 
     Raises:
-        ValueError: when there is no initializer.
+        SettingError: when there is no initializer.
         InputError: when ``active`` is empty, names a student twice, or one that there is not.
     """
 
@@ -56,7 +56,7 @@ class DualStudent(nn.Module):
     ) -> None:
         super().__init__()
         if len(initializers) == 0:
-            raise ValueError("DualStudent needs one initializer a student, got none")
+            raise SettingError("DualStudent needs one initializer a student, got none")
         self.students = nn.ModuleList([student] + [deepcopy(student) for _ in initializers[1:]])
         for network, initializer in zip(self.students, initializers):
             for module in network.modules():
