@@ -21,7 +21,7 @@ READING = (
     "tail and all are of each case's mean over its organs. The last column counts the case-organ pairs that only one run "
     "defines (first / second), such as an organ that it draws where there is none: they count in the Dice and NSD "
     "of head, tail and all, and are left out of everything else. Runs of several seeds: the seeds' mean of each case, the "
-    "interval is over cases and seeds together, and there is no p. Few seeds make it too narrow: look at each."
+    "interval is over cases and seeds together, and there is no p. Few seeds make the interval too narrow: look at each seed."
 )
 
 
