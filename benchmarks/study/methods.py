@@ -9,6 +9,7 @@ METHODS: dict[str, dict[str, object]] = {
     # as many labeled samples an iteration as the others have samples in all
     "supervised": {"overlays": ["supervised"]},
     "supervised_two": {"overlays": ["supervised"], "labeled_batch_size": 2},  # as many labeled samples as the others
+    "supervised_dice_ce": {"overlays": ["supervised", "dice_ce"]},
     "cps": {"overlays": ["dice_ce"], "scdl": False},
     "cps_ga": {"scdl": False},
     "scdl_published": {"overlays": ["published"]},  # crops alone: compare with --augmentation "[]"
