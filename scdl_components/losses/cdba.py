@@ -6,10 +6,20 @@ from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor, nn
 
+from ..distributed import all_reduce_sum
 from ..errors import SettingError
 from ..proxies import ProxyBank, ProxyOutput
 from ..tokens import tokenize
-from .functional import consensus, distance, proxy_to_embedding, separation, symmetric_kl, token_mean
+from .functional import (
+    class_gaps,
+    class_means,
+    consensus,
+    distance,
+    mean_of_present,
+    separation,
+    symmetric_kl,
+    token_mean,
+)
 from .terms import LossTerm, total
 
 # the bank's output for tokens, and their labels w [B, L, C] or None -> unweighted terms by name
@@ -17,15 +27,32 @@ Reduction = Callable[[ProxyOutput, Tensor | None], dict[str, Tensor]]
 
 
 def by_class(output: ProxyOutput, weights: Tensor | None) -> dict[str, Tensor]:
-    """Compute the paper's two directions: E2P by token, P2E by class.
+    """Compute the paper's two directions so that each class in the batch counts once, and classes stay apart.
 
-    Unlabeled tokens take stop-gradient of P(c|z) as their shares of the classes.
+    E2P is the cross entropy of P(c|z) with the labels; unlabeled tokens have none. P2E is over the classes that are
+    there; unlabeled tokens take stop-gradient of P(c|z) as their shares of them.
+    """
+    if weights is None:
+        probabilities = output.log_q.exp().detach()
+        return {"p2e": mean_of_present(class_gaps(output.similarity, probabilities), probabilities)}
+    weights = weights.to(output.similarity.dtype)
+    return {
+        "e2p": mean_of_present(class_means(-output.log_q, weights), weights),
+        "p2e": mean_of_present(class_gaps(output.similarity, weights), weights),
+    }
+
+
+def by_paper(output: ProxyOutput, weights: Tensor | None) -> dict[str, Tensor]:
+    """Compute the paper's terms to the letter, which merge classes in a long training (docs/method.md).
+
+    E2P draws every token to the classes of P(c|z), labeled or not. P2E pushes away the classes that are not there.
     """
     probabilities = output.log_q.exp()
     weights = probabilities.detach() if weights is None else weights.to(output.similarity.dtype)
+    there_are = all_reduce_sum(weights.new_full((), weights.shape[:2].numel())) > 0
     return {
         "e2p": token_mean((probabilities * distance(output.cosines)).sum(-1)),
-        "p2e": proxy_to_embedding(output.similarity, weights),
+        "p2e": class_gaps(output.similarity, weights).mean() * there_are,
     }
 
 
@@ -43,7 +70,7 @@ def by_token(output: ProxyOutput, weights: Tensor | None) -> dict[str, Tensor]:
     }
 
 
-REDUCTIONS: Mapping[str, Reduction] = {"class": by_class, "token": by_token}
+REDUCTIONS: Mapping[str, Reduction] = {"class": by_class, "paper": by_paper, "token": by_token}
 WEIGHTS = {"separation": 1.0, "distance": 0.1, "symmetric_kl": 0.1, "e2p": 1.0, "p2e": 1.0}
 
 
@@ -60,8 +87,9 @@ class CDBALoss(nn.Module):
     Args:
         bank: the class distributions, shared with :class:`~scdl_components.SACLoss` where both are used.
         voxels_per_token: edge of a token in voxels of the image, one number or one per axis.
-        reduction: "class", the paper's terms e2p and p2e; "token", those of the published code (separation, distance,
-            symmetric_kl); or a function like :func:`by_class`.
+        reduction: "class", the terms e2p and p2e, each class once; "paper", the same to the letter of the paper;
+            "token", those of the published code (separation, distance, symmetric_kl); or a function like
+            :func:`by_class`.
         weights: of terms by name; by default 1, of distance and symmetric_kl 0.1.
 
     Raises:

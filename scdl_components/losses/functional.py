@@ -44,15 +44,12 @@ def consensus(log_q: Tensor, log_r: Tensor) -> Tensor:
     return (log_q + log_r).detach().softmax(-1)
 
 
-def proxy_to_embedding(similarity: Tensor, weights: Tensor) -> Tensor:
-    """Compute L_P2E, the mean over all C classes of exp(−(E_c⁺ − E_c⁻)).
+def class_gaps(similarity: Tensor, weights: Tensor) -> Tensor:
+    """Compute exp(−(E_c⁺ − E_c⁻)) of each class, [C].
 
-    E_c⁺ = Σ w a / Σ w and E_c⁻ = Σ (1 − w) a / Σ (1 − w), sums over tokens. The mean over no token is 0: a class that
-    is absent is only pushed away. Without any token the loss is 0.
+    E_c⁺ = Σ w a / Σ w and E_c⁻ = Σ (1 − w) a / Σ (1 − w), sums over tokens; 0 where the sum is over none.
     """
-    own, others = class_means(similarity, weights), class_means(similarity, 1 - weights)
-    number = all_reduce_sum(weights.new_full((), weights.shape[:2].numel()))
-    return torch.exp(others - own).mean() * (number > 0)
+    return torch.exp(class_means(similarity, 1 - weights) - class_means(similarity, weights))
 
 
 # --- means over tokens and classes
@@ -67,6 +64,16 @@ def class_means(values: Tensor, weights: Tensor) -> Tensor:
     """Average values by class over tokens, [C]; 0 where a class has no weight."""
     total, mass = all_reduce_sum(torch.stack([(weights * values).sum((0, 1)), weights.sum((0, 1))]))
     return total / mass.clamp_min(torch.finfo(mass.dtype).tiny)
+
+
+def mean_of_present(values: Tensor, weights: Tensor) -> Tensor:
+    """Average values [C] over the classes that any rank's tokens hold; 0, with a graph, without any."""
+    return masked_mean(values, all_reduce_sum(weights.sum((0, 1))) > 0)
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Average values [C] where mask is True; 0, with a graph, where it nowhere is."""
+    return (values * mask).sum() / mask.sum().clamp_min(1)
 
 
 # --- SAC
@@ -108,8 +115,7 @@ def anchor_loss(anchors: Tensor, present: Tensor, means: Tensor) -> Tensor:
         present: [C] bool. Without any the loss is 0, with a graph.
         means: μ, [C, Z].
     """
-    distances = 1 - F.cosine_similarity(anchors.detach(), means, dim=-1)
-    return (distances * present).sum() / present.sum().clamp_min(1)
+    return masked_mean(1 - F.cosine_similarity(anchors.detach(), means, dim=-1), present)
 
 
 # --- cross pseudo supervision

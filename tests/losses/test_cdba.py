@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from scdl_components.losses import CDBALoss
-from scdl_components.losses.cdba import REDUCTIONS, by_class, by_token
+from scdl_components.losses.cdba import REDUCTIONS, by_class, by_paper, by_token
 from scdl_components.losses.functional import symmetric_kl
 from scdl_components.proxies import ProxyBank, ProxyOutput
 
@@ -35,31 +35,44 @@ def test_values_of_a_case_done_by_hand():
     torch.testing.assert_close(terms["distance"], torch.tensor((0.5 + 0.5) / 2))
 
 
+def gap(cosines: torch.Tensor, w: torch.Tensor, c: int) -> torch.Tensor:
+    own = (w[..., c] * cosines[..., c]).sum() / w[..., c].sum()
+    others = ((1 - w[..., c]) * cosines[..., c]).sum() / (1 - w[..., c]).sum()
+    return torch.exp(-(own - others))
+
+
 @pytest.mark.parametrize("labeled", [True, False])
 def test_the_paper_s_terms_are_the_written_definitions(labeled):
     cosines = torch.rand(2, 6, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 2 - 1
     weights = tokens_and_weights()[1] if labeled else None
-    terms = by_class(output(cosines, tau=0.3), weights)
+    terms = by_paper(output(cosines, tau=0.3), weights)
     p = (cosines / 0.3).softmax(-1)
     torch.testing.assert_close(terms["e2p"], (p * (1 - cosines)).sum(-1).mean())
     w = p if weights is None else weights
-    gaps = []
-    for c in range(3):
-        own = (w[..., c] * cosines[..., c]).sum() / w[..., c].sum()
-        others = ((1 - w[..., c]) * cosines[..., c]).sum() / (1 - w[..., c]).sum()
-        gaps.append(torch.exp(-(own - others)))
-    torch.testing.assert_close(terms["p2e"], torch.stack(gaps).mean())
+    torch.testing.assert_close(terms["p2e"], torch.stack([gap(cosines, w, c) for c in range(3)]).mean())
 
 
-def test_p2e_counts_classes_alike_and_pushes_an_absent_one_away():
+def test_ours_count_every_class_that_is_there_once():
+    cosines = torch.rand(2, 6, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 2 - 1
+    weights = torch.nn.functional.pad(tokens_and_weights()[1], (0, 1))  # class 3 is nowhere
+    p = (cosines / 0.3).softmax(-1)
+    terms = by_class(output(cosines, tau=0.3), weights)
+    entropies = [-(weights[..., c] * p[..., c].log()).sum() / weights[..., c].sum() for c in range(3)]
+    torch.testing.assert_close(terms["e2p"], torch.stack(entropies).mean())
+    torch.testing.assert_close(terms["p2e"], torch.stack([gap(cosines, weights, c) for c in range(3)]).mean())
+    unlabeled = by_class(output(cosines, tau=0.3), None)
+    assert list(unlabeled) == ["p2e"]
+    torch.testing.assert_close(unlabeled["p2e"], torch.stack([gap(cosines, p, c) for c in range(4)]).mean())
+
+
+@pytest.mark.parametrize(("reduction", "num_counted", "push"), [(by_paper, 3, -1 / 4), (by_class, 2, 0)])
+def test_p2e_counts_classes_alike_and_only_the_paper_s_pushes_an_absent_one_away(reduction, num_counted, push):
     # class 0 has three tokens, class 1 one, class 2 none
     similarity = torch.zeros(1, 4, 3, dtype=torch.float64, requires_grad=True)
     weights = torch.eye(3, dtype=torch.float64)[[0, 0, 0, 1]][None]
-    by_class(output(similarity), weights)["p2e"].backward()
-    expected = torch.tensor([[-1, 1 / 3, 1 / 4], [-1, 1 / 3, 1 / 4], [-1, 1 / 3, 1 / 4], [3, -1, 1 / 4]]) / 3
-    expected[:, 0] /= 3
-    expected[3, 0] = 1 / 3
-    torch.testing.assert_close(similarity.grad[0], expected.double())
+    reduction(output(similarity), weights)["p2e"].backward()
+    expected = torch.tensor([[-1 / 3, 1 / 3, -push], [-1 / 3, 1 / 3, -push], [-1 / 3, 1 / 3, -push], [1, -1, -push]])
+    torch.testing.assert_close(similarity.grad[0], expected.double() / num_counted, rtol=1e-6, atol=1e-8)
 
 
 def test_symmetric_kl_is_the_sum_of_both_divergences():
@@ -81,7 +94,7 @@ def test_unlabeled_tokens_take_the_consensus_as_fixed_weights():
         torch.testing.assert_close(ours_grad, grad)
 
 
-TERMS = [("class", "e2p"), ("class", "p2e")]
+TERMS = [(reduction, term) for reduction in ("class", "paper") for term in ("e2p", "p2e")]
 TERMS += [("token", term) for term in ("separation", "distance", "symmetric_kl")]
 
 

@@ -13,6 +13,7 @@ from scdl_components.handlers import TrainingCheckpoint
 from scdl_components.handlers.resume import Start
 from scdl_components.hosts import Supervised, TrainingLoss
 from scdl_components.losses import CDBALoss, GADiceLoss, SACLoss, SCDLLoss, gaussian_ramp
+from scdl_components.losses.cdba import REDUCTIONS
 from scdl_components.losses.terms import total
 from scdl_components.networks import DualStudent, VNet
 from scdl_components.proxies import ProxyBank
@@ -33,7 +34,7 @@ def loss(**kwargs) -> SCDLLoss:
     return SCDLLoss(CDBALoss(bank), SACLoss(bank), **kwargs)
 
 
-@pytest.mark.parametrize("reduction", ["class", "token"])
+@pytest.mark.parametrize("reduction", REDUCTIONS)
 def test_it_is_cdba_and_sac_in_value_and_gradient(reduction):
     torch.manual_seed(0)
     bank = ProxyBank(8, NUM_CLASSES, dropout=0.0).double()

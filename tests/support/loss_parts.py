@@ -48,7 +48,8 @@ def objective(name: str, label, logits, features, bank: ProxyBank) -> torch.Tens
 NAMES = [name + kind for name in ("ga_dice", "ga_ce", "ga_ce_hardest", "dice_ce") for kind in ("", " weighted")]
 NAMES += ["scdl/separation", "scdl/distance", "scdl/symmetric_kl", "scdl/sac"]
 NAMES += ["scdl/unlabeled_separation", "scdl/unlabeled_distance", "scdl/unlabeled_symmetric_kl", "scdl_in_all"]
-NAMES += [f"scdl/{term} class" for term in ("e2p", "p2e", "unlabeled_e2p", "unlabeled_p2e")]
+NAMES += [f"scdl/{term} class" for term in ("e2p", "p2e", "unlabeled_p2e")]
+NAMES += [f"scdl/{term} paper" for term in ("e2p", "p2e", "unlabeled_e2p", "unlabeled_p2e")]
 
 
 def values_and_gradients() -> dict[str, torch.Tensor]:
