@@ -87,7 +87,7 @@ def run_one(
     commit = subprocess.run(describe, stdout=subprocess.PIPE, text=True, check=False).stdout.strip()
     overlays = training.pop("overlays", [])
     cost = measured(monai_run(["train", *overlays, *phantom], **training), folder / "train.log")
-    evaluation = {key: value for key, value in common.items() if key not in NOT_OF_INFERENCE}
+    evaluation = {key: value for key, value in common.items() if key.split("#")[0] not in NOT_OF_INFERENCE}
     # the network's own keys belong to both
     evaluation |= {key: value for key, value in method.items() if key.startswith(("network_def", "student"))}
     if "priors" in overlays:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor, nn
 
-from ..distributed import all_reduce_sum
 from ..errors import SettingError
 from ..proxies import ProxyBank, ProxyOutput
 from ..tokens import tokenize
@@ -15,7 +14,8 @@ from .functional import (
     class_means,
     consensus,
     distance,
-    mean_of_present,
+    masked_mean,
+    present_classes,
     separation,
     symmetric_kl,
     token_mean,
@@ -32,14 +32,12 @@ def by_class(output: ProxyOutput, weights: Tensor | None) -> dict[str, Tensor]:
     E2P is the cross entropy of P(c|z) with the labels; unlabeled tokens have none. P2E is over the classes that are
     there; unlabeled tokens take stop-gradient of P(c|z) as their shares of them.
     """
-    if weights is None:
-        probabilities = output.log_q.exp().detach()
-        return {"p2e": mean_of_present(class_gaps(output.similarity, probabilities), probabilities)}
-    weights = weights.to(output.similarity.dtype)
-    return {
-        "e2p": mean_of_present(class_means(-output.log_q, weights), weights),
-        "p2e": mean_of_present(class_gaps(output.similarity, weights), weights),
-    }
+    shares = _shares(output, weights)
+    present = present_classes(shares)
+    terms = {"p2e": masked_mean(class_gaps(output.similarity, shares), present)}
+    if weights is not None:
+        terms["e2p"] = masked_mean(class_means(-output.log_q, shares), present)
+    return terms
 
 
 def by_paper(output: ProxyOutput, weights: Tensor | None) -> dict[str, Tensor]:
@@ -47,12 +45,11 @@ def by_paper(output: ProxyOutput, weights: Tensor | None) -> dict[str, Tensor]:
 
     E2P draws every token to the classes of P(c|z), labeled or not. P2E pushes away the classes that are not there.
     """
-    probabilities = output.log_q.exp()
-    weights = probabilities.detach() if weights is None else weights.to(output.similarity.dtype)
-    there_are = all_reduce_sum(weights.new_full((), weights.shape[:2].numel())) > 0
+    shares = _shares(output, weights)
     return {
-        "e2p": token_mean((probabilities * distance(output.cosines)).sum(-1)),
-        "p2e": class_gaps(output.similarity, weights).mean() * there_are,
+        "e2p": token_mean((output.log_q.exp() * distance(output.cosines)).sum(-1)),
+        # without any token it is 0
+        "p2e": class_gaps(output.similarity, shares).mean() * present_classes(shares).any(),
     }
 
 
@@ -68,6 +65,11 @@ def by_token(output: ProxyOutput, weights: Tensor | None) -> dict[str, Tensor]:
         "distance": token_mean((weights * distance(similarity)).sum(-1)),
         "symmetric_kl": token_mean(symmetric_kl(output.log_q, output.log_r)),
     }
+
+
+def _shares(output: ProxyOutput, weights: Tensor | None) -> Tensor:
+    """Give the tokens' shares of the classes: their labels, or stop-gradient of P(c|z)."""
+    return output.log_q.exp().detach() if weights is None else weights.to(output.similarity.dtype)
 
 
 REDUCTIONS: Mapping[str, Reduction] = {"class": by_class, "paper": by_paper, "token": by_token}

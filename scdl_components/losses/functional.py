@@ -66,9 +66,9 @@ def class_means(values: Tensor, weights: Tensor) -> Tensor:
     return total / mass.clamp_min(torch.finfo(mass.dtype).tiny)
 
 
-def mean_of_present(values: Tensor, weights: Tensor) -> Tensor:
-    """Average values [C] over the classes that any rank's tokens hold; 0, with a graph, without any."""
-    return masked_mean(values, all_reduce_sum(weights.sum((0, 1))) > 0)
+def present_classes(weights: Tensor) -> Tensor:
+    """Tell which classes any rank's tokens hold, [C] bool."""
+    return all_reduce_sum(weights.sum((0, 1))) > 0
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:

@@ -62,19 +62,17 @@ def cross_entropy(seed: int) -> tuple[float, float]:
     return recalls(lambda x: network(x).argmax(-1))
 
 
+def scdl_loss(bank: ProxyBank, reduction: str, tokens: Tokens, sac_weight: float = 1) -> torch.Tensor:
+    cdba = CDBALoss(bank, reduction=reduction)
+    return total(cdba.terms(bank(tokens.features), tokens.weights)) + sac_weight * SACLoss(bank).value(tokens)
+
+
 def scdl(seed: int, reduction: str, sac_weight: float = 2) -> tuple[float, float]:
     torch.manual_seed(seed)
     points, target = mixture(NUM_HEAD, NUM_TAIL)
     tokens = Tokens(points[None], F.one_hot(target, 2).float()[None])
     bank = build_bank()
-    cdba, sac = CDBALoss(bank, reduction=reduction), SACLoss(bank)
-
-    def loss() -> torch.Tensor:
-        return sum(
-            weight * value for value, weight in cdba.terms(bank(tokens.features), tokens.weights).values()
-        ) + sac_weight * sac.value(tokens)
-
-    train(bank.parameters(), loss)
+    train(bank.parameters(), lambda: scdl_loss(bank, reduction, tokens, sac_weight))
     return recalls(lambda x: bank(x[None]).log_q[0].argmax(-1))  # nearest class mean
 
 
@@ -115,12 +113,10 @@ def batches_that_lack_most_classes(seed: int, reduction: str) -> tuple[float, fl
         return centers[target] + torch.randn(len(target), 8), target
 
     bank = ProxyBank(8, 8, embed_dim=EMBED_DIM, dropout=0.0)
-    cdba, sac = CDBALoss(bank, reduction=reduction), SACLoss(bank)
 
     def loss() -> torch.Tensor:
         values, target = points(1 + torch.randperm(7)[:2])
-        tokens = Tokens(values[None], F.one_hot(target, 8).float()[None])
-        return total(cdba.terms(bank(tokens.features), tokens.weights)) + sac.value(tokens)
+        return scdl_loss(bank, reduction, Tokens(values[None], F.one_hot(target, 8).float()[None]))
 
     train(bank.parameters(), loss)
     values, target = points(torch.arange(1, 8).repeat(20))
