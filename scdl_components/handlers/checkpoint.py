@@ -111,15 +111,12 @@ class TrainingCheckpoint:
                     "trained with, e.g. --num_filters, --embed_dim; or train anew with --resume never (the earlier "
                     "files are kept)"
                 )
-        max_epochs = self.engine.state.max_epochs
         for name, item in objects.items():
             load_state(item, content[name], content["trainer"]["iteration"])
-        # the length of training is the config's, so that a finished training can be prolonged
-        self.engine.state.max_epochs = max_epochs
 
 
 def load_state(item: Any, state: dict, iteration: int) -> None:
-    """Load what training has changed; learning rate and schedule stay those of the config.
+    """Load what training has changed; learning rate, schedule and length stay those of the config.
 
     Args:
         item: object of a checkpoint.
@@ -131,6 +128,12 @@ def load_state(item: Any, state: dict, iteration: int) -> None:
             warnings.simplefilter("ignore", UserWarning)  # that the optimizer has made no step in between
             for _ in range(iteration):
                 item.step()
+        return
+    if isinstance(item, Engine):
+        # both lengths are the config's: training can be prolonged, go on with another batch size, or with more cases
+        max_epochs, epoch_length = item.state.max_epochs, item.state.epoch_length
+        item.load_state_dict({**state, "max_epochs": None, "epoch_length": epoch_length})
+        item.state.max_epochs = max_epochs
         return
     if isinstance(item, torch.optim.Optimizer):
         state = {**state, "param_groups": item.state_dict()["param_groups"]}

@@ -63,7 +63,13 @@ def token_mean(values: Tensor) -> Tensor:
 def class_means(values: Tensor, weights: Tensor) -> Tensor:
     """Average values by class over tokens, [C]; 0 where a class has no weight."""
     total, mass = all_reduce_sum(torch.stack([(weights * values).sum((0, 1)), weights.sum((0, 1))]))
-    return total / mass.clamp_min(torch.finfo(mass.dtype).tiny)
+    return over_mass(total, mass)
+
+
+def over_mass(total: Tensor, mass: Tensor) -> Tensor:
+    """Divide sums by their masses; 0, with a gradient of 0, where a mass is 0."""
+    # by a tiny number instead, a gradient would be infinity times 0
+    return total / mass.masked_fill(mass == 0, 1)
 
 
 def present_classes(weights: Tensor) -> Tensor:
@@ -89,7 +95,7 @@ def class_tokens(tokens: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     weights = weights.to(tokens.dtype)
     mass = weights.sum(1)
     total = weights.transpose(1, 2) @ tokens
-    return total / mass[..., None].clamp_min(torch.finfo(mass.dtype).tiny), mass > 0
+    return over_mass(total, mass[..., None]), mass > 0
 
 
 def class_anchors(embeddings: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:

@@ -22,13 +22,19 @@ class Tiny:
     """A model of one weight, trained by SGD with momentum; ``rates`` are those of each iteration."""
 
     def __init__(
-        self, folder: Path, total: int = 6, rate: float = 0.1, start: Start = Start(), n_saved: int = 2
+        self,
+        folder: Path,
+        total: int = 6,
+        rate: float = 0.1,
+        start: Start = Start(),
+        n_saved: int = 2,
+        epoch_length: int = 2,
     ) -> None:
         torch.manual_seed(0)
         self.model, self.rates = torch.nn.Linear(1, 1), []
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=rate, momentum=0.9)
         self.scheduler = PolynomialLR(self.optimizer, total_iters=total, power=0.9)
-        self.engine, self.total = Engine(self.step), total
+        self.engine, self.total, self.epoch_length = Engine(self.step), total, epoch_length
         self.engine.add_event_handler(Events.ITERATION_COMPLETED, lambda: self.scheduler.step())
         items = {"model": self.model, "optimizer": self.optimizer, "scheduler": self.scheduler}
         self.checkpoint = TrainingCheckpoint(str(folder), items, interval=2, n_saved=n_saved, start=start)
@@ -41,7 +47,7 @@ class Tiny:
         self.optimizer.step()
 
     def run(self) -> "Tiny":
-        self.engine.run([0, 1], max_epochs=self.total // 2)
+        self.engine.run(range(self.epoch_length), max_epochs=self.total // self.epoch_length)
         return self
 
 
@@ -71,6 +77,16 @@ def test_a_prolonged_training_follows_the_schedule_of_its_new_length(tmp_path):
     path = str(tmp_path / "a2" / "checkpoint_4.pt")
     start = Start(path, settings={"rate": 0.2})
     assert Tiny(tmp_path / "d", total=10, rate=0.2, start=start).run().rates == longer.rates[4:]
+
+
+@pytest.mark.parametrize("epoch_length", [1, 4, 8])
+def test_a_training_whose_epochs_have_another_length_since_ends_where_it_is_planned(tmp_path, epoch_length):
+    """With a smaller batch, or more unlabeled cases."""
+    Tiny(tmp_path).run()
+    start = Start(str(tmp_path / "checkpoint_6.pt"))
+    resumed = Tiny(tmp_path, total=16, start=start, epoch_length=epoch_length).run()
+    assert resumed.engine.state.iteration == 16 and len(resumed.rates) == 10
+    assert read_saved(tmp_path / "checkpoint_16.pt")["trainer"]["epoch_length"] == epoch_length
 
 
 def test_a_second_run_of_a_trainer_goes_on_from_the_first(tmp_path):

@@ -75,6 +75,16 @@ def test_p2e_counts_classes_alike_and_only_the_paper_s_pushes_an_absent_one_away
     torch.testing.assert_close(similarity.grad[0], expected.double() / num_counted, rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_gradients_stay_finite_where_a_class_has_no_token_and_the_loss_is_scaled(reduction):
+    """As float16's gradient scaler does, and a large weight."""
+    loss = CDBALoss(build_bank(), voxels_per_token=2, reduction=reduction)
+    features = torch.randn(2, 4, 4, 4, 4, requires_grad=True)
+    (2.0**16 * loss(features, torch.zeros(2, 1, 4, 4, 4))).backward()
+    gradients = [features.grad, *(p.grad for p in loss.parameters() if p.grad is not None)]
+    assert all(gradient.isfinite().all() for gradient in gradients)
+
+
 def test_symmetric_kl_is_the_sum_of_both_divergences():
     q, r = torch.rand(2, 2, 6, 3, dtype=torch.float64).softmax(-1)
     expected = (q * (q / r).log()).sum(-1) + (r * (r / q).log()).sum(-1)
