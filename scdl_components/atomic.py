@@ -174,3 +174,8 @@ def folder_hash(path: str | Path, notes: str | Path | None = None) -> str:
     """
     files = [[file.name, file_hash(file, notes)] for file in sorted(Path(path).iterdir()) if file.is_file()]
     return hashlib.sha256(repr(files).encode()).hexdigest()
+
+
+def content_hash(path: str | Path) -> str:
+    """Hash an image: :func:`file_hash` of a file, :func:`folder_hash` of a DICOM series' folder."""
+    return folder_hash(path) if Path(path).is_dir() else file_hash(path)

@@ -32,6 +32,7 @@ def load_cases(
     other_modalities: Mapping[str, str] | None = None,
     where_to_get: str = "",
     phantom_hint: str = "",
+    needed: str | None = None,
 ) -> dict[str, list[dict[str, str]]]:
     """Read a case list, check it, and find the files of its cases.
 
@@ -50,6 +51,7 @@ def load_cases(
             are refused in a list whose ``"modalities"`` do not name it.
         where_to_get: source of the data, for the message when there are none.
         phantom_hint: how to run without the data, for the same message.
+        needed: the one list whose files have to be there, for evaluation; None: all of them, and a labeled case.
 
     Returns:
         For each of ``labeled``, ``unlabeled``, ``validation``, ``test`` its items, with absolute paths:
@@ -67,21 +69,22 @@ def load_cases(
     path = find_case_list(case_list, case_lists_dir, labeled_percent, dataset_dir)
     content = read_json(path)
     entries, problems = parse_entries(content, dataset_dir, layouts)
-    if not content.get("labeled"):
+    if needed is None and not content.get("labeled"):
         problems.append("'labeled' is missing or empty; training needs at least one labeled case")
     problems += _membership_problems(entries, allow_overlap)
-    problems += _modality_problems(entries, content.get(MODALITIES, [CT]), other_modalities or {})
-    if not entries or any("image" not in entry.missing for entry in entries):
-        problems += _file_problems(entries)
+    wanted = [entry for entry in entries if needed in (None, entry.list_name)]
+    problems += _modality_problems(wanted, content.get(MODALITIES, [CT]), other_modalities or {})
+    if not wanted or any("image" not in entry.missing for entry in wanted):
+        problems += _file_problems(wanted)
     elif problems:
-        problems.append(f"besides, none of its {len(entries)} cases is under '{dataset_dir}'")
+        problems.append(f"besides, none of its {len(wanted)} cases is under '{dataset_dir}'")
     else:
-        looked = "".join(f"\n- {' with '.join(item.values())}" for item in entries[0].candidates)
+        looked = "".join(f"\n- {' with '.join(item.values())}" for item in wanted[0].candidates)
         folder = "the folder" if os.path.isdir(dataset_dir) else "no such folder:"
         hints = (("Where to get the data", where_to_get), ("Without the data", phantom_hint))
         raise MissingFileError(
-            f"no data: none of the {len(entries)} cases of '{path}' was found; {folder} '{dataset_dir}' "
-            f"(dataset_dir). Looked for, for example for '{entries[0].name}':{looked}"
+            f"no data: none of the {len(wanted)} cases of '{path}' was found; {folder} '{dataset_dir}' "
+            f"(dataset_dir). Looked for, for example for '{wanted[0].name}':{looked}"
             + "".join(f"\n{title}: {text}" for title, text in hints if text)
         )
     sound = [entry for entry in entries if not entry.missing]

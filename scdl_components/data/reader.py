@@ -106,7 +106,11 @@ class VolumeReader(NibabelReader):
                 if os.path.isdir(path):
                     return read_series(path)
                 reader = NibabelReader()  # a new one, as it keeps what it has read
-                return reader.get_data(reader.read(img))
+                volume, affine = reader.read(img), nib.load(path).affine
+                if not np.array_equal(volume.affine, affine):
+                    # MONAI takes the qform where voxel sizes differ in the fifth digit; all else here goes by nibabel's
+                    volume.set_sform(affine)
+                return reader.get_data(volume)
             except UnreadableError as error:
                 raise InputError(f"'{path}' {error}") from error
             except FileNotFoundError as error:

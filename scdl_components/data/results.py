@@ -67,6 +67,11 @@ def sidecar_of(segmentation: Path) -> Path:
     return segmentation.with_name(segmentation.name.removesuffix(".nii.gz") + ".json")
 
 
+def dicom_seg_of(segmentation: Path) -> Path:
+    """Name the DICOM SEG of a segmentation."""
+    return segmentation.with_name(segmentation.name.removesuffix(".nii.gz") + ".dcm")
+
+
 def read_sidecar(segmentation: Path) -> dict:
     """Read a segmentation's JSON; empty where there is none, or none as inference writes it."""
     try:

@@ -13,10 +13,10 @@ from monai.engines import Evaluator
 from monai.transforms import Compose
 from tqdm.auto import tqdm
 
-from ..atomic import check_writable, file_hash, folder_hash, whole_file
+from ..atomic import check_writable, content_hash, file_hash, whole_file
 from ..data.dicom_seg import check_highdicom, write_dicom_seg
 from ..data.input_check import InputCheck
-from ..data.results import find_results, name_of, read_sidecar, sidecar_of
+from ..data.results import dicom_seg_of, find_results, name_of, read_sidecar, sidecar_of
 from ..errors import InputError, SettingError, UserError, root_reason, user_error
 from ..memory import memory_shortages
 from ..networks.weights import WeightsError
@@ -99,8 +99,7 @@ class CaseByCase:
         for item in tqdm(self.dataset.data, desc="segmenting", unit="case"):
             image = item["image"]
             try:
-                content = folder_hash(image) if Path(image).is_dir() else file_hash(image)
-                skipped += not self._segment(item, segmentations[image], {"image": content, **made_with})
+                skipped += not self._segment(item, segmentations[image], {"image": content_hash(image), **made_with})
             except (WeightsError, SettingError):
                 raise
             # whatever goes wrong with one case, the others go on
@@ -126,17 +125,16 @@ class CaseByCase:
 
     def _segment(self, item: Mapping[str, str], segmentation: Path, made_with: Mapping[str, object]) -> bool:
         """Segment a case and return True; return False where it is done."""
-        image = item["image"]
-        if segmentation.is_file():
-            made = read_sidecar(segmentation)
-            if made.get("made_with") == made_with:
-                return self._add_dicom_seg(segmentation, image)
-            if made.get("image") != image and made.get("made_with", {}).get("image") != made_with["image"]:
-                owner = f"the result of {made['image']}" if "image" in made else "there already, not of this inference"
-                raise InputError(
-                    f"'{segmentation}' is {owner}, and is not overwritten; give another --output_dir, or all "
-                    "images in one --dataset_dir: results of one name are then called by their folders, too"
-                )
+        image, made = item["image"], read_sidecar(segmentation)
+        if segmentation.is_file() and made.get("made_with") == made_with:
+            return self._add_dicom_seg(segmentation, image)
+        there = [file for file in (segmentation, sidecar_of(segmentation), dicom_seg_of(segmentation)) if file.exists()]
+        if there and made.get("image") != image and made.get("made_with", {}).get("image") != made_with["image"]:
+            owner = f"the result of {made['image']}" if "image" in made else "there already, not of this inference"
+            raise InputError(
+                f"'{there[0]}' is {owner}, and is not overwritten; give another --output_dir, or all images in one "
+                "--dataset_dir: results of one name are then called by their folders, too"
+            )
         # an image that is damaged, or announces more than there is memory for, is refused before it is loaded
         InputCheck(
             organs=(),
@@ -148,14 +146,14 @@ class CaseByCase:
         # now it says whose the file is, but not that it is done: the process may end between any two lines
         self._write_facts(segmentation, image)
         os.replace(written, segmentation)
-        _dicom_seg_of(segmentation).unlink(missing_ok=True)  # of the segmentation before
+        dicom_seg_of(segmentation).unlink(missing_ok=True)  # of the segmentation before
         self._add_dicom_seg(segmentation, image)
         self._write_facts(segmentation, image, made_with)
         return True
 
     def _add_dicom_seg(self, segmentation: Path, image: str) -> bool:
         """Write a missing DICOM SEG where one is wanted, and return whether it was."""
-        path = _dicom_seg_of(segmentation)
+        path = dicom_seg_of(segmentation)
         missing = self.output_format == "dicom_seg" and Path(image).is_dir() and not path.is_file()
         if missing:
             write_dicom_seg(segmentation, image, self.class_names, self.snomed_ct, path)
@@ -185,8 +183,5 @@ class CaseByCase:
             **({"made_with": made_with} if made_with else {}),
         }
         with whole_file(sidecar_of(segmentation), WAY_OUT) as file:
-            file.write((json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
-
-
-def _dicom_seg_of(segmentation: Path) -> Path:
-    return segmentation.with_name(segmentation.name.removesuffix(".nii.gz") + ".dcm")
+            # a path that is no UTF-8 is written with JSON's escapes
+            file.write((json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode(errors="backslashreplace"))

@@ -12,7 +12,7 @@ from ..errors import InputError
 
 
 def listed_cases(train_config: str, cases: str, **keys: object) -> list[dict[str, str]]:
-    """Find the items of one list as the training config's ``load_cases`` does.
+    """Find the items of one list as the training config's ``load_cases`` does; files of other lists may be elsewhere.
 
     Args:
         train_config: config whose key ``load_cases``, called, gives the lists.
@@ -27,7 +27,7 @@ def listed_cases(train_config: str, cases: str, **keys: object) -> list[dict[str
     """
     parser = ConfigParser(ConfigParser.load_config_file(train_config))
     parser.update({key: value for key, value in keys.items() if value is not None})
-    return _labeled(parser.get_parsed_content("load_cases")(), cases)
+    return _labeled(parser.get_parsed_content("load_cases")(needed=cases), cases)
 
 
 def read_case_list(path: str, cases: str) -> list[dict[str, str]]:

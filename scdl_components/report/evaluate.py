@@ -7,6 +7,7 @@ import os
 import platform
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -17,7 +18,7 @@ from matplotlib.figure import Figure
 from tqdm.contrib.concurrent import thread_map
 
 from .. import __version__
-from ..atomic import check_writable
+from ..atomic import check_writable, content_hash
 from ..data.input_check import InputCheck
 from ..data.results import find_results, name_of, read_sidecar, sidecar_of
 from ..errors import InputError, MissingFileError
@@ -63,6 +64,12 @@ class Evaluation:
         if not isinstance(num_tail, int) or num_tail < 1:
             raise InputError(f"num_tail is {num_tail!r}; expected a number of organs, at least 1")
         self.data = list(data)
+        times = Counter(item["image"] for item in self.data)
+        if twice := [image for image, number in times.items() if number > 1]:
+            raise InputError(
+                f"listed more than once: {', '.join(twice)}; list each image once, and evaluate another reader's labels by "
+                "a list of their own"
+            )
         self.predictions_dir = Path(predictions_dir)
         # name -> files of image, reference and prediction
         self.cases = {}
@@ -83,9 +90,11 @@ class Evaluation:
 
         Raises:
             StorageError: ``report_dir`` cannot be written to.
-            InputError: see :py:class:`scdl_components.data.InputCheck`.
+            InputError: ``report_dir`` holds the report of another list; and see
+                :py:class:`scdl_components.data.InputCheck`.
         """
         check_writable([self.report_dir], "Make room or give another --report_dir")
+        self._check_earlier_report()
         InputCheck(
             self.class_names[1:],
             test=self.data,
@@ -130,6 +139,18 @@ class Evaluation:
         write_files(self.report_dir, texts)
         return summary
 
+    def _check_earlier_report(self) -> None:
+        try:
+            summary = json.loads((self.report_dir / "summary.json").read_text(encoding="utf-8"))
+            earlier = summary["provenance"]["list"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return
+        if earlier != self.provenance.get("list", earlier):
+            raise InputError(
+                f"'{self.report_dir}' holds the report of the list '{earlier}', which would be lost; give another "
+                f"--report_dir for '{self.provenance['list']}'"
+            )
+
     def _check_predictions(self) -> dict[str, object]:
         """Read the weights and settings of all segmentations from their JSON files."""
         missing = [(image, prediction) for image, _, prediction in self.cases.values() if not prediction.is_file()]
@@ -149,6 +170,12 @@ class Evaluation:
                 raise InputError(
                     f"'{prediction}' has the classes {', '.join(map(str, names.values()))}; expected "
                     f"{', '.join(self.class_names)}: it is of another network"
+                )
+            made_of = content.get("made_with", {}).get("image")
+            if content.get("image") not in (None, image) and made_of not in (None, content_hash(image)):
+                raise InputError(
+                    f"'{prediction}' is of {content.get('image')}, and '{image}' is another image, by its content; run the "
+                    f"inference on it. Where both have the same voxels, delete '{sidecar.name}'"
                 )
             origin = {key: value for key, value in content.get("made_with", {}).items() if key != "image"}
             made.setdefault(json.dumps(origin, sort_keys=True), image)

@@ -114,5 +114,5 @@ def write_files(folder: str | Path, texts: Mapping[str, str]) -> None:
     with ExitStack() as stack:
         for name, text in texts.items():
             file = stack.enter_context(whole_file(Path(folder).expanduser() / name, "Make room or name another folder"))
-            file.write(text.encode())
+            file.write(text.encode(errors="backslashreplace"))  # of a path that is no UTF-8
             file.flush()

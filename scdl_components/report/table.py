@@ -88,12 +88,13 @@ class ScoreTable:
     def group_masks(self, num_tail: int) -> dict[str, np.ndarray]:
         """Mark the organs [O] of head, tail (the ``num_tail`` smallest) and all.
 
-        An organ that no reference holds has no size: it counts among all, but is neither head nor tail.
+        An organ that no reference holds has no size: it counts among all, but is neither head nor tail. The largest
+        organ is never tail.
         """
         sizes = self.sizes()
         known = ~np.isnan(sizes)
         tail = np.zeros(len(sizes), dtype=bool)
-        tail[np.argsort(sizes, kind="stable")[: min(num_tail, known.sum())]] = True
+        tail[np.argsort(sizes, kind="stable")[: min(num_tail, max(known.sum() - 1, 0))]] = True
         return {"head": known & ~tail, "tail": tail, "all": np.ones(len(sizes), dtype=bool)}
 
 

@@ -187,11 +187,23 @@ def test_patients_whose_images_have_one_name(trained, tmp_path):
 def test_a_segmentation_that_is_not_ours_is_left_alone(trained, tmp_path):
     args = *network(), *SIZE
     patient(tmp_path / "data" / "ct.nii.gz", 0)
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "ct_seg.nii.gz").write_bytes(b"by hand")
-    output = infer(trained, tmp_path / "data", tmp_path / "out", *args, check=False)
-    assert "ct_seg.nii.gz' is there already, not of this inference" in output
-    assert (tmp_path / "out" / "ct_seg.nii.gz").read_bytes() == b"by hand"
+    for name in ("ct_seg.nii.gz", "ct_seg.dcm", "ct_seg.json"):
+        folder = tmp_path / f"out of {name}"
+        folder.mkdir()
+        (folder / name).write_bytes(b"by hand")
+        output = infer(trained, tmp_path / "data", folder, *args, check=False)
+        assert f"{name}' is there already, not of this inference" in output
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == {name: b"by hand"}
+
+
+def test_a_name_that_is_no_utf_8_is_segmented(trained, tmp_path):
+    """As old archives leave it."""
+    (tmp_path / "data").mkdir()
+    path = os.path.join(os.fsencode(tmp_path / "data"), b"M\xfcller.nii.gz")
+    patient(tmp_path / "ct.nii.gz", 0)
+    os.rename(tmp_path / "ct.nii.gz", path)
+    for told in ("1 segmented, 0 done", "0 segmented, 1 done"):
+        assert told in infer(trained, tmp_path / "data", tmp_path / "out", *network(), *SIZE)
 
 
 def test_the_reason_is_what_it_all_began_with(trained, tmp_path):

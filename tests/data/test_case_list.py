@@ -149,6 +149,17 @@ def test_overlap_on_purpose(tmp_path):
         load_cases(str(tmp_path), path, LAYOUTS, allow_overlap=["labelled"])
 
 
+def test_one_list_s_files_suffice_where_it_alone_is_needed(tmp_path):
+    touch(tmp_path, "0001")
+    content = {"labeled": ["0002"], "validation": ["0003"], "test": ["0001"]}
+    assert len(load_cases(str(tmp_path), write_list(tmp_path, content), LAYOUTS, needed="test")["test"]) == 1
+    assert load_cases(str(tmp_path), write_list(tmp_path, {"test": ["0001"]}), LAYOUTS, needed="test")["test"]
+    with pytest.raises(MissingFileError, match="none of the 1 cases .* for example for '0003'"):
+        load_cases(str(tmp_path), write_list(tmp_path, content), LAYOUTS, needed="validation")
+    with pytest.raises(CaseListError, match="in labeled and in test"):
+        load_cases(str(tmp_path), write_list(tmp_path, {**content, "labeled": ["0001"]}), LAYOUTS, needed="test")
+
+
 def test_no_data(tmp_path):
     with pytest.raises(MissingFileError) as error:
         load_cases(

@@ -4,6 +4,7 @@
 
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 from monai.transforms import LoadImage
@@ -19,6 +20,18 @@ def test_nifti_is_read_as_by_monai(crops):
     np.testing.assert_array_equal(ours.numpy(), monais.numpy())
     np.testing.assert_array_equal(ours.affine.numpy(), monais.affine.numpy())
     assert ours.meta.keys() == monais.meta.keys()
+
+
+def test_the_affine_is_the_header_s_as_nibabel_and_the_check_read_it(crops):
+    """MONAI takes the qform where voxel sizes differ in the fifth digit, as a registration's rounded sform has them."""
+    path = crops.write("a.nii.gz", crops.voxels(1)[0])
+    volume = nib.load(path)
+    turned = volume.affine.copy()
+    turned[:3, :3] = np.round(turned[:3, :3] @ [[0.996, -0.087, 0], [0.087, 0.996, 0], [0, 0, 1]], 3)
+    volume.set_sform(turned, code=2)
+    nib.save(volume, path)
+    assert not np.allclose(LoadImage()(path).affine, turned, atol=0.01)
+    np.testing.assert_allclose(LoadImage(reader=VolumeReader())(path).affine, turned, atol=1e-6)
 
 
 def test_dicom_equals_the_nifti(crops):

@@ -12,7 +12,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from scdl_components.atomic import StorageError
+from scdl_components.atomic import StorageError, content_hash
 from scdl_components.errors import InputError, MissingFileError
 from scdl_components.metrics import Protocol
 from scdl_components.report.cases import read_case_list
@@ -183,6 +183,51 @@ def test_segmentations_of_other_organs_or_of_two_networks_are_refused(data, pred
         (folder / "case1_seg.json").write_text(damaged)
         with pytest.raises(InputError, match="case1_seg.json' is not as inference writes it; delete it"):
             report(data, folder, tmp_path / "out3")
+
+
+def test_the_largest_organ_is_never_tail(data, predict, tmp_path):
+    """Of five that are asked for, in references that hold two organs."""
+    predictions = predict("seg", shift=0)
+    for path in (data / "label").iterdir():
+        volume = nib.load(path)
+        nib.save(nib.Nifti1Image(np.asarray(volume.dataobj) % 3, volume.affine), path)
+    groups = report(data, predictions, tmp_path / "out", num_tail=2)["groups"]
+    assert (groups["head"]["organs"], groups["tail"]["organs"]) == (["liver"], ["spleen"])
+
+
+def test_an_image_that_is_listed_twice_is_refused(data, predict, tmp_path):
+    cases = json.loads((data / "cases.json").read_text())
+    cases["test"].append({**cases["test"][0], "label": "label/case1.nii.gz"})
+    (data / "cases.json").write_text(json.dumps(cases))
+    with pytest.raises(InputError, match="listed more than once: .*case0.nii.gz"):
+        report(data, predict("seg", shift=0), tmp_path / "out")
+
+
+def test_the_segmentation_of_another_image_of_that_name_is_refused(data, predict, tmp_path):
+    folder = predict("seg", shift=0)
+    sidecar = json.loads((folder / "case1_seg.json").read_text())
+    made_with = {"image": content_hash(data / "img" / "case1.nii.gz")}
+    moved = {**sidecar, "image": "/elsewhere/case1.nii.gz", "made_with": made_with}
+    (folder / "case1_seg.json").write_text(json.dumps(moved))
+    report(data, folder, tmp_path / "out")
+    (data / "img" / "case1.nii.gz").write_bytes((data / "img" / "case2.nii.gz").read_bytes())
+    with pytest.raises(InputError, match="case1_seg.nii.gz' is of /elsewhere/case1.nii.gz, and .* is another image"):
+        report(data, folder, tmp_path / "out")
+
+
+def test_the_report_of_another_list_is_not_replaced(data, predict, tmp_path):
+    report(data, predict("seg", shift=0), tmp_path / "out")
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    summary["provenance"]["list"] = "test"
+    (tmp_path / "out" / "summary.json").write_text(json.dumps(summary))
+    classes, protocol = ["background", "liver", "spleen", "gallbladder"], Protocol("paper")
+
+    def of_list(name):
+        return Evaluation([], "", classes, str(tmp_path / "out"), protocol, provenance={"list": name})
+
+    of_list("test").check()
+    with pytest.raises(InputError, match="holds the report of the list 'test'.*--report_dir for 'validation'"):
+        of_list("validation").check()
 
 
 @pytest.mark.parametrize("num_tail", [0, "2"])
