@@ -74,18 +74,5 @@ SCALES: dict[str, dict[str, object]] = {
         "num_workers": 2,
     },
 }
-# keys, or the parts they stand in, of training; inference has no use for them
-NOT_OF_INFERENCE = (
-    "max_iterations",
-    "val_interval",
-    "voxels_per_token",
-    "embed_dim",
-    "num_workers",
-    "augmentation",
-    "learning_rate",
-    "scdl_loss",
-    "scdl_weight",
-)
-# overlays that inference needs as well, and keys of the first one
+# overlays that inference needs as well
 OF_INFERENCE = ("priors", "magicnet")
-OF_PRIORS = ("priors", "prior_places", "feature_module", "voxels_per_token", "embed_dim", "proxy_bank")

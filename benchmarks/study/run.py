@@ -19,8 +19,10 @@ from collections.abc import Mapping, Sequence
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
+from monai.bundle import ConfigParser
+
 from benchmarks.measure import CONFIGS, ROOT, measured, monai_run
-from benchmarks.study.methods import MAIN, METHODS, NOT_OF_INFERENCE, OF_INFERENCE, OF_PRIORS, SCALES
+from benchmarks.study.methods import MAIN, METHODS, OF_INFERENCE, SCALES
 from scdl_components.command import run_command
 from scdl_components.errors import InputError
 from scdl_components.report.cases import listed_cases
@@ -47,6 +49,13 @@ def cases_of(settings: Mapping[str, object], cases: str) -> list[dict[str, str]]
     """
     keys = {key: settings[key] for key in ("dataset_dir", "case_list", "labeled_percent") if key in settings}
     return listed_cases(str(CONFIGS / "train.yaml"), cases, bundle_root=str(CONFIGS.parent), **keys)
+
+
+def keys_of(configs: Sequence[str], overrides: Mapping[str, object]) -> dict[str, object]:
+    """Those of a training's overrides that other configs have as well, e.g. the network's."""
+    parser = ConfigParser()
+    parser.read_config([CONFIGS / f"{name}.yaml" for name in configs])
+    return {key: value for key, value in overrides.items() if key.split("#")[0] in parser.get()}
 
 
 def check_same(folder: Path, overrides: Mapping[str, str], cases: str) -> None:
@@ -87,15 +96,11 @@ def run_one(
     commit = subprocess.run(describe, stdout=subprocess.PIPE, text=True, check=False).stdout.strip()
     overlays = training.pop("overlays", [])
     cost = measured(monai_run(["train", *overlays, *phantom], **training), folder / "train.log")
-    evaluation = {key: value for key, value in common.items() if key.split("#")[0] not in NOT_OF_INFERENCE}
-    # the network's own keys belong to both
-    evaluation |= {key: value for key, value in method.items() if key.startswith(("network_def", "student"))}
-    if "priors" in overlays:
-        evaluation |= {key: value for key, value in training.items() if key.split("#")[0] in OF_PRIORS}
-    shared = [name for name in overlays if name in OF_INFERENCE]
+    configs = ["inference", "evaluate", *(name for name in overlays if name in OF_INFERENCE), *phantom]
+    evaluation = keys_of(configs, training)
     evaluation |= {"weights": folder / "models" / "model.pt", "output_dir": folder / "segmentations", "cases": cases}
     evaluation |= {"report_dir": folder / "report", "progress": False}
-    measured(monai_run(["inference", "evaluate", *shared, *phantom], **evaluation), folder / "evaluate.log")
+    measured(monai_run(configs, **evaluation), folder / "evaluate.log")
     done = {"seed": seed, "num_labeled": labels["num_labeled"], "cases": cases, "training": cost, "commit": commit}
     done |= {"own_keys": list(method), "overrides": overrides}
     (folder / "done.part").write_text(json.dumps(done, indent=2))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.study.run import check_same, main
+from benchmarks.study.run import check_same, keys_of, main
 from scdl_components.errors import InputError
 from scdl_components.phantom import write_phantoms
 
@@ -72,6 +72,15 @@ def test_a_dataset_of_the_users_is_named_and_counted_by_its_list(tmp_path):
     picture = ("--output", str(tmp_path / "organ.png"), "--num_labeled", "3")
     study("benchmarks.study.picture", "--folder", str(tmp_path / "study"), *picture)
     assert (tmp_path / "organ.png").is_file()
+
+
+def test_segmentation_has_of_a_training_s_keys_those_that_it_knows():
+    keys = {"num_filters": 8, "scdl": True, "train#checkpoint#n_saved": 20, "feature_module": "block_two"}
+    keys |= {"proxy_bank#in_channels": 16, "dataset_dir#seed": 1, "learning_rate": 0.1, "student": {}}
+    known = ["num_filters", "dataset_dir#seed", "student"]
+    assert list(keys_of(["inference", "evaluate", "phantom"], keys)) == known
+    of_priors = {"scdl", "feature_module", "proxy_bank#in_channels"}
+    assert set(keys_of(["inference", "evaluate", "priors", "phantom"], keys)) == {*known, *of_priors}
 
 
 def test_a_finished_run_with_other_keys_is_not_taken_for_the_one_asked_for(tmp_path):
