@@ -31,7 +31,7 @@ METHODS = {
     "dhc with ga": ("dhc ga", [], {"supervised/ga_ce", "supervised/ga_dice", "cps", *DHC}, ("supervised/dice_",)),
 }
 WEIGHTS = {
-    "dice_ce": {"p2e": 1, "sac": 1},
+    "dice_ce": {"p2e": 0.1, "sac": 0.1},
     "dhc": {"p2e": 1, "sac": 1},
     "dhc with ga": {"p2e": 1, "sac": 1},
     "published": {"separation": 0.03, "symmetric_kl": 0.015, "sac": 0.01},
