@@ -4,7 +4,7 @@
 
     python -m benchmarks.study.guard --folder guard          # an hour on one core; ends with 1 where they do
 
-An earlier default learned faster and then lost what it had learned, after 2,500 iterations and more (docs/results.md):
+An earlier default learned faster and then lost what it had learned, after 2,500 iterations and more (docs/history.md):
 a short training does not see that. The phantoms are of four organs, so that an iteration is short.
 """
 

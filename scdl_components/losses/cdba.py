@@ -41,7 +41,7 @@ def by_class(output: ProxyOutput, weights: Tensor | None) -> dict[str, Tensor]:
 
 
 def by_paper(output: ProxyOutput, weights: Tensor | None) -> dict[str, Tensor]:
-    """Compute the paper's terms to the letter, which merge classes in a long training (docs/method.md).
+    """Compute the paper's terms, which merge classes in a long training (docs/method.md).
 
     E2P draws every token to the classes of P(c|z), labeled or not. P2E pushes away the classes that are not there.
     """
@@ -89,7 +89,7 @@ class CDBALoss(nn.Module):
     Args:
         bank: the class distributions, shared with :class:`~scdl_components.SACLoss` where both are used.
         voxels_per_token: edge of a token in voxels of the image, one number or one per axis.
-        reduction: "class", the terms e2p and p2e, each class once; "paper", the same to the letter of the paper;
+        reduction: "class", the terms e2p and p2e, each class once; "paper", the paper's own;
             "token", those of the published code (separation, distance, symmetric_kl); or a function like
             :func:`by_class`.
         weights: of terms by name; by default 1, of distance and symmetric_kl 0.1.

@@ -38,7 +38,7 @@ class DualStudent(nn.Module):
             copies of it the others.
         initializers: one in-place initialiser of convolution weights a student, applied in order; their number is the
             number of students. Published are ``torch.nn.init.kaiming_normal_`` and ``xavier_normal_``, with which
-            students learn later (docs/results.md).
+            students learn later (docs/history.md).
         active: indices of the students whose logits are averaged; the others are not run. None: all.
         trained: always refuse untrained weights (``monai-scdl untrained``), as inference does.
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
-"""The commands, links and figures of docs/results.md; the commands as they stand there, at a scale of seconds."""
+"""The commands, links and figures of docs/results.md, speed.md and history.md; the commands as they stand there, at a scale of seconds."""
 
 import csv
 import re
@@ -15,8 +15,8 @@ import pytest
 from benchmarks.study.methods import MAIN, METHODS
 
 ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "results.md"
-TEXT = PAGE.read_text(encoding="utf-8")
+PAGES = {name: (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in ("results", "speed", "history")}
+TEXT = "\n".join(PAGES.values())
 COMMANDS = [line for block in re.findall(r"```bash\n(.*?)```", TEXT, flags=re.DOTALL) for line in block.splitlines()]
 SMALL = "--roi_size [16,16,16] --num_filters 2 --threads 1"
 TINY = "--pixdim [12,12,12] --roi_size [16,16,16] --num_filters 2 --max_iterations 10 --val_interval 10"
@@ -53,8 +53,9 @@ def at_toy_scale(command: str, folder: Path) -> list[str]:
     if name == "benchmarks.study.run":
         words[words.index("--seeds") + 1] = "[0]"
         words += [] if "--methods" in words else ["--methods", str(list(MAIN))]
-        methods = re.findall(r"'(\w+)'", words[words.index("--methods") + 1])
-        words[words.index("--methods") + 1] = str(methods if "study/long" in command else methods[-1:])
+        place = words.index("--methods") + 1
+        if words[place].startswith("[") and "study/long" not in command:
+            words[place] = str(re.findall(r"'(\w+)'", words[place])[-1:])
     return words
 
 
@@ -74,15 +75,11 @@ def test_every_command_is_one_that_is_run_here():
 
 @pytest.mark.slow
 def test_commands_of_the_study_run_in_their_order(tmp_path):
-    """Of the sets, which differ in seeds and phantoms alone, the first one; of its commands, the last method."""
-    commands = [command for command in COMMANDS if "benchmarks.study" in command]
-    for command in commands:
-        if any(words in command for words in ("study/long", "study/room", "study/first --seeds", "study/guard")):
+    """Of each command the last method; of the one that is reported and drawn both."""
+    for command in COMMANDS:
+        if "benchmarks.study" in command:
             run(command, tmp_path)
-    drawn = [command for command in commands if re.search(r"study\.(report|picture)", command)]
-    for command in drawn[-2:]:  # of a set that is there
-        run(re.sub("study/(first|third)", "study/long", command), tmp_path)
-    assert "## Validation, 15 labeled cases" in (tmp_path / "study" / "long" / "report" / "report.md").read_text()
+    assert "## Validation, 2 labeled cases" in (tmp_path / "study" / "long" / "report" / "report.md").read_text()
     assert (tmp_path / "organ.png").is_file()
 
 
@@ -93,7 +90,7 @@ def test_commands_run(command, tmp_path):
 
 
 def test_links_lead_to_files_and_all_figures_are_linked():
-    links = {PAGE.parent / link for link in re.findall(r"\]\(([^)#]+)\)", TEXT)}
+    links = {ROOT / "docs" / link for link in re.findall(r"\]\(([^)#]+)\)", TEXT)}
     assert not [link for link in links if not link.exists()]
     linked = {link.resolve() for link in links}
     assert not [path.name for path in (ROOT / "benchmarks" / "results").glob("*.csv") if path not in linked]
@@ -104,7 +101,7 @@ def test_links_lead_to_files_and_all_figures_are_linked():
 @pytest.mark.parametrize("heading, column", [("| tail | first", "tail_dice"), ("| mean | first", "mean_dice")])
 def test_tables_are_those_of_the_raw_figures(number, name, heading, column):
     rows = list(csv.DictReader((ROOT / "benchmarks" / "results" / f"study_{name}.csv").open()))
-    cells = [line.split("|")[1 + number].strip() for line in TEXT.split(heading)[1].splitlines()[2:6]]
+    cells = [line.split("|")[1 + number].strip() for line in PAGES["history"].split(heading)[1].splitlines()[2:6]]
     for method, cell in zip(("supervised", "cps_ga", "scdl_published", "scdl"), cells):
         values = [float(row[column]) for row in rows if (row["num_labeled"], row["method"]) == ("2", method)]
         mean, deviation = (float(word) for word in cell.split(" ± "))

@@ -126,7 +126,7 @@ def test_comparison(checkout, tmp_path):
 @pytest.mark.parametrize("added", options_of_training())
 def test_options_of_training(checkout, tmp_path, added):
     saved = next((checkout / "bundles" / "scdl_synapse" / "models").glob("checkpoint_*.pt"))
-    added = added.replace("checkpoint_500.pt", saved.name)
+    added = added.replace("checkpoint_17000.pt", saved.name)
     phantoms = {"dataset_dir#spacing": "[10,10,10]"} if "phantom.yaml" in added else {}
     command = TRAIN if "--config_file" not in added else TRAIN.split(" --config_file")[0]
     run_at_scale(f"{command} {added}", checkout, ckpt_dir=tmp_path, **phantoms)
