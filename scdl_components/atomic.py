@@ -6,7 +6,6 @@ import errno
 import hashlib
 import json
 import os
-import pickle
 import tempfile
 import time
 import zipfile
@@ -24,6 +23,8 @@ from .errors import MissingFileError, UserError
 PART = ".part"
 # SHA-256 by path, inode, size and times; one of them changes with the content (ctime cannot be set back)
 _hashes: dict[tuple[object, ...], str] = {}
+_noted: set[tuple[object, ...]] = set()  # keys that stand in a file of notes
+NOTES = "hashes.jsonl"  # its name, in a cache's folder
 STAMP_SECONDS = 2  # the coarsest time stamps: a younger file may change again under the same stamp
 GO_ON = (
     "Make room or give a folder that can be written to (--ckpt_dir), then run the same command again: it goes on from "
@@ -127,7 +128,9 @@ def read_saved(path: str | Path) -> dict:
         if broken is not None:
             raise DamagedFileError(f"{path} is damaged: the checksum of its part {broken} is wrong")
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError) as error:
+    except (DamagedFileError, MemoryError):
+        raise
+    except Exception as error:  # damaged bytes make zipfile and the unpickler raise anything
         raise DamagedFileError(f"{path} is damaged or no checkpoint ({type(error).__name__}: {error})") from error
 
 
@@ -136,25 +139,31 @@ def file_hash(path: str | Path, notes: str | Path | None = None) -> str:
 
     Args:
         path: the file.
-        notes: file to note a new hash in, for :func:`read_hashes` of later processes.
+        notes: file to note the hash in, for :func:`read_hashes` of later processes.
 
     Raises:
         OSError: it cannot be read.
     """
+    key, digest = _hashed(path)
+    if notes is not None and key in _hashes and key not in _noted:
+        _noted.add(key)
+        with suppress(OSError), open(notes, "a", encoding="utf-8") as lines:
+            lines.write(json.dumps([key, digest]) + "\n")
+    return digest
+
+
+def _hashed(path: str | Path) -> tuple[tuple[object, ...], str]:
     with open(path, "rb") as file:
         stat = os.fstat(file.fileno())
         key = (os.path.realpath(path), stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
         if key in _hashes:
-            return _hashes[key]
+            return key, _hashes[key]
         digest = hashlib.sha256()
         while block := file.read(2**20):
             digest.update(block)
     if max(stat.st_mtime, stat.st_ctime) < time.time() - STAMP_SECONDS:
         _hashes[key] = digest.hexdigest()
-        if notes is not None:
-            with suppress(OSError), open(notes, "a", encoding="utf-8") as lines:
-                lines.write(json.dumps([key, _hashes[key]]) + "\n")
-    return digest.hexdigest()
+    return key, digest.hexdigest()
 
 
 def read_hashes(notes: str | Path) -> None:
@@ -164,6 +173,7 @@ def read_hashes(notes: str | Path) -> None:
             with suppress(ValueError, TypeError):
                 (path, *numbers), digest = json.loads(line)
                 _hashes[(path, *numbers)] = str(digest)
+                _noted.add((path, *numbers))
 
 
 def folder_hash(path: str | Path, notes: str | Path | None = None) -> str:

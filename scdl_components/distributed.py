@@ -7,7 +7,7 @@ gradients. A sum over tokens or voxels is therefore divided by a count *averaged
 A loss that is no mean takes sums over all ranks, with their gradient (:func:`all_reduce_sum`).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any, TypeVar, cast
@@ -137,6 +137,13 @@ def highest(number: int) -> int:
         return number
     values = torch.tensor(number, device="cuda" if dist.get_backend() == "nccl" else "cpu")
     return int(_reduced(values, dist.ReduceOp.MAX))
+
+
+def from_rank_zero(tensors: Iterable[Tensor]) -> None:
+    """Overwrite tensors of every rank by the first one's."""
+    if world_size() > 1:
+        for tensor in tensors:
+            dist.broadcast(tensor, 0)
 
 
 def on_rank_zero(function: Function) -> Function:

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import time
+from contextlib import suppress
 
 import pytest
 import torch
@@ -38,6 +39,28 @@ def test_a_file_is_read_once_for_its_hash_and_again_when_it_changed(tmp_path, mo
     path.write_bytes(b"12346")
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert file_hash(path) == sha256(b"12346").hexdigest()
+
+
+def test_a_hash_that_was_made_without_notes_is_noted_later(tmp_path, monkeypatch):
+    """A resume hashes the cases before their cache is opened."""
+    path, notes, now = tmp_path / "a.nii", tmp_path / "hashes.jsonl", time.time()
+    path.write_bytes(b"12345")
+    monkeypatch.setattr(time, "time", lambda: now + 10)
+    file_hash(path)
+    for _ in range(2):
+        digest = file_hash(path, notes)
+    assert notes.read_text().count(digest) == 1
+
+
+def test_whatever_is_damaged_in_a_file_it_is_called_damaged(tmp_path):
+    path = tmp_path / "a.pt"
+    save_atomically({"a": torch.arange(3), "b": {"c": 1.0}}, path)
+    content = path.read_bytes()
+    for place in range(0, len(content), 7):
+        for mask in (0x08, 0xFF):
+            path.write_bytes(content[:place] + bytes([content[place] ^ mask]) + content[place + 1 :])
+            with suppress(DamagedFileError):
+                read_saved(path)
 
 
 def test_a_folder_is_the_names_and_contents_of_its_files(tmp_path):

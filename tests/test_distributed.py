@@ -49,6 +49,12 @@ def test_the_hardest_of_all_ranks_are_kept_and_no_more(ranks):
     assert all(len(part["kept"].unique()) == len(part["kept"]) for part in (first, second))
 
 
+def test_all_ranks_validate_what_the_first_one_saves(ranks):
+    first, second = (part["validated"] for part in ranks)
+    assert first["before"] != second["before"]
+    assert first["in validation"] == second["in validation"] == first["before"]
+
+
 def test_ranks_share_out_the_draws_of_one_process(ranks):
     first, second = (part["draws"] for part in ranks)
     one = TwoStreamSampler({"labeled": 3, "unlabeled": 5}, {"labeled": 2, "unlabeled": 4}, seed=1)

@@ -14,6 +14,7 @@ from monai.utils import convert_to_tensor
 from tqdm import tqdm
 
 from ..errors import InputError, root_reason
+from .dicom import read_series
 from .disk_cache import DiskCache
 
 logger = logging.getLogger(__name__)
@@ -46,7 +47,9 @@ class CaseDataset(PersistentDataset):
         self.first_random = self.transform.get_index_of_first(
             lambda step: isinstance(step, RandomizableTrait) or not isinstance(step, Transform)
         )
-        recipe = [self.transform.transforms[: self.first_random], self.transform.lazy, self.transform.overrides]
+        steps = self.transform.transforms[: self.first_random]
+        # the reader's own module is in the steps, that of DICOM series is not
+        recipe = [steps, self.transform.lazy, self.transform.overrides, read_series]
         self.disk = DiskCache(cache_dir, recipe)
         self.cache_rate = cache_rate
         self.set_data(data)

@@ -26,7 +26,7 @@ import pydicom
 import torch
 
 from .. import __version__
-from ..atomic import PART, StorageError, file_hash, folder_hash, read_hashes, read_saved, whole_file
+from ..atomic import NOTES, PART, StorageError, file_hash, folder_hash, read_hashes, read_saved, whole_file
 from .paths import given_path
 from .reader import SUFFIXES
 
@@ -54,7 +54,7 @@ class DiskCache:
         self.writable = True
         if self.folder is None:
             return
-        self.notes = self.folder / "hashes.jsonl"
+        self.notes = self.folder / NOTES
         try:
             self.recipe = recipe_hash(recipe)
             self.folder.mkdir(parents=True, exist_ok=True)

@@ -21,10 +21,11 @@ FINAL_LABELS = ("labels", "final")
 
 
 class UnlabeledStream(NamedTuple):
-    """Items ``{"image": path}`` and how many of them a batch has."""
+    """Items ``{"image": path}`` and how many of them a batch has; and the case list's test cases, which none may be."""
 
     cases: list[dict[str, str]]
     batch_size: int
+    test: list[dict[str, str]] = []
 
 
 def unlabeled_stream(
@@ -44,16 +45,17 @@ def unlabeled_stream(
         validation: items of its validation.
         load_cases: reads the case list, as :func:`scdl_components.data.load_cases`. A ``UserError`` counts as no list:
             a training on the list's labeled cases has met it before.
-        batch_size: unlabeled samples of a batch; with 0 no case is looked for.
+        batch_size: unlabeled samples of a batch; with 0 no unlabeled case is looked for.
     """
-    if not batch_size:
-        return UnlabeledStream([], 0)
     try:
         lists = load_cases()
     except UserError:
         lists = {}
     if _files(labeled) <= _files(lists.get("labeled", ())):
-        return UnlabeledStream(list(lists.get("unlabeled", ())), batch_size)
+        unlabeled = list(lists.get("unlabeled", ())) if batch_size else []
+        return UnlabeledStream(unlabeled, batch_size, list(lists.get("test", ())))
+    if not batch_size:
+        return UnlabeledStream([], 0)
     taken = _files(labeled) | _files(validation) | _files(lists.get("validation", ())) | _files(lists.get("test", ()))
     folders = sorted({_study_folder(item) for item in labeled})
     files = [path for folder in folders for path in filter(is_nifti, visible(folder))]

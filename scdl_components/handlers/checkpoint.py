@@ -18,6 +18,7 @@ from ..errors import InputError
 from ..networks.weights import differences
 from .checkpoint_files import checkpoints_in, make_room
 from .resume import Start
+from .weights import WeightsSaver
 
 
 class TrainingCheckpoint:
@@ -78,6 +79,7 @@ class TrainingCheckpoint:
             log.flush()
         content = {name: item.state_dict() for name, item in self._objects().items()}
         content |= {"version": __version__, "settings": self.start.settings, "validate_first": validate_first}
+        content["origin"] = self.start.origin
         save_on_rank_zero(content, self.save_dir / f"checkpoint_{iteration}.pt")
         self._saved_iteration = iteration
         # only now: with one kept, removing it first would leave none while this is written
@@ -112,6 +114,8 @@ class TrainingCheckpoint:
                     "files are kept)"
                 )
         for name, item in objects.items():
+            if isinstance(item, WeightsSaver) and not self.start.same_validation:
+                continue  # its record is of other validation cases
             load_state(item, content[name], content["trainer"]["iteration"])
 
 

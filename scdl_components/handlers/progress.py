@@ -2,11 +2,34 @@
 # SPDX-License-Identifier: Apache-2.0
 """Progress on the terminal."""
 
+import sys
+from contextlib import suppress
+from typing import TextIO
+
 from ignite.engine import Engine, Events
 from tqdm.auto import tqdm
 
 from ..distributed import rank
 from .events import RunEvents
+
+
+class _Terminal:
+    """A stream whose reader may be gone: Ctrl-C ends the other side of ``| tee``, too, and training still has to save."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.stream, name)
+
+    # not around tqdm's calls: an error in them leaves its lock taken
+    def write(self, text: str) -> None:
+        with suppress(OSError):
+            self.stream.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self.stream.flush()
 
 
 class TrainingProgressBar:
@@ -27,7 +50,8 @@ class TrainingProgressBar:
 
     def _open(self, engine: Engine) -> None:
         total, start = engine.state.max_epochs * engine.state.epoch_length, engine.state.iteration
-        self.bar = tqdm(total=total, initial=start, desc="training", unit="it", dynamic_ncols=True, disable=rank() > 0)
+        look = {"desc": "training", "unit": "it", "dynamic_ncols": True, "disable": rank() > 0}
+        self.bar = tqdm(total=total, initial=start, file=_Terminal(sys.stderr), **look)
 
     def _advance(self, engine: Engine) -> None:
         self.bar.update()

@@ -3,15 +3,16 @@
 """The start of a training: anew, or from a checkpoint."""
 
 import logging
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-from ..atomic import DamagedFileError, read_saved
+from ..atomic import NOTES, DamagedFileError, read_hashes, read_saved
 from ..distributed import on_rank_zero
 from ..errors import InputError
 from .checkpoint_files import checkpoints_in
-from .config_check import Settings, cases_are_given, changes, training_settings
+from .config_check import Settings, cases_are_given, changes, covered, training_settings
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +24,8 @@ class Start(NamedTuple):
         checkpoint: path of the checkpoint to go on from; empty to start anew.
         iteration: number of iterations done.
         validate_first: whether the validation of that iteration is still to come.
+        same_validation: whether its validations and the coming ones can be compared.
+        origin: path of the checkpoint of another folder that the training began from; empty where there is none.
         keep_earlier: whether what another training left in the folder is kept.
         settings: of the present training, for its checkpoints.
     """
@@ -30,6 +33,8 @@ class Start(NamedTuple):
     checkpoint: str = ""
     iteration: int = 0
     validate_first: bool = False
+    same_validation: bool = True
+    origin: str = ""
     keep_earlier: bool = True
     settings: Settings | None = None
 
@@ -40,6 +45,7 @@ def find_start(
     cases: Mapping[str, Sequence[Mapping[str, str]]],
     resume: str = "auto",
     allow_changed: str | Iterable[str] = (),
+    cache_dir: str | os.PathLike | Literal[False] | None = None,
 ) -> Start:
     """Choose the checkpoint to go on from, and compare its settings with the present ones.
 
@@ -48,22 +54,29 @@ def find_start(
     Args:
         ckpt_dir: folder of the training's checkpoints.
         cases: list name -> items, as in :func:`training_settings`.
-        resume: "auto": the newest one of ``ckpt_dir``; "never": start anew; or the path of a checkpoint. "auto" starts
+        resume: "auto": the newest one of ``ckpt_dir``; "never": start anew; or the path of a checkpoint, of another
+            folder only until ``ckpt_dir`` has a checkpoint of the training that began from it. "auto" starts
             anew after a finished training of other settings, and where the cases stand in the config itself (MONAI
             Label, whose every training starts from the present weights).
         allow_changed: ids that may differ from the checkpoint's, with all below them.
+        cache_dir: the cases' cache, in which hashes of their files are noted.
 
     Raises:
         InputError: settings have changed that may not; the message names all.
         DamagedFileError: no checkpoint can be read.
         MissingFileError: ``resume`` names no file.
     """
+    if cache_dir:
+        read_hashes(Path(cache_dir) / NOTES)
     settings = training_settings(cases)
     if resume == "never":
         return Start(settings=settings)
     if resume == "auto" and cases_are_given(settings):
         return Start(keep_earlier=False, settings=settings)
-    path, content = _newest(ckpt_dir) if resume == "auto" else (Path(resume), read_saved(resume))
+    origin = "" if resume == "auto" or _same(Path(resume).parent, ckpt_dir) else str(Path(resume).resolve())
+    path, content = _newest(ckpt_dir) if resume == "auto" or origin else (None, {})
+    if resume != "auto" and not (origin and content.get("origin") == origin):
+        path, content = Path(resume), read_saved(resume)
     if path is None:
         return Start(settings=settings)
     if "trainer" not in content:
@@ -95,7 +108,14 @@ def find_start(
     iteration, state = trainer["iteration"], "is finished" if finished else "goes on"
     way = ". To train anew: --resume never" if finished else ""
     logger.warning("%s: the training %s at iteration %d%s", path, state, iteration, way)
-    return Start(str(path), iteration, content["validate_first"], settings=settings)
+    of_validation = ("cases#validation", "validate")
+    same = not any(covered(key, of_validation) for key in changes(content["settings"], settings))
+    origin = origin or content.get("origin", "")
+    return Start(str(path), iteration, content["validate_first"], same, origin, settings=settings)
+
+
+def _same(folder: Path, other: str) -> bool:
+    return folder.resolve() == Path(other).resolve()
 
 
 def _newest(folder: str) -> tuple[Path | None, dict]:

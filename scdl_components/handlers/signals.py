@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import threading
+from contextlib import suppress
 from types import FrameType
 
 from ignite.engine import Engine, Events
@@ -59,8 +60,9 @@ class StopOnSignal:
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if self.received is None:
             self.received = signal.Signals(number)
-            # not through a buffer that the signal may have interrupted
-            os.write(2, f"\n{self.received.name}: ending after this iteration; its checkpoint is saved\n".encode())
+            told = f"\n{self.received.name}: ending after this iteration; its checkpoint is saved\n"
+            with suppress(OSError):  # Ctrl-C ends "| tee", too
+                os.write(2, told.encode())  # not through a buffer that the signal may have interrupted
         elif number == signal.SIGINT:
             raise KeyboardInterrupt  # asked twice
 

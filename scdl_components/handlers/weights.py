@@ -11,7 +11,8 @@ from ignite.engine import Engine, Events
 from monai.engines import Evaluator
 from torch import nn
 
-from ..atomic import save_on_rank_zero
+from ..atomic import file_hash, save_on_rank_zero
+from ..distributed import from_rank_zero, on_rank_zero
 from ..networks.weights import load_weights
 
 logger = logging.getLogger(__name__)
@@ -50,7 +51,10 @@ class WeightsSaver:
     no label has an organ, so that the metric is never a number), they are the last ones.
 
     Attach it to trainer and evaluator, and put it into the training's checkpoint: after a resume the best weights are
-    then overwritten by better ones alone.
+    then overwritten by better ones alone, where ``model.pt`` is still the file that this training wrote.
+
+    The weights that are validated are those that are saved: ranks without synchronised batch norm have statistics of
+    their own, and take the first one's.
 
     Args:
         folder: where to.
@@ -60,12 +64,13 @@ class WeightsSaver:
     def __init__(self, folder: str, network: nn.Module) -> None:
         self.best_file, self.last_file = Path(folder) / "model.pt", Path(folder) / "model_final.pt"
         self.network = network
-        self.best: dict[str, Any] = {"best_metric": -math.inf, "best_metric_epoch": -1}
+        self.best: dict[str, Any] = {"best_metric": -math.inf, "best_metric_epoch": -1, "file": ""}
         self.evaluator: Evaluator | None = None
 
     def attach(self, engine: Engine) -> None:
         if isinstance(engine, Evaluator):
             self.evaluator = engine
+            engine.add_event_handler(Events.STARTED, lambda: from_rank_zero(self.network.buffers()))
             engine.add_event_handler(Events.EPOCH_COMPLETED, self._save_best)
         else:
             engine.add_event_handler(Events.COMPLETED, self._save_last)
@@ -74,9 +79,10 @@ class WeightsSaver:
         name = engine.state.key_metric_name
         metric = float(engine.state.metrics[name])
         if metric > self.best["best_metric"]:
-            self.best = {"best_metric": metric, "best_metric_epoch": engine.state.epoch}
             logger.info("best %s so far, %.4f: %s", name, metric, self.best_file)
             save_on_rank_zero(self.network.state_dict(), self.best_file)
+            file = on_rank_zero(file_hash)(self.best_file)
+            self.best = {"best_metric": metric, "best_metric_epoch": engine.state.epoch, "file": file}
         elif math.isnan(metric):
             logger.warning("%s is nan, is there no organ in the labels? This validation chooses no weights", name)
 
@@ -91,6 +97,9 @@ class WeightsSaver:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         if not self.best_file.is_file():
             return  # resumed in another folder, which has no best weights yet
+        found = on_rank_zero(file_hash)(self.best_file)
+        if state.get("file", found) != found:
+            return  # another training's
         self.best = dict(state)
         if self.evaluator is not None and self.best["best_metric_epoch"] != -1:
             # MONAI's own record of it, which its logs show

@@ -125,7 +125,7 @@ def test_a_checkpoint_is_gone_on_from_with_what_may_change_alone(trained, tmp_pa
 
 
 def test_bad_input_is_listed_whole_before_training(tmp_path, phantoms):
-    """Three bad files of three lists in one message, no training, nothing written."""
+    """Bad files of three lists, and a test case that is trained on by another name; no training, nothing written."""
     data = shutil.copytree(phantoms, tmp_path / "data")
     truncated = data / "img" / "img0003.nii.gz"  # unlabeled
     truncated.write_bytes(truncated.read_bytes()[:1000])
@@ -134,6 +134,8 @@ def test_bad_input_is_listed_whole_before_training(tmp_path, phantoms):
         voxels = np.asarray(label.dataobj).copy()
         voxels[0, 0, 0] = value
         nib.save(nib.Nifti1Image(voxels, label.affine), data / "label" / f"{name}.nii.gz")
+    for kind in ("img", "label"):
+        shutil.copy(data / kind / f"{kind}0002.nii.gz", data / kind / f"{kind}0008.nii.gz")
     bundle = copy_bundle(tmp_path)
     output = run_monai(
         *("run", "training", "--config_file", bundle / TRAIN),
@@ -142,8 +144,8 @@ def test_bad_input_is_listed_whole_before_training(tmp_path, phantoms):
         check=False,
     )
     report = output[output.rindex("InputError") :]
-    assert "3 error(s)" in report and "Traceback" not in output
-    for text in ("img0003.nii.gz", "label0001.nii.gz", "99", "label0007.nii.gz", "14"):
+    assert "4 error(s)" in report and "Traceback" not in output
+    for text in ("img0003.nii.gz", "label0001.nii.gz", "99", "label0007.nii.gz", "14", "img0008.nii.gz: in 'test'"):
         assert text in report
     assert not (bundle / "models").exists()
 

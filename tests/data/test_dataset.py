@@ -8,7 +8,7 @@ import torch
 from monai.transforms import Compose, LoadImaged, RandCoarseDropoutd, RandSpatialCropd
 from support.cases import assert_same, counts, dataset, preprocessing, write_case
 
-from scdl_components.data import CaseDataset
+from scdl_components.data import CaseDataset, dicom, disk_cache
 from scdl_components.errors import InputError
 
 
@@ -52,6 +52,14 @@ def test_changed_preprocessing_is_done_anew(cases, cache, change):
     assert counts(again) == (0, 3)
     assert_same(dataset(cases, None, **change).memory[0], again.memory[0])
     assert counts(dataset(cases, cache)) == (3, 0)  # and what there was before stays
+
+
+def test_cases_are_read_anew_with_other_code_for_dicom(cases, cache, monkeypatch):
+    before = dataset(cases, cache).disk.recipe
+    assert dataset(cases, cache).disk.recipe == before
+    path, hashed = dicom.__file__, disk_cache.file_hash
+    monkeypatch.setattr(disk_cache, "file_hash", lambda file, *notes: "new" if file == path else hashed(file, *notes))
+    assert dataset(cases, cache).disk.recipe != before
 
 
 def test_augmentation_changes_crops_and_can_be_left_out(cases):

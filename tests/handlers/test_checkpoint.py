@@ -1,5 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
+import math
 from pathlib import Path
 
 import pytest
@@ -7,9 +8,9 @@ import torch
 from ignite.engine import Engine, Events
 from torch.optim.lr_scheduler import PolynomialLR
 
-from scdl_components.atomic import StorageError, read_saved, save_atomically
+from scdl_components.atomic import StorageError, file_hash, read_saved, save_atomically
 from scdl_components.errors import InputError
-from scdl_components.handlers import TrainingCheckpoint
+from scdl_components.handlers import TrainingCheckpoint, WeightsSaver
 from scdl_components.handlers.checkpoint import checkpoints_in
 from scdl_components.handlers.resume import Start
 
@@ -96,6 +97,24 @@ def test_a_second_run_of_a_trainer_goes_on_from_the_first(tmp_path):
     resumed.engine.run([0, 1], max_epochs=5)
     assert resumed.engine.state.iteration == 10 and len(resumed.rates) == 6
     assert [path.name for path in checkpoints_in(tmp_path)] == [f"checkpoint_{i}.pt" for i in (10, 8, 6, 4)]
+
+
+def test_the_record_of_other_validation_cases_is_left(tmp_path):
+    def trained(start: Start) -> WeightsSaver:
+        tiny = Tiny(tmp_path, start=start)
+        saver = WeightsSaver(str(tmp_path), tiny.model)
+        tiny.checkpoint.save_dict["weights_saver"] = saver
+        if not start.checkpoint:
+            saver.best["best_metric"] = 0.9
+            save_atomically(tiny.model.state_dict(), tmp_path / "model.pt")
+            saver.best["file"] = file_hash(tmp_path / "model.pt")
+        tiny.run()
+        return saver
+
+    assert trained(Start()).best["best_metric"] == 0.9
+    path = str(tmp_path / "checkpoint_4.pt")
+    assert trained(Start(path)).best["best_metric"] == 0.9
+    assert trained(Start(path, same_validation=False)).best["best_metric"] == -math.inf
 
 
 def test_momentum_is_kept_where_the_rate_changes(tmp_path):

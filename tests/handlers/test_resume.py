@@ -100,6 +100,18 @@ def test_damaged_ones_are_reported_and_the_one_before_is_taken(tmp_path, caplog)
         find(tmp_path)
 
 
+def test_a_training_that_began_in_another_folder_goes_on_where_it_is(tmp_path):
+    """The same command, with --resume, run again after an interrupt."""
+    there, here = tmp_path / "there", tmp_path / "here"
+    path = write(there, 4)
+    began = find(here, path)
+    assert began == Start(path, 4, origin=path)
+    latest = write(here, 6, origin=began.origin)
+    assert find(here, path) == Start(latest, 6, origin=path) == find(here)
+    other = write(there, 2)
+    assert find(here, other) == Start(other, 2, origin=other)
+
+
 def test_a_path_that_is_no_checkpoint_is_told(tmp_path):
     save_atomically({"weights": 1}, tmp_path / "model.pt")
     with pytest.raises(DamagedFileError, match="model.pt is no checkpoint_"):

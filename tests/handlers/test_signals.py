@@ -2,27 +2,31 @@
 # SPDX-License-Identifier: Apache-2.0
 import os
 import signal
+import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 import torch
 from ignite.engine import Engine
 
-from scdl_components.handlers import RunEvents, StopOnSignal, TrainingCheckpoint
+from scdl_components.handlers import RunEvents, StopOnSignal, TrainingCheckpoint, TrainingProgressBar
 
 
-def stopped(folder: Path, at: int, number: int) -> None:
+def stopped(folder: Path, at: int, number: int, *handlers: TrainingProgressBar) -> None:
     """A run of six iterations that sends itself a signal in one."""
 
-    def step(engine: Engine, batch: int) -> None:
+    def step(engine: Engine, batch: int) -> list[dict]:
+        time.sleep(0.2 if handlers else 0)  # the bar shows no more than ten times a second
         if engine.state.iteration == at:
             os.kill(os.getpid(), number)
+        return [{"loss": 0.0}]
 
     engine = Engine(step)
     engine.register_events(*RunEvents)
     checkpoint = TrainingCheckpoint(str(folder), {"model": torch.nn.Linear(1, 1)}, interval=100)
-    for handler in (checkpoint, StopOnSignal(checkpoint)):
+    for handler in (checkpoint, StopOnSignal(checkpoint), *handlers):
         handler.attach(engine)
     try:
         engine.run(range(6))
@@ -45,6 +49,23 @@ def test_the_iteration_is_finished_and_saved_and_the_status_tells(tmp_path, numb
     finally:
         signal.signal(number, before)
     assert end.value.code == status and saved(tmp_path) == ["checkpoint_3.pt"]
+
+
+def test_a_pipe_that_ends_with_the_same_ctrl_c_loses_nothing(tmp_path, monkeypatch):
+    """As that of ``2>&1 | tee train.log``."""
+    reading, writing = os.pipe()
+    kept, before = os.dup(2), signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.dup2(writing, 2)
+    os.close(reading)
+    monkeypatch.setattr(sys, "stderr", os.fdopen(writing, "w", buffering=1))
+    try:
+        with pytest.raises(SystemExit):
+            stopped(tmp_path, 3, signal.SIGINT, TrainingProgressBar())
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        signal.signal(signal.SIGINT, before)
+    assert saved(tmp_path) == ["checkpoint_3.pt"]
 
 
 def test_an_ignored_signal_stays_ignored(tmp_path):

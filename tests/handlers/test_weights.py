@@ -7,7 +7,7 @@ import torch
 from ignite.engine import Engine
 from monai.engines import SupervisedEvaluator
 
-from scdl_components.atomic import read_saved
+from scdl_components.atomic import read_saved, save_atomically
 from scdl_components.handlers import WeightsSaver
 
 
@@ -56,6 +56,17 @@ def test_a_resumed_training_does_not_overwrite_better_weights(validation):
     best.load_state_dict(state)
     assert (evaluator.state.best_metric, evaluator.state.best_metric_epoch) == (0.5, first.best_metric_epoch)
     assert [validate(0.25), validate(0.75)] == [0.5, 0.75]
+
+
+def test_the_record_is_of_the_file_that_is_there(validation, tmp_path):
+    """Not where another training has written its own since."""
+    best, _, validate = validation()
+    validate(0.5)
+    state = best.state_dict()
+    save_atomically(torch.nn.Linear(1, 1).state_dict(), tmp_path / "model.pt")
+    best, _, validate = validation()
+    best.load_state_dict(state)
+    assert [validate(0.25), validate(0.125), validate(0.5)] == [0.25, 0.25, 0.5]
 
 
 def test_the_last_weights_count_where_no_validation_could_choose(validation, tmp_path, caplog):

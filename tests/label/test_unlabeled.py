@@ -69,7 +69,7 @@ def test_with_every_study_labeled_training_goes_on_without(studies, tmp_path):
     labeled = [item(studies, name) for name in ("a.nii.gz", "b.nii.gz", "c.nii", "d.nii.gz")]
     with pytest.warns(UserWarning, match="training on the 4 labeled alone"):
         stream = unlabeled_stream(labeled, [item(studies, "e.nii.gz")], no_list(tmp_path), 2)
-    assert stream == ([], 0)
+    assert stream == ([], 0, [])
 
 
 @pytest.fixture
@@ -87,13 +87,14 @@ def load(tmp_path) -> partial:
 def test_labeled_cases_of_the_list_or_some_of_them_take_its_unlabeled_ones(load):
     lists = load()
     for labeled in (lists["labeled"], lists["labeled"][1:]):
-        assert unlabeled_stream(labeled, lists["validation"], load, 2) == (lists["unlabeled"], 2)
+        assert unlabeled_stream(labeled, lists["validation"], load, 2) == (lists["unlabeled"], 2, lists["test"])
+    assert unlabeled_stream(labeled, lists["validation"], load, 0) == ([], 0, lists["test"])
 
 
 def test_an_empty_unlabeled_list_keeps_its_batch_size(load, tmp_path):
     """The loader then refuses: whoever writes a list without unlabeled cases has to say that this is meant."""
     (tmp_path / "list.json").write_text('{"labeled": ["1"], "unlabeled": []}')
-    assert unlabeled_stream(load()["labeled"], [], load, 2) == ([], 2)
+    assert unlabeled_stream(load()["labeled"], [], load, 2) == ([], 2, [])
 
 
 def test_held_out_cases_of_the_list_are_never_unlabeled(load, tmp_path):

@@ -9,6 +9,7 @@ import torch
 import torch.distributed as dist
 from ignite.engine import Events
 from monai.data import Dataset
+from monai.engines import Evaluator
 from monai.transforms import Compose, Lambdad
 from support.loss_parts import values_and_gradients
 from torch.nn.parallel import DistributedDataParallel
@@ -17,7 +18,7 @@ from scdl_components.data.two_stream import TwoStreamLoader, TwoStreamSampler
 from scdl_components.distributed import largest_of_all, lost_process_errors, on_rank_zero, rank, share, world_size
 from scdl_components.engines import DualStudentTrainer
 from scdl_components.errors import InputError, UserError
-from scdl_components.handlers import IterationSeed
+from scdl_components.handlers import IterationSeed, WeightsSaver
 from scdl_components.hosts import CPS, DHC, Host, TrainingLoss
 from scdl_components.losses import CDBALoss, DiceCELoss, GACELoss, GADiceLoss, SACLoss, SCDLLoss
 from scdl_components.networks import DualStudent, PriorNetwork, VNet
@@ -35,6 +36,17 @@ def draws() -> dict[str, list]:
     sampler = TwoStreamSampler({"labeled": 3, "unlabeled": 5}, {"labeled": 2, "unlabeled": 4}, seed=1)
     batches = [[list(map(str, item)) for item in batch] for batch in itertools.islice(sampler, 6)]
     return {"batches": batches, "all": [list(map(str, item)) for item in sampler.batch(3)]}
+
+
+def validated() -> dict[str, float]:
+    """Running mean of a batch norm that each rank has trained alone, as a validation has it."""
+    network = torch.nn.BatchNorm1d(1)
+    network(torch.full((2, 1), float(rank() + 1)))
+    found = {"before": float(network.running_mean)}
+    evaluator = Evaluator("cpu", [])
+    WeightsSaver("nowhere", network).attach(evaluator)
+    evaluator.fire_event(Events.STARTED)
+    return found | {"in validation": float(network.running_mean)}
 
 
 @on_rank_zero
@@ -58,6 +70,7 @@ def everything() -> dict[str, dict]:
         values_and_gradients,
         hardest,
         draws,
+        validated,
         errors,
         training,
         dhc,
