@@ -178,12 +178,16 @@ def check_version(metadata: Path, version: str) -> None:
 
 
 def check_weights(root: Path, name: str, weights: Path) -> None:
-    """Refuses weights that are not of the bundle's network.
+    """Refuses weights that are not of the bundle's network, and files that hold more than weights.
+
+    A training's checkpoint names its cases and folders.
 
     Raises:
         WeightsError: what was found and what was expected.
+        InputError: it is a checkpoint.
     """
     # here, as importing MONAI takes longer than building without weights
+    import torch
     from monai.bundle import ConfigParser
 
     from scdl_components.networks.weights import load_weights
@@ -193,6 +197,11 @@ def check_weights(root: Path, name: str, weights: Path) -> None:
     parser.read_config(configs / "inference.yaml")
     parser["bundle_root"] = str(configs.parent)
     load_weights(str(weights), parser.get_parsed_content("network_def"))
+    more = [key for key, value in torch.load(weights, weights_only=True).items() if not isinstance(value, torch.Tensor)]
+    if more:
+        raise InputError(
+            f"'{weights}' holds more than weights ({', '.join(more)}), maybe names of patients: give model.pt"
+        )
 
 
 def bundle_members(root: Path, name: str) -> dict[str, Path | bytes]:

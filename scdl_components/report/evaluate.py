@@ -90,7 +90,7 @@ class Evaluation:
 
         Raises:
             StorageError: ``report_dir`` cannot be written to.
-            InputError: ``report_dir`` holds the report of another list; and see
+            InputError: ``report_dir`` holds the report of other cases; and see
                 :py:class:`scdl_components.data.InputCheck`.
         """
         check_writable([self.report_dir], "Make room or give another --report_dir")
@@ -111,6 +111,7 @@ class Evaluation:
             MissingFileError: cases have not been segmented; the message names them.
             InputError: segmentations cannot be compared with their labels; all problems in one message.
         """
+        self._check_earlier_report()
         made_with = self._check_predictions()
         table = self._score()
         means = defined_mean(table.values["dice"], axis=1)
@@ -141,14 +142,14 @@ class Evaluation:
 
     def _check_earlier_report(self) -> None:
         try:
-            summary = json.loads((self.report_dir / "summary.json").read_text(encoding="utf-8"))
-            earlier = summary["provenance"]["list"]
+            earlier = json.loads((self.report_dir / "summary.json").read_text(encoding="utf-8"))["cases"]
+            lost = [case for case in earlier if case not in self.cases]
         except (OSError, ValueError, KeyError, TypeError):
             return
-        if earlier != self.provenance.get("list", earlier):
+        if lost:
             raise InputError(
-                f"'{self.report_dir}' holds the report of the list '{earlier}', which would be lost; give another "
-                f"--report_dir for '{self.provenance['list']}'"
+                f"'{self.report_dir}' holds the report of {len(lost)} case(s) that are not of this list, which would be lost "
+                f"({', '.join(lost[:3])}); give this report another folder"
             )
 
     def _check_predictions(self) -> dict[str, object]:

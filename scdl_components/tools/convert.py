@@ -23,6 +23,13 @@ from ..networks.weights import WeightsError, differences
 from ..proxies import ProxyBank
 from .published_weights import BESIDE, COUNTER, FIRST, LAST, WAY_OUT, State, places_of_priors, published_weights
 
+# the published inference averages probabilities, over windows 32, 32 and 16 of 96 voxels apart
+PUBLISHED_WINDOWS = {
+    "overlap": [0.666, 0.666, 0.833],
+    "window_weights": "constant",
+    "window_activation": "$torch.nn.Softmax(dim=1)",
+}
+
 
 def convert(
     student_a: str,
@@ -89,7 +96,7 @@ def convert(
         lines.append(f"left out: {', '.join(what)}")
     overlays = ["priors"] * bool(keys) + ["magicnet"] * (kind == "MagicNet")
     configs = [str(Path(metadata).with_name(f"{name}.yaml")) for name in ("inference", *overlays)]
-    options = {"config_file": configs, "weights": str(target), "num_filters": filters, **keys}
+    options = {"config_file": configs, "weights": str(target), "num_filters": filters, **keys, **PUBLISHED_WINDOWS}
     told = [f"--{key} {shlex.quote(v if isinstance(v, str) else json.dumps(v))}" for key, v in options.items()]
     command = ["segment with: python -m monai.bundle run", *told, "--dataset_dir /path/of/ct.nii.gz"]
     return "\n".join([*lines, " ".join(command)])

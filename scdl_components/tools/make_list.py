@@ -139,7 +139,8 @@ def read_organs(cases: Mapping[str, Mapping[str, str]], organs: Sequence[str]) -
     """Read which organs the label of each case shows; cases without any are left out.
 
     Raises:
-        InputError: a label is damaged or has values outside the organ table; one message for all.
+        InputError: a label is damaged, has values outside the organ table, or is that of another case; one message for
+            all.
     """
     labels = {case: item["label"] for case, item in cases.items() if "label" in item}
     facts = read_files(list(labels.values()))
@@ -151,12 +152,20 @@ def read_organs(cases: Mapping[str, Mapping[str, str]], organs: Sequence[str]) -
     ]
     if problems:
         raise InputError("labels that cannot be used:\n" + "\n".join(map(str, problems)))
-    organs_of = {}
+    organs_of: dict[str, frozenset[str]] = {}
+    first: dict[str, str] = {}
+    twice = []
     for case, label in labels.items():
         if shown := frozenset(organ for organ, count in facts[label].organ_voxels(organs).items() if count):
             organs_of[case] = shown
+            if (other := first.setdefault(facts[label].fingerprint, label)) != label:
+                twice.append(f"\n- '{label}' has the voxels of '{other}'")
         else:
             logger.warning("%s is empty: the case can only be unlabeled", label)
+    if twice:
+        raise InputError(
+            f"one scan under two names could be trained on and tested with; leave one of each in the folder:{''.join(twice)}"
+        )
     return organs_of
 
 

@@ -158,6 +158,9 @@ def test_weights(repository, tmp_path):
     words = ("build", "--output", "dist", "--weights")
     output = package(repository, *words, {"scdl_synapse": str(foreign)}, check=False)
     assert "another network" in output and str(foreign) in output
+    torch.save({"model": torch.load(large), "settings": {}}, tmp_path / "checkpoint_1.pt")
+    output = package(repository, *words, {"scdl_synapse": str(tmp_path / "checkpoint_1.pt")}, check=False)
+    assert "holds more than weights (model, settings)" in output
     output = package(repository, *words, {"scdl_synapse": str(large)}, check=False)
     assert "weights_url" in output and "72 MB" in output
     assert "bundles are" in package(repository, *words, {"scdl": str(large)}, check=False)

@@ -73,6 +73,7 @@ def test_interval_of_several_seeds_covers_what_other_seeds_would_give():
 
 def test_signed_rank_p_is_that_of_all_sign_flips():
     differences = np.array([0.3, 0.1, -0.05, 0.4, 0.2, 0.25])
+    assert signed_rank_p(np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0])) == 2 / 2**5  # a case without a difference says nothing
     ranks = np.argsort(np.argsort(np.abs(differences))) + 1
     observed = abs((ranks * np.sign(differences)).sum())
     flips = [abs((ranks * signs).sum()) for signs in itertools.product((-1, 1), repeat=6)]

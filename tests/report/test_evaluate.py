@@ -215,19 +215,14 @@ def test_the_segmentation_of_another_image_of_that_name_is_refused(data, predict
         report(data, folder, tmp_path / "out")
 
 
-def test_the_report_of_another_list_is_not_replaced(data, predict, tmp_path):
-    report(data, predict("seg", shift=0), tmp_path / "out")
-    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
-    summary["provenance"]["list"] = "test"
-    (tmp_path / "out" / "summary.json").write_text(json.dumps(summary))
-    classes, protocol = ["background", "liver", "spleen", "gallbladder"], Protocol("paper")
-
-    def of_list(name):
-        return Evaluation([], "", classes, str(tmp_path / "out"), protocol, provenance={"list": name})
-
-    of_list("test").check()
-    with pytest.raises(InputError, match="holds the report of the list 'test'.*--report_dir for 'validation'"):
-        of_list("validation").check()
+def test_the_report_of_other_cases_is_not_replaced(data, predict, tmp_path):
+    predictions, cases = predict("seg", shift=0), json.loads((data / "cases.json").read_text())["test"]
+    for taken in (cases[:2], cases[:3]):  # a list that has grown
+        (data / "cases.json").write_text(json.dumps({"test": taken}))
+        report(data, predictions, tmp_path / "out")
+    (data / "cases.json").write_text(json.dumps({"test": cases[1:]}))
+    with pytest.raises(InputError, match="the report of 1 case.s. that are not of this list, .*lost .case0."):
+        report(data, predictions, tmp_path / "out")
 
 
 @pytest.mark.parametrize("num_tail", [0, "2"])

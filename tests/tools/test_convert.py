@@ -101,7 +101,7 @@ def test_the_command_finds_the_bundles_metadata(pair, tmp_path):
         "models/model.pt: two students, num_filters 1, 14 classes\nsegment with: python -m "
     )
     config = tmp_path / "configs" / "inference.yaml"
-    assert f"--config_file '[\"{config}\"]' --weights models/model.pt --num_filters 1 --dataset_dir" in result.stdout
+    assert f"--config_file '[\"{config}\"]' --weights models/model.pt --num_filters 1 --overlap" in result.stdout
     assert os.listdir(tmp_path / "models") == ["model.pt"]
 
 

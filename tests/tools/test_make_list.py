@@ -59,6 +59,16 @@ def draw(dataset_dir: Path, output: Path, **kwargs: object) -> dict:
     return json.loads(output.read_text(encoding="utf-8"))
 
 
+def test_a_scan_under_two_names_is_refused(amos, tmp_path):
+    """Else it could be trained on and tested with."""
+    data = shutil.copytree(amos, tmp_path / "data")
+    for folder in ("imagesTr", "labelsTr"):
+        shutil.copy(data / folder / "amos_0001.nii.gz", data / folder / "amos_0099.nii.gz")
+    with pytest.raises(InputError, match="amos_0099.nii.gz' has the voxels of .*amos_0001.nii.gz"):
+        draw(data, tmp_path / "list.json")
+    assert not (tmp_path / "list.json").exists()
+
+
 def test_every_case_once_and_every_organ_labeled(amos, tmp_path):
     drawn = [draw(amos, tmp_path / f"{seed}.json", seed=seed) for seed in range(4)]
     for content in drawn:

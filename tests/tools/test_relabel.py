@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from scdl_components.bundle import class_names
 from scdl_components.errors import InputError
 from scdl_components.tools.relabel import map_labels, relabel
 
@@ -42,6 +43,28 @@ def test_a_fourth_axis_of_one_is_dropped(tmp_path):
 def test_organs_that_the_bundle_lacks_become_background():
     values = np.array([0, 5, 19, 999])
     np.testing.assert_array_equal(map_labels(values, ["duodenum", "liver"]), [0, 2, 1, 0])
+
+
+def named(path: Path, values: list[int], names: dict[int, str]) -> str:
+    """A segmentation with the header that TotalSegmentator writes."""
+    image = nib.Nifti1Image(np.array(values, np.uint8).reshape(-1, 1, 1), np.eye(4))
+    labels = "".join(f'<Label Key="{number}" Red="0.0"><![CDATA[{name}]]></Label>' for number, name in names.items())
+    text = f"<CaretExtension><LabelTable>{labels}</LabelTable></CaretExtension>"
+    image.header.extensions.append(nib.nifti1.Nifti1Extension(0, text.encode()))
+    nib.save(image, path)
+    return str(path)
+
+
+def test_the_names_in_the_header_count_where_there_are_any(tmp_path):
+    """Version 1 has 7 for the aorta, which in version 2 is the pancreas."""
+    of_version_1 = named(tmp_path / "v1.nii.gz", [0, 7, 8, 10], {7: "aorta", 8: "inferior_vena_cava", 10: "pancreas"})
+    written = nib.load(relabel(of_version_1, str(tmp_path / "out.nii.gz"), str(METADATA)))
+    organs = class_names(str(METADATA))
+    found = [organs[value] for value in np.asarray(written.dataobj).ravel()]
+    assert found == ["background", "aorta", "inferior vena cava", "pancreas"]
+    other_task = named(tmp_path / "bones.nii.gz", [0, 1], {1: "femur_left"})
+    with pytest.raises(InputError, match="bones.nii.gz names no organ of .*: femur_left"):
+        relabel(other_task, str(tmp_path / "x.nii.gz"), str(METADATA))
 
 
 @pytest.mark.parametrize(
