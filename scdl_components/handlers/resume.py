@@ -5,6 +5,7 @@
 import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -73,10 +74,7 @@ def find_start(
         return Start(settings=settings)
     if resume == "auto" and cases_are_given(settings):
         return Start(keep_earlier=False, settings=settings)
-    origin = "" if resume == "auto" or _same(Path(resume).parent, ckpt_dir) else str(Path(resume).resolve())
-    path, content = _newest(ckpt_dir) if resume == "auto" or origin else (None, {})
-    if resume != "auto" and not (origin and content.get("origin") == origin):
-        path, content = Path(resume), read_saved(resume)
+    path, content, origin = _chosen(ckpt_dir, resume)
     if path is None:
         return Start(settings=settings)
     if "trainer" not in content:
@@ -110,12 +108,23 @@ def find_start(
     logger.warning("%s: the training %s at iteration %d%s", path, state, iteration, way)
     of_validation = ("cases#validation", "validate")
     same = not any(covered(key, of_validation) for key in changes(content["settings"], settings))
-    origin = origin or content.get("origin", "")
     return Start(str(path), iteration, content["validate_first"], same, origin, settings=settings)
 
 
-def _same(folder: Path, other: str) -> bool:
-    return folder.resolve() == Path(other).resolve()
+def _chosen(ckpt_dir: str, resume: str) -> tuple[Path | None, dict, str]:
+    """Read the checkpoint to go on from; the third value is the :attr:`Start.origin`."""
+    if resume == "auto":
+        path, content = _newest(ckpt_dir)
+        return path, content, content.get("origin", "")
+    named = Path(resume)
+    if named.resolve().parent == Path(ckpt_dir).resolve():
+        return named, read_saved(named), ""
+    origin = str(named.resolve())
+    with suppress(DamagedFileError):
+        path, content = _newest(ckpt_dir)
+        if content.get("origin") == origin:
+            return path, content, origin
+    return named, read_saved(named), origin
 
 
 def _newest(folder: str) -> tuple[Path | None, dict]:

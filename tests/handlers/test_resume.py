@@ -110,6 +110,8 @@ def test_a_training_that_began_in_another_folder_goes_on_where_it_is(tmp_path):
     assert find(here, path) == Start(latest, 6, origin=path) == find(here)
     other = write(there, 2)
     assert find(here, other) == Start(other, 2, origin=other)
+    Path(latest).write_bytes(b"damaged")
+    assert find(here, path) == began
 
 
 def test_a_path_that_is_no_checkpoint_is_told(tmp_path):
