@@ -1,5 +1,6 @@
 # Copyright 2026 The SCDL for MONAI authors
 # SPDX-License-Identifier: Apache-2.0
+import errno
 import hashlib
 import os
 import time
@@ -60,7 +61,8 @@ def test_whatever_is_damaged_in_a_file_it_is_called_damaged(tmp_path):
         for mask in (0x08, 0xFF):
             path.write_bytes(content[:place] + bytes([content[place] ^ mask]) + content[place + 1 :])
             with suppress(DamagedFileError):
-                read_saved(path)
+                found = read_saved(path)
+                assert torch.equal(found["a"], torch.arange(3)) and found["b"] == {"c": 1.0}
 
 
 def test_a_folder_is_the_names_and_contents_of_its_files(tmp_path):
@@ -101,6 +103,9 @@ def test_a_full_disk_is_told_whoever_meets_it():
     with pytest.raises(StorageError, match="No space left.*last checkpoint"):
         with storage_errors(), open("/dev/full", "w") as file:
             file.write("x" * 10**6)
+    for number in (errno.EROFS, errno.EDQUOT):
+        with pytest.raises(StorageError), storage_errors():
+            raise OSError(number, "no")
     with pytest.raises(FileNotFoundError), storage_errors():
         open("/nowhere")
 

@@ -82,14 +82,6 @@ def test_other_errors_keep_their_traceback(config, tmp_path):
     assert "Traceback" in output and "ZeroDivisionError" in output
 
 
-def test_a_config_that_is_missing_is_named(config, tmp_path):
-    needs = {"_target_": "scdl_components.bundle.run_section", "section": "bad_steps", "needs": {"other": "b.yaml"}}
-    output = run_monai(*("run", "--config_file", config, "--run", [needs]), cwd=tmp_path, check=False)
-    assert output.rstrip().splitlines()[-1] == (
-        f"InputError: these configs have no 'other': give {config.with_name('b.yaml')} in place of the first one"
-    )
-
-
 def read(*names: str) -> ConfigParser:
     parser = ConfigParser()
     parser.read_config([str(CONFIGS / f"{name}.yaml") for name in names])

@@ -109,6 +109,21 @@ def test_tables_are_those_of_the_raw_figures(number, name, heading, column):
         assert deviation == pytest.approx(statistics.stdev(values), abs=0.0006)
 
 
+def test_the_table_of_the_readme_is_that_of_the_raw_figures():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = csv.DictReader((ROOT / "benchmarks" / "results" / "room.csv").open())
+    last = {
+        (row["method"], row["seed"]): row for row in rows if (row["num_labeled"], row["iteration"]) == ("8", "6000")
+    }
+    host = "CPS with Dice and cross entropy"
+    for line, method in (("cross pseudo", host), ("with SCDL", f"{host} with SCDL (classes kept apart; weight 0.1)")):
+        cells = text.split("| after 6,000 iterations |")[1].split(f"| {line}")[1].splitlines()[0].split("|")[1:3]
+        found = [last[f"{method}, learning rate 0.1", seed] for seed in ("100", "101")]
+        for cell, row in zip(cells, found, strict=True):
+            shown = [float(value) for value in cell.split("/")]
+            assert shown == pytest.approx([float(row["mean_dice"]), float(row["tail_dice"])], abs=0.0006)
+
+
 def test_files_that_stand_behind_the_promises_of_reliability_are_there():
     table = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8").split("## Not promised")[0]
     files = re.findall(r"`((?:\w+/)*test_\w+\.py)`", table)

@@ -8,6 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from monai.bundle import ConfigParser
 from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 from support.runner import REAL_CT, SCALE, copy_bundle, run_monai
 from support.threshold import TESTS, network
@@ -79,6 +80,14 @@ def test_scores_are_averaged_as_the_keys_say(trained, tmp_path):
         *("--window_activation", "$torch.nn.Softmax(dim=1)"),
     )
     assert (tmp_path / "out" / "ct_seg.nii.gz").is_file(), output
+    made_with = json.loads((tmp_path / "out" / "ct_seg.json").read_text())["made_with"]["settings"]
+    decisive = {"students", "pixdim", "intensity_range", "roi_size", "num_filters", "overlap"}
+    assert set(made_with) == decisive | {"window_weights", "window_activation"}
+    parser = ConfigParser()
+    parser.read_config(str(trained / "configs" / "inference.yaml"))
+    parser.update({"window_weights": "constant", "window_activation": "$torch.nn.Softmax(dim=1)"})
+    inferer = parser.get_parsed_content("inferer")
+    assert str(inferer.mode.value) == "constant" and isinstance(inferer.activation, torch.nn.Softmax)
 
 
 def test_without_weights_it_says_how_to_get_them(tmp_path):

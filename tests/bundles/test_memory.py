@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Too little memory, met by a user in training and in inference."""
 
+import os
 import subprocess
 import sys
 
@@ -35,7 +36,10 @@ def test_memory_that_runs_out_in_training_is_told_with_the_way_out(tmp_path, pha
         **data, roi_size="[96,96,96]", num_filters=4, device="cpu", **{"train#memory_format": f"$torch.{layout}"}
     )
     command = [sys.executable, "-c", SHORT, str(bundle / "configs" / "train.yaml"), *words]
-    output = subprocess.run(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout
+    # stacks of many threads would take the memory themselves
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    output = subprocess.run(command, cwd=tmp_path, env=environment, **pipes).stdout
     message = output[output.rindex("MemoryShortageError") :].split("\n\n")[0]
     assert reason in message
     assert "--labeled_batch_size" in message and "--roi_size" in message and "--allow_changed" in message

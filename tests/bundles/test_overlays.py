@@ -3,12 +3,14 @@
 """The other methods of the bundle, by an overlay or a word: two iterations each, as a user starts them."""
 
 import json
+import math
 import re
 from pathlib import Path
 
 import pytest
 import torch
-from support.runner import SCALE, copy_bundle, options, run_monai
+from monai.bundle import ConfigParser
+from support.runner import BUNDLES, SCALE, copy_bundle, options, run_monai
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 METHOD = Path(__file__).parents[2] / "docs" / "method.md"
@@ -36,6 +38,19 @@ WEIGHTS = {
     "dhc with ga": {"p2e": 1, "sac": 1},
     "published": {"separation": 0.03, "symmetric_kl": 0.015, "sac": 0.01},
 }
+
+
+def test_published_yaml_has_the_published_values():
+    config = ConfigParser()
+    config.read_config([str(BUNDLES / "scdl_synapse" / "configs" / f"{name}.yaml") for name in ("train", "published")])
+    assert (config["scdl"], config["scdl_weight"], config["augmentation"]) == (True, 0.1, [])
+    assert (config["embed_dim"], config["voxels_per_token"]) == (256, 8)
+    assert config["proxy_bank#initial_sigma"] == pytest.approx(math.log(2), abs=1e-4)
+    assert config["scdl_loss#unlabeled_weight"] == 1
+    assert [str(name).rsplit(".", 1)[1] for name in config["network_def#initializers"]] == [
+        "kaiming_normal_",
+        "xavier_normal_",
+    ]
 
 
 def train(bundle, phantoms, overlays: str, *words: object, check=True) -> str:

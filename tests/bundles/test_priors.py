@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from support.runner import copy_bundle, options, run_monai
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from scdl_components.networks import DualStudent, PriorNetwork, VNet
 from scdl_components.proxies import ProxyBank
@@ -20,7 +21,7 @@ def files(bundle: Path, *names: str) -> str:
 def with_priors(tmp_path_factory, phantoms) -> Path:
     """A bundle trained with priors for four iterations, and from the second one's checkpoint once more."""
     bundle = copy_bundle(tmp_path_factory.mktemp("priors"))
-    scale = options(dataset_dir=phantoms, case_list="case_list.json", max_iterations=4, val_interval=2)
+    scale = options(dataset_dir=phantoms, case_list="case_list.json", max_iterations=4, val_interval=2, scdl=None)
     train = ["run", "training", "--config_file", files(bundle, "train", "priors"), *scale]
     run_monai(*train, cwd=bundle)
     resume = [
@@ -44,6 +45,7 @@ def test_the_weights_hold_each_bank_once_and_the_checkpoint_no_other(with_priors
     weights = torch.load(with_priors / "models" / "model_final.pt", weights_only=True)
     assert set(weights) == set(network().state_dict()) and not any("bank" in name for name in checkpoint["loss"])
     assert sum(name.endswith("bank.proxies") for name in checkpoint["model"]) == 2
+    assert "scdl/p2e" in EventAccumulator(str(with_priors / "eval")).Reload().Tags()["scalars"]
 
 
 def test_a_resumed_training_ends_alike(with_priors):

@@ -180,6 +180,19 @@ def test_what_is_no_volume_is_refused_by_name(crops, fault, reason):
     assert re.search(reason, read_facts(str(folder)).failure)
 
 
+@pytest.mark.parametrize(("share", "reads"), [(0.2, True), (0.3, False)])
+def test_a_slice_may_lie_a_quarter_of_the_distance_off(crops, share, reads):
+    folder = crops.folder / "series"
+    write_series(folder, crops.voxels(1)[0], np.diag([-3.0, -3.0, 3.0, 1.0]), "1.2.3.1")
+    x, y, z = pydicom.dcmread(folder / "slice010.dcm").ImagePositionPatient
+    edit(folder / "slice010.dcm", ImagePositionPatient=decimals(np.array([x, y, z + share * 3])))
+    if reads:
+        assert read_series(str(folder))[0].shape == crops.voxels(1)[0].shape
+    else:
+        with pytest.raises(UnreadableError, match="not evenly spaced"):
+            read_series(str(folder))
+
+
 def test_directions_that_are_not_perpendicular(series):
     for path in series.iterdir():
         edit(path, ImageOrientationPatient=["1", "0", "0", "1", "0", "0"])

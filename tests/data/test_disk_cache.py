@@ -109,7 +109,7 @@ def test_killed_processes_leave_whole_entries_and_what_they_were_writing_goes_af
         process.start()
         while process.is_alive() and not list(cache.glob("*.part")):
             pass
-        os.kill(process.pid, signal.SIGKILL)
+        process.kill()
         process.join(60)
     fill(cases, cache)
     old, young = cache / "1.part", cache / "2.part"

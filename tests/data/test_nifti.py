@@ -75,6 +75,31 @@ def test_facts_are_of_what_monai_loads(tmp_path, patches, qform_alone):
     assert (facts.minimum, facts.maximum) == (loaded.min().item(), loaded.max().item())
 
 
+@pytest.mark.parametrize("bundle", ["scdl_synapse", "scdl_amos"])
+def test_training_and_inference_prepare_an_image_alike(tmp_path, bundle):
+    """Else the network meets mirrored patients, or other greys than it has learned."""
+    path = write(tmp_path / "a.nii", volume())
+    found = []
+    for name, key in (
+        ("train", "validate#preprocessing"),
+        ("train", "train#preprocessing"),
+        ("inference", "preprocessing"),
+    ):
+        parser = ConfigParser()
+        parser.read_config(str(BUNDLE.with_name(bundle) / "configs" / f"{name}.yaml"))
+        parser["bundle_root"] = str(BUNDLE.with_name(bundle))
+        if key == "train#preprocessing":  # without the random steps, padding and cropping to what is not air
+            parser["train#random_transforms"] = []
+            for index in (4, 5):
+                parser[f"train#deterministic_transforms#{index}#_disabled_"] = True
+        image = parser.get_parsed_content(key)({"image": path})["image"]
+        keys = [parser.get_parsed_content(k) for k in ("pixdim", "intensity_range", "roi_size", "num_filters")]
+        found.append((image.float().numpy(), keys))
+    for image, keys in found[1:]:
+        np.testing.assert_array_equal(image, found[0][0])
+        assert keys == found[0][1]
+
+
 def test_directions_that_are_guessed_are_those_that_are_used(tmp_path):
     path = write(tmp_path / "a.nii", volume(), (SFORM_CODE, "<h", 0), (QFORM_CODE, "<h", 0))
     assert nib.aff2axcodes(LoadImage()(path).affine.numpy()) == ("L", "A", "S")

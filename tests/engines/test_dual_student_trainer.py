@@ -113,6 +113,29 @@ def test_features_of_named_modules_reach_the_host():
     assert engine.network_with_loss.students[0].last == {}
 
 
+class WithoutLosses(Host):
+    """A host that trains nothing itself."""
+
+    def forward(self, students, batch):
+        return HostOutput({}, [student(batch.images).features for student in students])
+
+
+def test_scdl_alone_trains_every_student_up_to_its_features():
+    bank = ProxyBank(2, 2, embed_dim=8)
+    scdl = SCDLLoss(CDBALoss(bank), SACLoss(bank))
+    engine = trainer(max_epochs=1, host=WithoutLosses(), scdl=scdl)
+    gradients = []
+
+    @engine.on(Events.ITERATION_COMPLETED(once=1))
+    def record(engine):
+        for student in engine.network.students:
+            for name in ("block_one", "block_nine"):
+                gradients.append(sum(float(p.grad.abs().sum()) for p in student.get_submodule(name).parameters()))
+
+    engine.run()
+    assert len(gradients) == 4 and all(gradient > 0 for gradient in gradients)
+
+
 def test_features_are_those_of_training_alone_and_copies_have_their_own():
     engine = trainer(max_epochs=1, host=OfFeatures())
     image = torch.rand(1, 1, 16, 16, 16)

@@ -117,17 +117,6 @@ def test_the_record_of_other_validation_cases_is_left(tmp_path):
     assert trained(Start(path, same_validation=False)).best["best_metric"] == -math.inf
 
 
-def test_momentum_is_kept_where_the_rate_changes(tmp_path):
-    Tiny(tmp_path / "a", start=Start(settings={"rate": 0.1})).run()
-    path = tmp_path / "a" / "checkpoint_4.pt"
-    resumed = Tiny(tmp_path / "b", rate=0.2, start=Start(str(path), settings={"rate": 0.2}))
-    seen = []
-    resumed.engine.add_event_handler(Events.EPOCH_STARTED(once=3), lambda: seen.append(resumed.optimizer.state_dict()))
-    resumed.run()
-    saved = read_saved(path)["optimizer"]["state"]
-    assert seen and saved[0]["momentum_buffer"].abs().sum() > 0
-
-
 def test_what_another_training_left_is_kept_aside(tmp_path):
     Tiny(tmp_path, n_saved=3).run()
     (tmp_path / "model.pt").write_text("its weights")
