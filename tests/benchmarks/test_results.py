@@ -39,7 +39,7 @@ TOY = {
 def at_toy_scale(command: str, folder: Path) -> list[str]:
     """Its words with folders of its own and the small values in place of its own, and one seed."""
     (name,) = (name for name in TOY if f"-m {name}" in command)
-    words = shlex.split(command)[1:]
+    words = shlex.split(command.replace("\\$", "$"))[1:]  # as bash reads it
     for option, value in zip(*[iter(shlex.split(TOY[name]))] * 2):
         if option in words:
             words[words.index(option) + 1] = value
