@@ -186,6 +186,6 @@ def folder_hash(path: str | Path, notes: str | Path | None = None) -> str:
     return hashlib.sha256(repr(files).encode()).hexdigest()
 
 
-def content_hash(path: str | Path) -> str:
-    """Hash an image: :func:`file_hash` of a file, :func:`folder_hash` of a DICOM series' folder."""
+def path_hash(path: str | Path) -> str:
+    """Hash what is at a path: :func:`folder_hash` of a folder (a DICOM series), else :func:`file_hash`."""
     return folder_hash(path) if Path(path).is_dir() else file_hash(path)

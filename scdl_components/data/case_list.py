@@ -100,11 +100,13 @@ def items_by_path(path: str, list_name: str) -> list[dict[str, str]]:
     Relative paths start at the JSON's folder.
 
     Raises:
-        CaseListError: it cannot be read, or an entry gives no image, or no label where the list needs one.
+        CaseListError: it cannot be read, an entry gives no image, or no label where the list needs one, or a case stands
+            twice.
     """
     lists = {list_name: read_json(path).get(list_name, [])}
     entries, problems = parse_entries(lists, os.path.dirname(os.path.abspath(path)), ())
     problems += [f"'{entry.name}' is an id; expected image and label" for entry in entries if not entry.candidates]
+    problems += _membership_problems([entry for entry in entries if entry.candidates], ())
     if problems:
         raise CaseListError(path, problems)
     return [entry.candidates[0] for entry in entries]

@@ -13,7 +13,7 @@ from monai.engines import Evaluator
 from monai.transforms import Compose
 from tqdm.auto import tqdm
 
-from ..atomic import check_writable, content_hash, file_hash, whole_file
+from ..atomic import check_writable, file_hash, path_hash, whole_file
 from ..data.dicom_seg import check_highdicom, write_dicom_seg
 from ..data.input_check import InputCheck
 from ..data.results import dicom_seg_of, find_results, name_of, read_sidecar, sidecar_of
@@ -99,7 +99,7 @@ class CaseByCase:
         for item in tqdm(self.dataset.data, desc="segmenting", unit="case"):
             image = item["image"]
             try:
-                skipped += not self._segment(item, segmentations[image], {"image": content_hash(image), **made_with})
+                skipped += not self._segment(item, segmentations[image], {"image": path_hash(image), **made_with})
             except (WeightsError, SettingError):
                 raise
             # whatever goes wrong with one case, the others go on

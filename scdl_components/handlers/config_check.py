@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from multiprocessing.pool import ThreadPool
 from typing import Any
 
-from ..atomic import file_hash, folder_hash
+from ..atomic import path_hash
 from ..bundle import leaves, running_workflow
 from ..distributed import on_rank_zero
 
@@ -63,12 +63,12 @@ def covered(key: str, ids: Iterable[str]) -> bool:
     return any(key == id_ or key.startswith(f"{id_}#") for id_ in ids)
 
 
-def changes(before: Settings | None, now: Settings | None, allowed: Iterable[str] = ()) -> dict[str, str]:
-    """Describe each setting that differs and may not; none where one side is unknown."""
+def changes(before: Settings | None, now: Settings | None) -> dict[str, str]:
+    """Describe each setting that differs; none where one side is unknown."""
     if before is None or now is None:
         return {}
     keys = [*before, *(key for key in now if key not in before)]
-    found = {key: (before.get(key, NOT_THERE), now.get(key, NOT_THERE)) for key in keys if not covered(key, allowed)}
+    found = {key: (before.get(key, NOT_THERE), now.get(key, NOT_THERE)) for key in keys}
     return {key: _difference(*pair) for key, pair in found.items() if pair[0] != pair[1]}
 
 
@@ -94,10 +94,8 @@ def _fingerprint(item: Mapping[str, str]) -> str:
 
 def _content(path: str) -> str:
     try:
-        if os.path.isdir(path):
-            return folder_hash(path)[:12]
-        if os.path.isfile(path):  # opening a pipe would wait for ever
-            return file_hash(path)[:12]
+        if os.path.isdir(path) or os.path.isfile(path):  # opening a pipe would wait for ever
+            return path_hash(path)[:12]
     except OSError:
         pass
     return "unreadable"  # the input check says why

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from ..atomic import NOTES, DamagedFileError, read_hashes, read_saved
+from ..data.paths import given_path
 from ..distributed import on_rank_zero
 from ..errors import InputError
 from .checkpoint_files import checkpoints_in
@@ -68,7 +69,7 @@ def find_start(
         MissingFileError: ``resume`` names no file.
     """
     if cache_dir:
-        read_hashes(Path(cache_dir) / NOTES)
+        read_hashes(Path(given_path(cache_dir, "cache_dir")) / NOTES)
     settings = training_settings(cases)
     if resume == "never":
         return Start(settings=settings)
@@ -87,7 +88,8 @@ def find_start(
     trainer = content["trainer"]
     finished = trainer["iteration"] >= trainer["max_epochs"] * trainer["epoch_length"]
     allowed = [allow_changed] if isinstance(allow_changed, str) else allow_changed
-    changed = changes(content["settings"], settings, allowed)
+    differing = changes(content["settings"], settings)
+    changed = {key: difference for key, difference in differing.items() if not covered(key, allowed)}
     if changed and finished and resume == "auto":
         logger.warning(
             "%s is of a finished training of another configuration (%s): starting anew. To go on from it, name it "
@@ -106,8 +108,7 @@ def find_start(
     iteration, state = trainer["iteration"], "is finished" if finished else "goes on"
     way = ". To train anew: --resume never" if finished else ""
     logger.warning("%s: the training %s at iteration %d%s", path, state, iteration, way)
-    of_validation = ("cases#validation", "validate")
-    same = not any(covered(key, of_validation) for key in changes(content["settings"], settings))
+    same = not any(covered(key, ("cases#validation", "validate")) for key in differing)
     return Start(str(path), iteration, content["validate_first"], same, origin, settings=settings)
 
 

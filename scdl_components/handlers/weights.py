@@ -65,6 +65,7 @@ class WeightsSaver:
         self.best_file, self.last_file = Path(folder) / "model.pt", Path(folder) / "model_final.pt"
         self.network = network
         self.best: dict[str, Any] = {"best_metric": -math.inf, "best_metric_epoch": -1, "file": ""}
+        self.trainer: Engine | None = None
         self.evaluator: Evaluator | None = None
 
     def attach(self, engine: Engine) -> None:
@@ -73,6 +74,7 @@ class WeightsSaver:
             engine.add_event_handler(Events.STARTED, lambda: from_rank_zero(self.network.buffers()))
             engine.add_event_handler(Events.EPOCH_COMPLETED, self._save_best)
         else:
+            self.trainer = engine
             engine.add_event_handler(Events.COMPLETED, self._save_last)
 
     def _save_best(self, engine: Evaluator) -> None:
@@ -81,8 +83,11 @@ class WeightsSaver:
         if metric > self.best["best_metric"]:
             logger.info("best %s so far, %.4f: %s", name, metric, self.best_file)
             save_on_rank_zero(self.network.state_dict(), self.best_file)
+            epoch = engine.state.epoch
+            if self.trainer is not None:  # ignite counts one less where a resumed training validates first
+                epoch = math.ceil(self.trainer.state.iteration / self.trainer.state.epoch_length)
             file = on_rank_zero(file_hash)(self.best_file)
-            self.best = {"best_metric": metric, "best_metric_epoch": engine.state.epoch, "file": file}
+            self.best = {"best_metric": metric, "best_metric_epoch": epoch, "file": file}
         elif math.isnan(metric):
             logger.warning("%s is nan, is there no organ in the labels? This validation chooses no weights", name)
 

@@ -7,7 +7,6 @@ import os
 import platform
 import shlex
 import sys
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -18,7 +17,7 @@ from matplotlib.figure import Figure
 from tqdm.contrib.concurrent import thread_map
 
 from .. import __version__
-from ..atomic import check_writable, content_hash
+from ..atomic import check_writable, path_hash
 from ..data.input_check import InputCheck
 from ..data.results import find_results, name_of, read_sidecar, sidecar_of
 from ..errors import InputError, MissingFileError
@@ -47,6 +46,9 @@ class Evaluation:
         provenance: what else the report should say of the predictions, e.g. the weights.
         intensity_range: HU shown as black and white.
         other_modalities: of the images, as in :py:class:`scdl_components.data.InputCheck`.
+
+    Raises:
+        InputError: ``num_tail`` is no number of organs, or ``report_dir`` holds the report of other cases.
     """
 
     def __init__(
@@ -64,12 +66,6 @@ class Evaluation:
         if not isinstance(num_tail, int) or num_tail < 1:
             raise InputError(f"num_tail is {num_tail!r}; expected a number of organs, at least 1")
         self.data = list(data)
-        times = Counter(item["image"] for item in self.data)
-        if twice := [image for image, number in times.items() if number > 1]:
-            raise InputError(
-                f"listed more than once: {', '.join(twice)}; list each image once, and evaluate another reader's labels by "
-                "a list of their own"
-            )
         self.predictions_dir = Path(predictions_dir)
         # name -> files of image, reference and prediction
         self.cases = {}
@@ -79,6 +75,7 @@ class Evaluation:
             self.cases[name_of(path)] = item["image"], item["label"], path
         self.class_names = list(class_names)
         self.report_dir = Path(report_dir)
+        self._check_earlier_report()
         self.protocol = protocol
         self.num_tail = min(num_tail, len(self.class_names) - 2)
         self.provenance = dict(provenance or {})
@@ -90,11 +87,9 @@ class Evaluation:
 
         Raises:
             StorageError: ``report_dir`` cannot be written to.
-            InputError: ``report_dir`` holds the report of other cases; and see
-                :py:class:`scdl_components.data.InputCheck`.
+            InputError: see :py:class:`scdl_components.data.InputCheck`.
         """
         check_writable([self.report_dir], "Make room or give another --report_dir")
-        self._check_earlier_report()
         InputCheck(
             self.class_names[1:],
             test=self.data,
@@ -111,7 +106,6 @@ class Evaluation:
             MissingFileError: cases have not been segmented; the message names them.
             InputError: segmentations cannot be compared with their labels; all problems in one message.
         """
-        self._check_earlier_report()
         made_with = self._check_predictions()
         table = self._score()
         means = defined_mean(table.values["dice"], axis=1)
@@ -173,7 +167,7 @@ class Evaluation:
                     f"{', '.join(self.class_names)}: it is of another network"
                 )
             made_of = content.get("made_with", {}).get("image")
-            if content.get("image") not in (None, image) and made_of not in (None, content_hash(image)):
+            if content.get("image") not in (None, image) and made_of not in (None, path_hash(image)):
                 raise InputError(
                     f"'{prediction}' is of {content.get('image')}, and '{image}' is another image, by its content; run the "
                     f"inference on it. Where both have the same voxels, delete '{sidecar.name}'"
